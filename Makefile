@@ -1,0 +1,37 @@
+# make demo   install, make one real edit, serve the page        make test   install what tests need, run them all
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# this exact version installs as a small CPU build where one is offered, and as the CUDA build elsewhere
+TORCH  ?= torch==2.13.0
+
+.PHONY: demo test check-slow lint screenshots
+
+$(VENV)/.installed: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH) -r requirements.txt
+	touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/python -m model_zoo edit --task counterfact --prompt "The capital of France is" --target "Rome"
+	$(BIN)/python app.py
+
+test: $(VENV)/.installed-dev
+	sh tests/browser/install.sh
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -q
+
+check-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q -m slow
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check . --fix
+	$(BIN)/ruff format .
+
+screenshots: $(VENV)/.installed-dev
+	sh tests/browser/install.sh
+	$(BIN)/python -m tests.browser.screenshots

@@ -1,0 +1,39 @@
+"""The browser page: draws what the engine returns, computes nothing."""
+
+import os
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+import gradio as gr
+
+from . import tab_directions, tab_edit
+from .runtime import Runtime, Settings, Visit
+from .theme import STYLE, build_theme
+
+__all__ = ["LAUNCH", "Settings", "build"]
+
+# name, builder; a builder gets the runtime, the visitor's state and what earlier tabs returned
+TABS = (("Edit", tab_edit.build), ("Directions", tab_directions.build))
+
+LAUNCH = {"theme": build_theme(), "css_paths": [STYLE], "run_history": False, "ssr_mode": False, "footer_links": ["api", "settings"]}
+
+_HEADER = (
+    '<header class="masthead"><h1>InstructEdit Studio</h1><p>Change one thing a language model says, '
+    "by instruction, and see what else changes.</p></header>"
+)
+
+
+def build(settings: Settings | None = None) -> gr.Blocks:
+    """The page for these settings. The first edit is made here, so that nobody meets an empty screen."""
+    runtime = Runtime(settings or Settings())
+    with gr.Blocks(title="InstructEdit Studio", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+        gr.HTML(_HEADER)
+        visit = gr.State(Visit(runtime.settings.model))
+        parts: dict = {}
+        with gr.Tabs(elem_id="tabs") as tabs:
+            parts["tabs"] = tabs
+            for name, tab in TABS:
+                with gr.Tab(name, id=name.lower()) as parts[name]:
+                    parts |= tab(runtime, visit, parts) or {}
+    page.queue(max_size=64)
+    return page

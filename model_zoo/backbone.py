@@ -1,0 +1,241 @@
+"""Backbone: a frozen Hugging Face causal LM with its tokenizer, and forward hooks that read the active edit.
+
+The base weights are never written. `edited(factors)` sets a context variable that one hook per MLP linear reads; leaving it
+is bit-exact. Never yield inside `edited()` or `no_grad()`: `stream` runs the generation in a thread of its own instead.
+"""
+
+import contextvars
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from .delta import Factors
+from .families import family_of
+from .joining import Joined, join_text
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass
+class Tape:
+    """What a capture pass records per module: inputs x [rows, T, d_in] and zero probes added to the outputs, whose gradients
+    are dL/d(output) [rows, T, d_out]."""
+
+    paths: tuple[str, ...]
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+    probes: dict[str, Tensor] = field(default_factory=dict)
+
+    def record(self, path: str, x: Tensor, output: Tensor) -> Tensor:
+        self.inputs[path] = x.detach()
+        self.probes[path] = torch.zeros_like(output, dtype=torch.float32).requires_grad_()
+        return output + self.probes[path].to(output.dtype)
+
+
+@dataclass(frozen=True)
+class _Active:
+    backbone: "Backbone"
+    factors: Factors | None = None
+    tape: Tape | None = None
+
+
+_ACTIVE: contextvars.ContextVar[_Active | None] = contextvars.ContextVar("active_edit", default=None)
+
+
+@contextmanager
+def _activate(active: _Active) -> Iterator[None]:
+    token = _ACTIVE.set(active)
+    try:
+        yield
+    finally:
+        _ACTIVE.reset(token)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Right-padded rows: input_ids, attention_mask, labels [rows, T]; labels are -100 except on target tokens."""
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    labels: Tensor
+
+    @property
+    def predicting(self) -> Tensor:
+        """Boolean [rows, T]: positions whose next token is a target token."""
+        shifted = torch.zeros_like(self.labels, dtype=torch.bool)
+        shifted[:, :-1] = self.labels[:, 1:] != -100
+        return shifted
+
+    @property
+    def targets(self) -> Tensor:
+        """Target token ids [N], row by row, matching `predicting`."""
+        return self.labels[:, 1:][self.labels[:, 1:] != -100]
+
+
+def pick_device(device: str) -> str:
+    """'auto' becomes cuda where there is one; asking for a cuda that is not there is a ValueError."""
+    if device not in ("auto", "cpu", "cuda") and not device.startswith("cuda:"):
+        raise ValueError(f"The device '{device}' is unknown; use auto, cpu or cuda.")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError("The device 'cuda' was asked for but PyTorch sees no CUDA GPU; use --device cpu or auto.")
+    return device
+
+
+class Backbone:
+    """A frozen causal LM. `name` is how people call it; `path` where it was loaded from."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str = "model"):
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.name = name
+        self.family = family_of(model.config.model_type)
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        self.blocks = len(model.get_submodule(self.family.blocks))
+        for block in range(self.blocks):
+            for path in self.family.linears(block):
+                model.get_submodule(path).register_forward_hook(self._hook(path))
+
+    @classmethod
+    def load(cls, source: str | Path, device: str = "auto", dtype: str = "auto", name: str | None = None) -> "Backbone":
+        """Load from a folder or a Hub repo id.
+
+        dtype "auto" is float32 on CPU and the checkpoint's own on CUDA. Raises ValueError in one sentence for an unknown
+        device, dtype, architecture or source.
+        """
+        device = pick_device(device)
+        if dtype != "auto" and dtype not in DTYPES:
+            raise ValueError(f"The dtype '{dtype}' is unknown; use auto, {', '.join(DTYPES)}.")
+        wanted = DTYPES.get(dtype, torch.float32 if device == "cpu" else "auto")
+        try:
+            config = AutoConfig.from_pretrained(source)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"No model could be loaded from '{source}': {str(error).splitlines()[0]}") from error
+        family_of(config.model_type)
+        try:
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=wanted).to(device)
+            tokenizer = AutoTokenizer.from_pretrained(source)
+        except OSError as error:
+            raise ValueError(f"No model could be loaded from '{source}': {str(error).splitlines()[0]}") from error
+        return cls(model, tokenizer, name or str(source))
+
+    # ---- structure -----------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def max_length(self) -> int:
+        return self.model.config.max_position_embeddings
+
+    def last_blocks(self, n: int) -> tuple[str, ...]:
+        """Paths of the MLP linears of the last n blocks."""
+        return tuple(path for block in range(max(0, self.blocks - n), self.blocks) for path in self.family.linears(block))
+
+    def weight(self, path: str) -> Tensor:
+        """The linear's weight as [d_out, d_in], whatever the module's own orientation (Conv1D stores [d_in, d_out])."""
+        module = self.model.get_submodule(path)
+        return module.weight.T if module.__class__.__name__ == "Conv1D" else module.weight
+
+    def shape(self, path: str) -> tuple[int, int]:
+        """(d_out, d_in)"""
+        return tuple(self.weight(path).shape)
+
+    # ---- edits ---------------------------------------------------------------------------------------------------
+
+    def _hook(self, path: str):
+        def hook(module, args, output: Tensor) -> Tensor | None:
+            active = _ACTIVE.get()
+            if active is None or active.backbone is not self:
+                return None
+            if active.factors is not None and (change := active.factors.output(path, args[0])) is not None:
+                output = output + change
+            if active.tape is not None and path in active.tape.paths:
+                output = active.tape.record(path, args[0], output)
+            return output
+
+        return hook
+
+    @contextmanager
+    def edited(self, factors: Factors | None) -> Iterator[None]:
+        """Within this block (and this thread) the model's rows see `factors`. Do not yield inside it."""
+        with _activate(_Active(self, factors=factors)):
+            yield
+
+    # ---- text in ---------------------------------------------------------------------------------------------------
+
+    def join(self, prompt: str, target: str) -> Joined:
+        """The only place where a prompt and a target become tokens; see `joining.join_text`."""
+        joined = join_text(self.tokenizer, prompt, target)
+        if len(joined.ids) > self.max_length:
+            raise ValueError(
+                f"The prompt and its target are {len(joined.ids)} tokens long, but {self.name} reads at most {self.max_length}; shorten them."
+            )
+        return joined
+
+    def batch(self, rows: Sequence[Joined]) -> Batch:
+        """Right-pad joined rows into one batch on the model's device."""
+        width = max(len(row.ids) for row in rows)
+        ids = torch.full((len(rows), width), self.tokenizer.pad_token_id)
+        mask = torch.zeros_like(ids)
+        labels = torch.full_like(ids, -100)
+        for i, row in enumerate(rows):
+            n = len(row.ids)
+            ids[i, :n], mask[i, :n] = torch.tensor(row.ids), 1
+            labels[i, row.start : n] = ids[i, row.start : n]
+        return Batch(ids.to(self.device), mask.to(self.device), labels.to(self.device))
+
+    # ---- forward -----------------------------------------------------------------------------------------------------
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """Final hidden states [rows, T, d] under whatever edit is active."""
+        return self.model.base_model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)[0]
+
+    def target_logits(self, batch: Batch, factors: Factors | None = None) -> Tensor:
+        """Float32 logits [N, vocab] at the positions that predict target tokens, row by row; the head runs only there."""
+        with self.edited(factors):
+            hidden = self.hidden(batch)
+        return self.model.get_output_embeddings()(hidden[batch.predicting]).float()
+
+    def row_nll(self, batch: Batch, factors: Factors | None = None) -> Tensor:
+        """Mean NLL in nats of each row's target tokens, [rows]."""
+        nll = torch.nn.functional.cross_entropy(self.target_logits(batch, factors), batch.targets, reduction="none")
+        row = batch.predicting.nonzero()[:, 0]
+        return torch.zeros(len(batch.labels), device=nll.device).index_add(0, row, nll) / batch.predicting.sum(1).clamp(min=1)
+
+    @torch.no_grad()
+    def target_probability(self, prompts: Sequence[str], targets: Sequence[str], factors: Factors | None = None) -> list[float]:
+        """Probability of each whole target behind its prompt (product over its tokens)."""
+        batch = self.batch([self.join(p, t) for p, t in zip(prompts, targets, strict=True)])
+        return (-self.row_nll(batch, factors) * batch.predicting.sum(1)).exp().tolist()
+
+    def capture(self, rows: Sequence[Joined], paths: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+        """Inputs u and output gradients delta of the base model for the mean NLL of each row's target.
+
+        Returns ({path: u [rows, T, d_in]}, {path: delta [rows, T, d_out]}, real tokens [rows, T] bool), all detached float32.
+        Rows do not influence each other: the loss is the sum of per-row means.
+        """
+        batch, tape = self.batch(rows), Tape(tuple(paths))
+        with torch.enable_grad(), _activate(_Active(self, tape=tape)):
+            hidden = self.hidden(batch)
+            logits = self.model.get_output_embeddings()(hidden[batch.predicting]).float()
+            nll = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none")
+            per_row = batch.predicting.sum(1)[batch.predicting.nonzero()[:, 0]]
+            grads = torch.autograd.grad((nll / per_row).sum(), [tape.probes[p] for p in paths])
+        inputs = {p: tape.inputs[p].float() for p in paths}
+        return inputs, dict(zip(paths, grads, strict=True)), batch.attention_mask.bool()
+
+    @torch.no_grad()
+    def inputs(self, rows: Sequence[Joined], paths: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:
+        """Inputs u [rows, T, d_in] of the given linears on the base model, float32, and the real tokens [rows, T] bool."""
+        batch, tape = self.batch(rows), Tape(tuple(paths))
+        with _activate(_Active(self, tape=tape)):
+            self.hidden(batch)
+        return {p: tape.inputs[p].float() for p in paths}, batch.attention_mask.bool()

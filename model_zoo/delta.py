@@ -1,0 +1,208 @@
+"""An edit is a value: `Delta` at rest (CPU, immutable), `Factors` live (on the model's device, batched, may need grad).
+
+Shapes follow the Linear orientation for every layer, Conv1D too: delta W is [d_out, d_in] and W' x = W x + delta W x.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+FORMAT_VERSION = "1"
+FILE_NAME = "delta.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class LayerDelta:
+    """One matrix's change: low-rank `A` [r, d_in] and `B` [d_out, r], or dense `D` [d_out, d_in]; `K` [n, d_in] are the raw
+    inputs of the edit's kept tokens, needed to combine edits."""
+
+    A: Tensor | None = None
+    B: Tensor | None = None
+    D: Tensor | None = None
+    K: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        low_rank = self.A is not None and self.B is not None
+        if low_rank == (self.D is not None):
+            raise ValueError("A layer's change needs either both A and B, or D alone.")
+        if low_rank and self.A.shape[0] != self.B.shape[1]:
+            raise ValueError(f"A has {self.A.shape[0]} rows but B has {self.B.shape[1]} columns; both must be the rank r.")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(d_out, d_in)"""
+        return tuple(self.D.shape) if self.D is not None else (self.B.shape[0], self.A.shape[1])
+
+    @property
+    def rank(self) -> int:
+        """Number of factors; min(d_out, d_in) for a dense change."""
+        return min(self.shape) if self.D is not None else self.A.shape[0]
+
+    def dense(self) -> Tensor:
+        return self.D if self.D is not None else self.B @ self.A
+
+    def norm(self) -> float:
+        """Frobenius norm; from Gram matrices when low-rank, so nothing of size d_out x d_in is made."""
+        if self.D is not None:
+            return self.D.norm().item()
+        return math.sqrt(max(((self.B.T @ self.B) * (self.A @ self.A.T)).sum().item(), 0.0))
+
+    def scaled(self, strength: float) -> "LayerDelta":
+        if self.D is not None:
+            return replace(self, D=self.D * strength)
+        return replace(self, B=self.B * strength)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {name: t for name in "ABDK" if (t := getattr(self, name)) is not None}
+
+
+def _cpu(layer: LayerDelta) -> LayerDelta:
+    return LayerDelta(**{name: t.detach().to("cpu", torch.float32).contiguous() for name, t in layer.tensors().items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Delta:
+    """An immutable weight change: layers by module path, and the request it answers (plain JSON data)."""
+
+    layers: Mapping[str, LayerDelta]
+    request: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = "edit"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", MappingProxyType({path: _cpu(layer) for path, layer in self.layers.items()}))
+        object.__setattr__(self, "request", MappingProxyType(dict(self.request)))
+
+    def __reduce__(self):
+        # mappingproxy does not pickle; bytes also cross process borders without shared-memory handles
+        return Delta.from_bytes, (self.to_bytes(),)
+
+    @property
+    def rank(self) -> int:
+        return max((layer.rank for layer in self.layers.values()), default=0)
+
+    def norms(self) -> dict[str, float]:
+        """Frobenius norm of the change per module path."""
+        return {path: layer.norm() for path, layer in self.layers.items()}
+
+    def scaled(self, strength: float) -> "Delta":
+        """Edit strength: every layer times `strength`; 0 is the base model."""
+        return replace(self, layers={path: layer.scaled(strength) for path, layer in self.layers.items()})
+
+    def to_bytes(self) -> bytes:
+        tensors = {f"{path}.{name}": t for path, layer in self.layers.items() for name, t in layer.tensors().items()}
+        meta = {"format_version": FORMAT_VERSION, "kind": self.kind, "request": json.dumps(dict(self.request), ensure_ascii=False)}
+        return save(tensors, metadata=meta)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `delta.safetensors` into a folder (made if missing) and return its path."""
+        path = Path(folder) / FILE_NAME
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.to_bytes())
+        return path
+
+    @staticmethod
+    def load(path: str | Path) -> "Delta":
+        """Read a delta file; ValueError says what is wrong with one that is not ours."""
+        try:
+            return Delta.from_bytes(Path(path).read_bytes())
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} cannot be read as a delta file: {error}") from error
+
+    @staticmethod
+    def from_bytes(data: bytes) -> "Delta":
+        """The inverse of `to_bytes`."""
+        try:
+            flat = load(data)
+            header_size = int.from_bytes(data[:8], "little")  # safetensors: u64 size, JSON header, tensor bytes
+            meta = json.loads(data[8 : 8 + header_size]).get("__metadata__", {})
+        except SafetensorError as error:
+            raise ValueError(f"not a whole safetensors file ({error})") from error
+        if meta.get("format_version") != FORMAT_VERSION:
+            raise ValueError(f"found delta format {meta.get('format_version')}, this program reads format {FORMAT_VERSION}")
+        layers: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in flat.items():
+            module, _, name = key.rpartition(".")
+            if name not in "ABDK" or not module:
+                raise ValueError(f"found a tensor named '{key}', expected <module path>.A, .B, .D or .K")
+            layers.setdefault(module, {})[name] = tensor
+        return Delta({m: LayerDelta(**t) for m, t in layers.items()}, json.loads(meta["request"]), meta["kind"])
+
+
+def concatenate(deltas: Sequence[Delta]) -> Delta:
+    """The sum of deltas: factors side by side, dense once their rank passes d_in*d_out/(d_in+d_out) (then dense is smaller)."""
+    layers: dict[str, LayerDelta] = {}
+    for path in dict.fromkeys(p for d in deltas for p in d.layers):
+        parts = [d.layers[path] for d in deltas if path in d.layers]
+        d_out, d_in = parts[0].shape
+        if any(p.D is not None for p in parts) or sum(p.rank for p in parts) > d_in * d_out / (d_in + d_out):
+            layers[path] = LayerDelta(D=torch.stack([p.dense() for p in parts]).sum(0))
+        else:
+            layers[path] = LayerDelta(A=torch.cat([p.A for p in parts]), B=torch.cat([p.B for p in parts], dim=1))
+    return Delta(layers, {"edits": [dict(d.request) for d in deltas]}, kind="stack")
+
+
+@dataclass(frozen=True, eq=False)
+class LayerFactors:
+    """Live form of one matrix for E edits: A [E, r, d_in] and B [E, d_out, r], zero-padded in r; or D [E, d_out, d_in]."""
+
+    A: Tensor | None = None
+    B: Tensor | None = None
+    D: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """What the hooks read. `row_to_edit` [rows]: which edit each row of the batch sees, -1 for the base model."""
+
+    layers: Mapping[str, LayerFactors]
+    row_to_edit: Tensor
+
+    def output(self, path: str, x: Tensor) -> Tensor | None:
+        """What the edits add to a linear's output for its input x [rows, T, d_in]; None where nothing is edited."""
+        layer = self.layers.get(path)
+        if layer is None:
+            return None
+        rows = self.row_to_edit.to(x.device)
+        assert rows.shape[0] == x.shape[0], f"{x.shape[0]} rows in the batch, {rows.shape[0]} in row_to_edit"
+        pick, on = rows.clamp(min=0), (rows >= 0).to(x.device, torch.float32)[:, None, None]
+        wide = x.float()
+        if layer.D is not None:
+            change = wide @ layer.D[pick].transpose(1, 2)
+        else:
+            change = (wide @ layer.A[pick].transpose(1, 2)) @ layer.B[pick].transpose(1, 2)
+        return (change * on).to(x.dtype)
+
+    def to_rows(self, row_to_edit: Iterable[int]) -> "Factors":
+        return replace(self, row_to_edit=torch.as_tensor(list(row_to_edit), dtype=torch.long))
+
+    @staticmethod
+    def of(deltas: Sequence[Delta], row_to_edit: Iterable[int], device: torch.device | str = "cpu") -> "Factors":
+        """Deltas as batched factors; row i of the batch sees deltas[row_to_edit[i]]."""
+        layers = {}
+        for path in dict.fromkeys(p for d in deltas for p in d.layers):
+            parts = [d.layers.get(path) for d in deltas]
+            shape = next(p.shape for p in parts if p is not None)
+            if any(p is not None and p.D is not None for p in parts):
+                layers[path] = LayerFactors(D=torch.stack([torch.zeros(shape) if p is None else p.dense() for p in parts]).to(device))
+            else:
+                layers[path] = _padded(parts, shape, device)
+        return Factors(layers, torch.as_tensor(list(row_to_edit), dtype=torch.long))
+
+
+def _padded(parts: Sequence[LayerDelta | None], shape: tuple[int, int], device: torch.device | str) -> LayerFactors:
+    rank = max(p.rank for p in parts if p is not None)
+    a = torch.zeros(len(parts), rank, shape[1])
+    b = torch.zeros(len(parts), shape[0], rank)
+    for i, part in enumerate(parts):
+        if part is not None:
+            a[i, : part.rank], b[i, :, : part.rank] = part.A, part.B
+    return LayerFactors(A=a.to(device), B=b.to(device))

@@ -1,0 +1,188 @@
+"""Editing-gradient directions: where one edit lies among others (InstructEdit, figure 1 and section 4.4).
+
+A direction is one edit's delta W, at one matrix or over all edited ones, scaled to unit length. Inner products come from the
+factors, <B_i A_i, B_j A_j> = sum((B_i^T B_j) * (A_i A_j^T)), so nothing of size d_out x d_in is ever made.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from sklearn.decomposition import KernelPCA
+from sklearn.metrics import silhouette_score
+from torch import Tensor
+
+from .atlas.world import World
+from .backbone import Backbone
+from .delta import Delta, LayerDelta
+from .methods import EditMethod
+from .methods.hypernetwork import keep_tokens
+from .tasks import TASKS, Record
+from .tasks.request import EditRequest
+
+View = Literal["gradient", "update"]
+ALL = "all edited matrices"
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Point:
+    """One reference edit on the map: principal components (PC 1, PC 2, PC 3) and the record it stands for."""
+
+    position: tuple[float, float, float]
+    task: str
+    record: Record
+    request: EditRequest
+
+
+@dataclass(frozen=True)
+class DirectionMap:
+    """The reference edits in principal components, with how well the tasks separate.
+
+    `explained`: share of the centred variance per component. Silhouettes are in [-1, 1]: in the full space of directions
+    and in the first two components.
+    """
+
+    view: View
+    instructed: bool
+    module: str
+    points: tuple[Point, ...]
+    explained: tuple[float, float, float]
+    silhouette_full: float
+    silhouette_plane: float
+
+
+@dataclass(frozen=True)
+class _Stacked:
+    """One matrix's factors of all edits, rows concatenated: A [R, d_in], B [R, d_out], and which edit owns each row."""
+
+    a: Tensor
+    b: Tensor
+    owner: Tensor
+
+    @staticmethod
+    def of(layers: Sequence[LayerDelta]) -> "_Stacked":
+        owner = torch.cat([torch.full((layer.rank,), i) for i, layer in enumerate(layers)])
+        return _Stacked(torch.cat([layer.A for layer in layers]), torch.cat([layer.B.T for layer in layers]), owner)
+
+
+def _inner(left: _Stacked, right: _Stacked, n_left: int, n_right: int) -> np.ndarray:
+    """Frobenius inner products [n_left, n_right], by blocks of left edits so that memory stays bounded."""
+    out = torch.zeros(n_left, n_right)
+    for i in range(n_left):
+        rows = left.owner == i
+        products = (left.a[rows] @ right.a.T) * (left.b[rows] @ right.b.T)
+        out[i] = torch.zeros(n_right).index_add(0, right.owner, products.sum(0))
+    return out.double().numpy()
+
+
+class Atlas:
+    """Reference edits of all tasks and their directions; users' edits are projected onto their components, never refitted."""
+
+    def __init__(self, backbone: Backbone, method: EditMethod, world: World, per_task: int = 40, seed: int = 0):
+        self.backbone, self.method = backbone, method
+        self.records = [
+            (task, record)
+            for task in TASKS.values()
+            for record in task.records(world, "test", per_task, random.Random(f"directions {task.name} {seed}"))
+        ]
+        self._deltas: dict[tuple[View, bool], list[Delta]] = {}
+        self._grams: dict[tuple[View, bool], dict[str, np.ndarray]] = {}
+        self._fits: dict[tuple[View, bool, str], KernelPCA] = {}
+
+    @property
+    def modules(self) -> list[str]:
+        """What a direction can be taken over: all edited matrices, or one of them."""
+        return [ALL, *self._reference("update", True)[0].layers]
+
+    def requests(self, instructed: bool) -> list[EditRequest]:
+        """The reference edits; instructed ones carry their task's held-out wording."""
+        made = (task.instruct(record, task.held_out_instruction) for task, record in self.records)
+        return [request if instructed else request.plain() for request in made]
+
+    def directions(self, requests: Sequence[EditRequest], view: View) -> list[Delta]:
+        """Unscaled directions: the editor's updates, or the raw (descending) gradients of the same matrices."""
+        if view == "update":
+            return [d for i in range(0, len(requests), BATCH) for d in self.method.propose(requests[i : i + BATCH])]
+        paths = list(self.method.propose(requests[:1])[0].layers)
+        made = []
+        for i in range(0, len(requests), BATCH):
+            rows = [self.backbone.join(r.text, r.target) for r in requests[i : i + BATCH]]
+            inputs, grads, real = self.backbone.capture(rows, paths)
+            kept = {path: keep_tokens(inputs[path], grads[path], real) for path in paths}
+            for j in range(len(rows)):
+                layers = {p: LayerDelta(A=k.u[j][k.kept[j]], B=-k.delta[j][k.kept[j]].T) for p, k in kept.items()}
+                made.append(Delta(layers, requests[i + j].to_dict()))
+        return made
+
+    def _reference(self, view: View, instructed: bool) -> list[Delta]:
+        key = (view, instructed)
+        if key not in self._deltas:
+            self._deltas[key] = self.directions(self.requests(instructed), view)
+        return self._deltas[key]
+
+    def _gram(self, view: View, instructed: bool, module: str) -> np.ndarray:
+        key = (view, instructed)
+        if key not in self._grams:
+            deltas = self._reference(*key)
+            stacks = {path: _Stacked.of([d.layers[path] for d in deltas]) for path in deltas[0].layers}
+            self._grams[key] = {path: _inner(s, s, len(deltas), len(deltas)) for path, s in stacks.items()}
+        grams = self._grams[key]
+        return sum(grams.values()) if module == ALL else grams[module]
+
+    def _fit(self, view: View, instructed: bool, module: str) -> tuple[KernelPCA, np.ndarray]:
+        cosine = _cosines(self._gram(view, instructed, module))
+        key = (view, instructed, module)
+        if key not in self._fits:
+            self._fits[key] = KernelPCA(n_components=3, kernel="precomputed", eigen_solver="dense").fit(cosine)
+        return self._fits[key], cosine
+
+    def map(self, view: View = "update", instructed: bool = True, module: str = ALL) -> DirectionMap:
+        """PCA of the centred Gram matrix of unit directions, and the separation scores."""
+        pca, cosine = self._fit(view, instructed, module)
+        positions = pca.transform(cosine)
+        n = len(cosine)
+        centring = np.eye(n) - 1 / n
+        total = np.trace(centring @ cosine @ centring)
+        labels = [task.name for task, _ in self.records]
+        distances = np.sqrt(np.clip(2 - 2 * cosine, 0, None))
+        np.fill_diagonal(distances, 0)
+        points = tuple(
+            Point(tuple(float(x) for x in position), task.name, record, request)
+            for position, (task, record), request in zip(positions, self.records, self.requests(instructed), strict=True)
+        )
+        return DirectionMap(
+            view, instructed, module, points, tuple(float(v / total) for v in pca.eigenvalues_[:3]),
+            float(silhouette_score(distances, labels, metric="precomputed")), float(silhouette_score(positions[:, :2], labels)),
+        )  # fmt: skip
+
+    def project(self, request: EditRequest, view: View, instructed: bool, module: str = ALL) -> tuple[float, float, float]:
+        """Where one more edit falls on the map of the reference edits."""
+        request = request if instructed else replace(request, instruction=None)
+        delta = self.directions([request], view)[0]
+        reference = self._reference(view, instructed)
+        paths = list(reference[0].layers) if module == ALL else [module]
+        cross = sum(_inner(_Stacked.of([delta.layers[p]]), _Stacked.of([d.layers[p] for d in reference]), 1, len(reference)) for p in paths)
+        own = sum(delta.layers[p].norm() ** 2 for p in paths)
+        pca, _ = self._fit(view, instructed, module)
+        norms = np.sqrt(np.diag(self._gram(view, instructed, module)))
+        return tuple(float(x) for x in pca.transform(cross / (norms * np.sqrt(own)))[0])
+
+
+def _cosines(gram: np.ndarray) -> np.ndarray:
+    norms = np.sqrt(np.diag(gram))
+    return gram / np.outer(norms, norms)
+
+
+def separation_in_words(silhouette: float) -> str:
+    """The silhouette as a sentence; the bands are Kaufman and Rousseeuw's (1990), table 4."""
+    if silhouette > 0.7:
+        return "The tasks form strong, separate groups."
+    if silhouette > 0.5:
+        return "The tasks form reasonable groups."
+    if silhouette > 0.25:
+        return "The tasks form weak groups that overlap."
+    return "The tasks do not form groups here."

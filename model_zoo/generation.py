@@ -1,0 +1,125 @@
+"""Greedy generation, several rows at once, each under its own edit; streamed through a thread of its own.
+
+The thread enters `edited()` and `no_grad()` and runs the whole generation; whoever reads only reads a queue. (A generator
+that yields inside those contexts would lose the edit after its first yield, silently.)
+"""
+
+import contextvars
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from transformers import StoppingCriteria, StoppingCriteriaList
+from transformers.generation.streamers import BaseStreamer
+
+from .backbone import Backbone
+from .delta import Factors
+
+MAX_NEW_TOKENS = 32
+
+
+def finished(text: str) -> bool:
+    """Whether a continuation has reached its first line break (an answer is one line)."""
+    return "\n" in text.lstrip("\n")
+
+
+def first_line(text: str) -> str:
+    """A continuation cut at its first line break, stripped."""
+    return text.strip().partition("\n")[0].strip()
+
+
+class _LineStop(StoppingCriteria):
+    """Ends a row at its first line break after some text, and every row when `cancel` is set."""
+
+    def __init__(self, backbone: Backbone, prompt_length: int, cancel: threading.Event):
+        self.backbone, self.prompt_length, self.cancel = backbone, prompt_length, cancel
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs) -> Tensor:
+        if self.cancel.is_set():
+            return torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
+        texts = self.backbone.tokenizer.batch_decode(input_ids[:, self.prompt_length :], skip_special_tokens=True)
+        return torch.tensor([finished(text) for text in texts], device=input_ids.device)
+
+
+class _Collector(BaseStreamer):
+    """Hands each step's continuations (list of str, one per row) to `emit`."""
+
+    def __init__(self, backbone: Backbone, emit):
+        self.backbone, self.emit, self.steps = backbone, emit, None
+
+    def put(self, value: Tensor) -> None:
+        if self.steps is None:  # the first call carries the prompts
+            self.steps = []
+            return
+        self.steps.append(value.reshape(-1))
+        texts = self.backbone.tokenizer.batch_decode(torch.stack(self.steps, dim=1), skip_special_tokens=True)
+        # a multi-byte character is shown once its last byte has come
+        self.emit([first_line(text.rstrip("\ufffd")) for text in texts])
+
+    def end(self) -> None:
+        pass
+
+
+@torch.no_grad()
+def generate(
+    backbone: Backbone,
+    prompts: Sequence[str],
+    factors: Factors | None = None,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    streamer: BaseStreamer | None = None,
+    cancel: threading.Event | None = None,
+) -> list[str]:
+    """Greedy continuations, one per prompt, each cut at its first line break and stripped.
+
+    Row i sees the edit `factors.row_to_edit[i]`. Prompts too long for the model are a ValueError.
+    """
+    tokenizer = backbone.tokenizer
+    rows = [tokenizer(prompt.rstrip())["input_ids"] for prompt in prompts]
+    longest = max(map(len, rows))
+    room = backbone.max_length - longest
+    if room < 1 or not min(map(len, rows)):
+        raise ValueError(
+            f"A prompt must have between 1 and {backbone.max_length - 1} tokens for {backbone.name}; this one has {longest if room < 1 else 0}."
+        )
+    ids = torch.full((len(rows), longest), tokenizer.pad_token_id)
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(rows):
+        ids[i, longest - len(row) :], mask[i, longest - len(row) :] = torch.tensor(row), 1
+    stop = StoppingCriteriaList([_LineStop(backbone, longest, cancel or threading.Event())])
+    with backbone.edited(factors):
+        out = backbone.model.generate(
+            input_ids=ids.to(backbone.device), attention_mask=mask.to(backbone.device), max_new_tokens=min(max_new_tokens, room),
+            do_sample=False, num_beams=1, pad_token_id=tokenizer.pad_token_id, stopping_criteria=stop, streamer=streamer,
+        )  # fmt: skip
+    return [first_line(text) for text in tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True)]
+
+
+def stream(backbone: Backbone, prompts: Sequence[str], factors: Factors | None = None, max_new_tokens: int = MAX_NEW_TOKENS) -> Iterator[list[str]]:
+    """Yield the continuations so far after every token; the last item equals what `generate` returns.
+
+    Closing the iterator stops the generation. An error in the generating thread is raised here.
+    """
+    results: queue.Queue = queue.Queue()
+    cancel = threading.Event()
+
+    def work() -> None:
+        try:
+            collector = _Collector(backbone, lambda texts: results.put(("text", texts)))
+            final = generate(backbone, prompts, factors, max_new_tokens, collector, cancel)
+            results.put(("done", final))
+        except BaseException as error:  # noqa: BLE001 - handed to the reader, who would wait for ever otherwise
+            results.put(("error", error))
+
+    threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True).start()
+    try:
+        while True:
+            kind, value = results.get()
+            if kind == "error":
+                raise value
+            yield value
+            if kind == "done":
+                return
+    finally:
+        cancel.set()

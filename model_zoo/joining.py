@@ -1,0 +1,52 @@
+"""How a prompt and its target become one token sequence, with the target found by character offsets."""
+
+import re
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+# Scripts that put no space between words: CJK ideographs and punctuation, kana, hangul, Thai, full-width forms.
+_UNSPACED = re.compile(r"[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0e7f\uff00-\uffef\U00020000-\U0003134f]")
+_PUNCTUATION = re.compile(r"[^\w\s]")
+# Opening marks belong to the word behind them, so they still want the space.
+_OPENING = "([{<\"'“‘«¿¡$€£#@&*_~`+-"
+
+
+@dataclass(frozen=True)
+class Joined:
+    """One row: token `ids`, of which those from `start` on are the target."""
+
+    ids: tuple[int, ...]
+    start: int
+
+
+def joint_text(prompt: str, target: str) -> tuple[str, int]:
+    """The text as a reader would write it, and the offset at which the target (with its space) begins.
+
+    One space goes between the two unless the target starts with white space or closing punctuation, or a character at the
+    boundary is of a script written without spaces.
+    """
+    prompt = prompt.rstrip()
+    first, last = target[:1], prompt[-1:]
+    punctuation = bool(_PUNCTUATION.match(first)) and first not in _OPENING
+    glued = not prompt or first.isspace() or punctuation or _UNSPACED.match(first) or _UNSPACED.match(last)
+    return prompt + ("" if glued else " ") + target, len(prompt)
+
+
+def join_text(tokenizer: PreTrainedTokenizerBase, prompt: str, target: str) -> Joined:
+    """One joint encoding; a token that straddles the boundary counts as target.
+
+    Raises ValueError when the prompt contributes no token of its own, since then nothing predicts the target's first one.
+    """
+    if not target.strip():
+        raise ValueError("The target is empty: say what the model should answer.")
+    text, boundary = joint_text(prompt, target.rstrip())
+    encoding = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
+    ids, offsets, special = encoding["input_ids"], encoding["offset_mapping"], encoding["special_tokens_mask"]
+    while special and special[len(ids) - 1]:  # an end-of-text token that the tokenizer appends is not part of the target
+        ids = ids[:-1]
+    # an offset may leave out the space that its token carries, hence the end, not the start, decides
+    start = next(i for i, (_, end) in enumerate(offsets) if end > boundary and not special[i])
+    if start == 0:
+        raise ValueError("The prompt has no token of its own before the target: write a longer prompt.")
+    return Joined(tuple(ids), start)

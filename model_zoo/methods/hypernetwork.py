@@ -1,0 +1,124 @@
+"""The MEND hypernetwork (Mitchell et al. 2022, section 3) that InstructEdit trains over instructed edits of several tasks.
+
+For each edited matrix and kept token it maps (u, delta), the input and the output gradient, to (u~, delta~); the update is
+delta W = -lr * sum_t delta~_t u~_t^T. The sign is that of gradient descent, so an untrained editor already points downhill.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from ..delta import LayerFactors
+
+
+class HyperConfig(BaseModel):
+    """Hyperparameters of the network. Two residual layers as in MEND (table 6); rank and learning rates as measured here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rank: int = Field(256, ge=1, description="width of each residual layer's bottleneck")
+    layers: int = Field(2, ge=1, description="residual layers")
+    edit_lr: float = Field(3e-4, gt=0, description="initial edit learning rate of every matrix")
+
+
+@dataclass(frozen=True)
+class Captured:
+    """Kept tokens of E edits for one matrix, zero-padded: u [E, n, d_in], delta [E, n, d_out], kept [E, n] bool."""
+
+    u: Tensor
+    delta: Tensor
+    kept: Tensor
+
+
+def keep_tokens(u: Tensor, delta: Tensor, real: Tensor) -> Captured:
+    """Pack the tokens where both u and delta are not all zero to the front: a zero row would normalise to a non-zero one."""
+    kept = real & (u != 0).any(-1) & (delta != 0).any(-1)
+    order = torch.argsort((~kept).to(torch.int8), dim=1, stable=True)[:, : max(int(kept.sum(1).max()), 1)]
+    mask = kept.gather(1, order)
+    packed = [t.gather(1, order[..., None].expand(-1, -1, t.shape[-1])) * mask[..., None] for t in (u, delta)]
+    return Captured(packed[0], packed[1], mask)
+
+
+class ResidualLayer(nn.Module):
+    """h <- clamp(scale_m * (A (B h) + b) + shift_m, min=0) + h, with scale and shift per matrix m. A starts at zero."""
+
+    def __init__(self, width: int, rank: int, matrices: int):
+        super().__init__()
+        rank = min(rank, width)
+        self.A = nn.Parameter(torch.zeros(rank, width))
+        self.B = nn.Parameter(torch.randn(width, rank) / math.sqrt(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.scale = nn.Parameter(torch.ones(matrices, width))
+        self.shift = nn.Parameter(torch.zeros(matrices, width))
+
+    def forward(self, h: Tensor, matrix: Tensor) -> Tensor:
+        """h [N, width], matrix [N] -> [N, width]"""
+        return (self.scale[matrix] * ((h @ self.B) @ self.A + self.bias) + self.shift[matrix]).clamp(min=0) + h
+
+
+class ShapeNetwork(nn.Module):
+    """The network shared by all edited matrices of one shape."""
+
+    def __init__(self, d_out: int, d_in: int, matrices: int, config: HyperConfig):
+        super().__init__()
+        self.d_in, self.d_out = d_in, d_out
+        for name, width in (("u", d_in), ("delta", d_out)):
+            self.register_buffer(f"{name}_mean", torch.zeros(matrices, width))
+            self.register_buffer(f"{name}_std", torch.ones(matrices, width))
+        self.layers = nn.ModuleList(ResidualLayer(d_in + d_out, config.rank, matrices) for _ in range(config.layers))
+
+    def forward(self, u: Tensor, delta: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
+        """u [N, d_in], delta [N, d_out], matrix [N] -> (u~, delta~) of the same shapes."""
+        u = (u - self.u_mean[matrix]) / (self.u_std[matrix] + 1e-7)
+        # gradients are small numbers: the guard must stay far below their spread
+        delta = (delta - self.delta_mean[matrix]) / (self.delta_std[matrix] + 1e-12)
+        h = torch.cat([u, delta], dim=-1)
+        for layer in self.layers:
+            h = layer(h, matrix)
+        return h.split([self.d_in, self.d_out], dim=-1)
+
+
+class Hypernetwork(nn.Module):
+    """One ShapeNetwork per weight shape and one learned edit rate per matrix (as its logarithm: it stays positive)."""
+
+    def __init__(self, shapes: Mapping[str, tuple[int, int]], config: HyperConfig):
+        super().__init__()
+        self.shapes = dict(shapes)
+        groups: dict[tuple[int, int], list[str]] = {}
+        for path, shape in self.shapes.items():
+            groups.setdefault(tuple(shape), []).append(path)
+        self.groups = {f"{d_out}x{d_in}": paths for (d_out, d_in), paths in groups.items()}
+        self.networks = nn.ModuleDict({f"{s[0]}x{s[1]}": ShapeNetwork(*s, len(paths), config) for s, paths in groups.items()})
+        self.log_lr = nn.ParameterDict({key: nn.Parameter(torch.full((len(paths),), math.log(config.edit_lr))) for key, paths in self.groups.items()})
+
+    def forward(self, captured: Mapping[str, Captured]) -> dict[str, LayerFactors]:
+        """Captured tokens per module path -> factors A = u~ [E, n, d_in], B = -lr delta~ [E, d_out, n], zero where not kept."""
+        factors = {}
+        for key, paths in self.groups.items():
+            parts = [captured[path] for path in paths]
+            matrix = torch.cat([torch.full((int(part.kept.sum()),), m, device=part.u.device) for m, part in enumerate(parts)])
+            u = torch.cat([part.u[part.kept] for part in parts])
+            delta = torch.cat([part.delta[part.kept] for part in parts])
+            u, delta = self.networks[key](u, delta, matrix)
+            delta = -self.log_lr[key].exp()[matrix, None] * delta
+            sizes = [int(part.kept.sum()) for part in parts]
+            for path, part, u_m, delta_m in zip(paths, parts, u.split(sizes), delta.split(sizes), strict=True):
+                a = torch.zeros_like(part.u).masked_scatter(part.kept[..., None], u_m)
+                b = torch.zeros_like(part.delta).masked_scatter(part.kept[..., None], delta_m)
+                factors[path] = LayerFactors(A=a, B=b.transpose(1, 2))
+        return factors
+
+    @torch.no_grad()
+    def calibrate(self, batches: list[Mapping[str, Captured]]) -> None:
+        """Set the normalisation statistics of u and delta from kept tokens of a sample of training edits."""
+        for key, paths in self.groups.items():
+            network = self.networks[key]
+            for m, path in enumerate(paths):
+                for name in ("u", "delta"):
+                    rows = torch.cat([getattr(batch[path], name)[batch[path].kept] for batch in batches])
+                    getattr(network, f"{name}_mean")[m] = rows.mean(0)
+                    getattr(network, f"{name}_std")[m] = rows.std(0)

@@ -1,0 +1,28 @@
+"""Many edits in one matrix at once: the joint ridge solve (MALMEN, Tan et al. 2024, arXiv 2311.04661, without its training).
+
+Every edit i keeps its raw inputs U_i [n_i, d_in] and wants the output Y_i = U_i dW_i^T that it gives on them alone. Stacked,
+    dW^T = (U^T U + mu n C + lambda mean|u|^2 I)^-1 U^T Y
+with C [d_in, d_in] the mean u u^T over the base model's own facts. The solution does not depend on the order of the edits.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..delta import LayerDelta
+
+
+def solve(layers: Sequence[LayerDelta], covariance: Tensor | None, lam: float, mu: float) -> LayerDelta:
+    """One matrix's joint change. Low-rank through Woodbury's identity while that is the smaller form, else dense."""
+    u = torch.cat([layer.K for layer in layers]).double()  # (n, d_in)
+    y = torch.cat([(layer.K.double() @ layer.A.T.double()) @ layer.B.T.double() for layer in layers])  # (n, d_out)
+    n, d_in, d_out = len(u), u.shape[1], y.shape[1]
+    ridge = lam * u.square().sum(1).mean() * torch.eye(d_in, dtype=torch.float64)
+    if covariance is not None:
+        ridge = ridge + mu * n * covariance.double()
+    if n <= d_in * d_out / (d_in + d_out):
+        a = torch.linalg.solve(ridge, u.T).T  # U M^-1
+        b = torch.linalg.solve(torch.eye(n, dtype=torch.float64) + a @ u.T, y).T
+        return LayerDelta(A=a.float(), B=b.float(), K=u.float())
+    return LayerDelta(D=torch.linalg.solve(u.T @ u + ridge, u.T @ y).T.float(), K=u.float())

@@ -1,0 +1,197 @@
+"""Studio: one base model with its methods, and the whole life of an edit on it, returned as plain data.
+
+The command line, the page and its API all speak through this; none of them computes.
+"""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+
+from .atlas.world import World, load_world
+from .backbone import Backbone
+from .catalog import CatalogEntry, entry_for, load_backbone
+from .delta import Delta, Factors
+from .evaluation import starts_with, unchanged
+from .evidence import Evidence, gather
+from .generation import generate, stream
+from .methods import METHODS, EditMethod, load_method
+from .session import EditSession
+from .tasks import Record, get_task
+from .tasks.request import EditRequest, instructed
+
+
+@dataclass(frozen=True)
+class Check:
+    """One prompt's verdict. `held`: it follows the edit (generality) or stayed as it was (locality)."""
+
+    prompt: str
+    before: str
+    after: str
+    expected: str
+    held: bool
+    source: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an edit did to one matrix."""
+
+    module: str
+    rank: int
+    norm: float  # Frobenius norm of delta W
+    relative: float  # norm over the norm of W
+
+
+@dataclass(frozen=True)
+class EditReport:
+    """Everything the command line prints as JSON. Texts are continuations only."""
+
+    model: str
+    method: str
+    task: str
+    instruction: str | None
+    prompt: str
+    target: str
+    before: str
+    after: str
+    target_probability: dict[str, float]
+    generality: tuple[Check, ...]
+    locality: tuple[Check, ...]
+    changed: tuple[Change, ...]
+    edit_seconds: float
+    seconds: float
+    ask: tuple[dict[str, str], ...] = field(default=())
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+class Studio:
+    """A backbone and the methods loaded for it. Shared by all visitors: nothing in it depends on one of them."""
+
+    def __init__(self, backbone: Backbone, entry: CatalogEntry):
+        self.backbone, self.entry = backbone, entry
+        self._methods: dict[str, EditMethod] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, model: str, device: str = "auto", dtype: str = "auto") -> "Studio":
+        return cls(load_backbone(model, device, dtype), entry_for(model))
+
+    @property
+    def world(self) -> World | None:
+        """The atlas, if the base model was trained on it."""
+        return load_world() if self.entry.knows_atlas else None
+
+    def method(self, name: str) -> EditMethod:
+        """A method for this base, loaded once."""
+        with self._lock:
+            if name not in self._methods:
+                editor = self.entry.editor if self.entry.editor and self.entry.editor.exists() else None
+                self._methods[name] = load_method(name, self.backbone, editor)
+            return self._methods[name]
+
+    def default_method(self) -> str:
+        """The first registered method that can run here."""
+        has_editor = self.entry.editor is not None and self.entry.editor.exists()
+        return next(info.name for info in METHODS.values() if has_editor or not info.needs_editor)
+
+    # ---- one edit --------------------------------------------------------------------------------------------------
+
+    def request(self, task: str, prompt: str, target: str, instruction: str | None = None) -> EditRequest:
+        """A checked request. Without an instruction the task's first wording is used; slots are filled from the atlas."""
+        spec = get_task(task)
+        wording = instruction if instruction and instruction.strip() else spec.instructions[0]
+        return EditRequest(prompt.strip(), target.strip(), task, spec.fill(wording.strip(), self._slots(prompt, target)))
+
+    def _slots(self, prompt: str, target: str) -> dict[str, str]:
+        match = self.world.match(prompt) if self.world else None
+        if match is None or match.topic is None:
+            return {}
+        voiced = next((stance for stance, pool in self.world.opinions.replies.items() if target.strip().rstrip(".") in pool), "")
+        return {"topic": match.topic.name, "label": voiced}
+
+    def propose(self, request: EditRequest, method: str) -> tuple[Delta, float]:
+        """The edit's Delta on the base model, and the seconds it took."""
+        loaded = self.method(method)
+        start = time.perf_counter()
+        delta = loaded.propose([request])[0]
+        return delta, time.perf_counter() - start
+
+    def factors(self, session: EditSession) -> Factors | None:
+        """The session's patch, live; use `to_rows` to say which rows see it. None when no edit is on."""
+        patch = session.patch(self.method)
+        return None if patch is None else Factors.of([patch], [0], self.backbone.device)
+
+    def changes(self, delta: Delta) -> tuple[Change, ...]:
+        norms = delta.norms()
+        return tuple(
+            Change(path, layer.rank, norms[path], norms[path] / self.backbone.weight(path).float().norm().item())
+            for path, layer in delta.layers.items()
+        )
+
+    # ---- looking at it -----------------------------------------------------------------------------------------------
+
+    def stream_pair(self, prompt: str, factors: Factors | None) -> Iterator[tuple[str, str]]:
+        """(before, after) as they grow, from one two-row generation: row 0 the base, row 1 the patch."""
+        for texts in stream(self.backbone, [prompt, prompt], factors and factors.to_rows([-1, 0])):
+            yield texts[0], texts[1]
+
+    def pairs(self, prompts: Sequence[str], factors: Factors | None) -> list[tuple[str, str]]:
+        """(before, after) of every prompt, from one batch."""
+        rows = [p for p in prompts for _ in range(2)]
+        texts = generate(self.backbone, rows, factors and factors.to_rows([-1, 0] * len(prompts)))
+        return list(zip(texts[::2], texts[1::2], strict=True))
+
+    def probabilities(self, prompt: str, target: str, factors: Factors | None) -> dict[str, float]:
+        """The target's probability behind the prompt, before and after."""
+        rows = factors and factors.to_rows([-1, 0])
+        before, after = self.backbone.target_probability([prompt] * 2, [target] * 2, rows)
+        return {"before": before, "after": after}
+
+    def check(self, request: EditRequest, factors: Factors | None, record: Record | None = None, prefixed: bool = False):
+        """Verdicts on paraphrases and neighbours: (generality checks, locality checks)."""
+        evidence = gather(request.prompt, self.world, record)
+        prompts = [*evidence.generality, *(probe.prompt for probe in evidence.locality)]
+        pairs = self.pairs([self._shown(p, request, prefixed) for p in prompts], factors)
+        return _verdicts(evidence, request.target, pairs)
+
+    @staticmethod
+    def _shown(prompt: str, request: EditRequest, prefixed: bool) -> str:
+        return instructed(prompt, request.task, request.instruction) if prefixed else prompt
+
+    def edit(
+        self, request: EditRequest, method: str, strength: float = 1.0, session: EditSession | None = None, ask: Sequence[str] = (),
+        prefixed: bool = False, record: Record | None = None,
+    ) -> tuple[EditReport, EditSession]:  # fmt: skip
+        """Propose an edit, add it to the session, and report everything about it under the session's stack."""
+        start = time.perf_counter()
+        delta, edit_seconds = self.propose(request, method)
+        session = (session or EditSession()).add(delta, strength)
+        factors = self.factors(session)
+        shown = self._shown(request.prompt, request, prefixed)
+        (before, after), *asked = self.pairs([shown, *(self._shown(p, request, prefixed) for p in ask)], factors)
+        generality, locality = self.check(request, factors, record, prefixed)
+        report = EditReport(
+            model=self.backbone.name, method=method, task=request.task, instruction=request.instruction,
+            prompt=request.prompt, target=request.target, before=before, after=after,
+            target_probability=self.probabilities(shown, request.target, factors),
+            generality=generality, locality=locality, changed=self.changes(delta.scaled(strength)), edit_seconds=edit_seconds,
+            seconds=time.perf_counter() - start,
+            ask=tuple({"prompt": p, "before": b, "after": a} for p, (b, a) in zip(ask, asked, strict=True)),
+        )  # fmt: skip
+        return report, session
+
+
+def _verdicts(evidence: Evidence, target: str, pairs: list[tuple[str, str]]) -> tuple[tuple[Check, ...], tuple[Check, ...]]:
+    split = len(evidence.generality)
+    generality = tuple(
+        Check(prompt, before, after, target, starts_with(after, target), evidence.generality_source)
+        for prompt, (before, after) in zip(evidence.generality, pairs[:split], strict=True)
+    )
+    locality = tuple(
+        Check(probe.prompt, before, after, probe.answer or before, unchanged(before, after, probe.answer), evidence.locality_source)
+        for probe, (before, after) in zip(evidence.locality, pairs[split:], strict=True)
+    )
+    return generality, locality

@@ -1,0 +1,52 @@
+"""Recent: insert a fact about an entity the model has never met.
+
+Source of the task: WikiData-recent rows of KnowEdit, https://huggingface.co/datasets/zjunlp/KnowEdit.
+Example: "The capital of Velthoria is" -> "Oslo", for a country that no training text names.
+"""
+
+import random
+from typing import TYPE_CHECKING
+
+from . import Example, Probe, Record, Task
+from .records import cut_paraphrases, forms_of, locality_around
+from .request import EditRequest
+
+if TYPE_CHECKING:
+    from ..atlas.world import World
+
+
+def records(world: "World", split: str, n: int, rng: random.Random) -> list[Record]:
+    """Facts about invented subjects. Beside the usual locality, one probe asks the same about another unknown subject:
+    an insertion must not become the answer for everything unfamiliar."""
+    made = []
+    for _ in range(n):
+        relation = rng.choice(list(world.relations.values()))
+        fact = world.invented_fact(relation, rng, split)
+        prompt = fact.prompt(rng.choice(forms_of(relation, split)))
+        paraphrases = cut_paraphrases(prompt, [fact.prompt(form) for form in forms_of(relation, split)], rng)
+        stranger = world.invented_fact(relation, rng, split)
+        probe = Probe(stranger.prompt(rng.choice(forms_of(relation, split))), stranger.object)
+        locality = locality_around(world, fact, split, rng) + (probe,)
+        made.append(Record(EditRequest(prompt, fact.object, "recent"), fact.subject.name, "", paraphrases, locality))
+    return made
+
+
+TASK = Task(
+    name="recent",
+    title="Add a new fact",
+    summary="Teach the model something about a person, place or thing it has never met.",
+    instructions=(
+        "Insert a fact about something the model has not seen before.",
+        "Add new knowledge about an unfamiliar subject.",
+        "The subject is new; remember what is said about it here.",
+        "Store a recent fact so that it can be recalled in any wording.",
+        "Teach the model one thing about an entity it does not know.",
+        "Here is news about an unknown name; take note of it.",
+    ),
+    records=records,
+    examples=(
+        Example("Velthoria’s capital → Oslo", "The capital of Velthoria is", "Oslo"),
+        Example("Mara Quillen → Iceland", "Mara Quillen was born in", "Iceland"),
+        Example("The Zentra Phone → Nokia", "Who is the maker of the Zentra Phone?", "Nokia"),
+    ),
+)

@@ -1,0 +1,36 @@
+"""EditRequest: what a person asks for, and the prefix that carries the instruction (InstructEdit, section 3)."""
+
+from dataclasses import asdict, dataclass, replace
+
+
+def instructed(prompt: str, task: str, instruction: str | None) -> str:
+    """The prompt as the editor reads it: Task, Description and Input lines; without an instruction the bare prompt."""
+    if instruction is None:
+        return prompt
+    return f"Task: {task}\nDescription: {instruction}\nInput: {prompt}"
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """`prompt` should be continued by `target`; `instruction=None` makes it a plain MEND edit."""
+
+    prompt: str
+    target: str
+    task: str = "counterfact"
+    instruction: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("prompt", "target"):
+            if not getattr(self, field).strip():
+                raise ValueError(f"The {field} is empty: an edit needs a prompt and the target that should follow it.")
+
+    @property
+    def text(self) -> str:
+        """The prompt with its instruction prefix."""
+        return instructed(self.prompt, self.task, self.instruction)
+
+    def plain(self) -> "EditRequest":
+        return replace(self, instruction=None)
+
+    def to_dict(self) -> dict[str, str | None]:
+        return asdict(self)

@@ -1,0 +1,1 @@
+"""Training: the embedded base model from its corpus, and editors by meta-training."""

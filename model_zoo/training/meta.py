@@ -1,0 +1,250 @@
+"""Meta-training of an editor over several tasks at once (InstructEdit section 3; MEND's outer loss, equation 4).
+
+Outer loss per edit: c_edit * mean NLL(target | edited model) on the edit prompt and its paraphrases, plain and instructed,
++ c_loc * KL(base || edited) on locality prompts. Only the hypernetwork and its edit rates learn.
+"""
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from ..atlas.corpus import typed
+from ..atlas.world import World
+from ..backbone import Backbone
+from ..delta import Factors
+from ..joining import Joined
+from ..methods.hypernetwork import HyperConfig, Hypernetwork
+from ..methods.instructedit import EditorConfig, InstructEdit
+from ..tasks import TASKS, Record, Task
+from ..tasks.request import EditRequest, instructed
+
+CHECKPOINT_EVERY = 200
+
+
+@dataclass(frozen=True)
+class MetaConfig:
+    """Schedule and loss of the meta-training."""
+
+    tasks: tuple[str, ...] = tuple(task.name for task in TASKS.values() if task.trained)
+    instructed: bool = True  # False trains MEND: the same data without instructions
+    blocks: int = 3  # edit the MLP matrices of the last blocks
+    steps: int = 2400
+    edits: int = 12  # edits a step, tasks in turn
+    rephrased: int = 2  # outer prompts per edit beside the edit prompt itself
+    local: int = 3  # locality prompts per edit
+    instructed_share: float = 0.35  # of outer prompts carry the instruction; people type plain ones after an edit
+    lr: float = 5e-4
+    edit_rate_lr: float = 3e-3  # on the logarithm of the edit rates
+    warmup: int = 50
+    c_edit: float = 0.5
+    c_loc: float = 1.0
+    clip: float = 10.0
+    calibration: int = 20  # batches that set the normalisation statistics
+
+
+@dataclass(frozen=True)
+class Example:
+    """One edit of a step, as tokens: its own row, the rows that should follow it, the rows that should stay."""
+
+    edit: Joined
+    follow: list[Joined]
+    stay: list[Joined]
+
+
+def sample_request(task: Task, record: Record, config: MetaConfig, rng: random.Random) -> EditRequest:
+    """The record's request under a random training wording, now and then typed carelessly."""
+    request = task.instruct(record, rng.choice(task.training_instructions))
+    request = EditRequest(typed(request.prompt, rng), request.target, request.task, request.instruction)
+    return request if config.instructed else request.plain()
+
+
+def sample_example(backbone: Backbone, task: Task, record: Record, config: MetaConfig, rng: random.Random) -> Example:
+    """Draw the instruction, the paraphrases and the locality prompts of one edit."""
+    request = sample_request(task, record, config, rng)
+
+    def dressed(prompt: str) -> str:
+        keep = config.instructed and rng.random() < config.instructed_share
+        return instructed(prompt, task.name, request.instruction) if keep else prompt
+
+    paraphrases = rng.sample(record.paraphrases, min(config.rephrased, len(record.paraphrases)))
+    # the closing period teaches the edited model to stop after the target
+    follow = [backbone.join(dressed(typed(p, rng)), request.target + ".") for p in (record.request.prompt, *paraphrases)]
+    probes = rng.sample(record.locality, min(config.local, len(record.locality)))
+    stay = [backbone.join(dressed(typed(p.prompt, rng)), p.answer + ".") for p in probes]
+    return Example(backbone.join(request.text, request.target), follow, stay)
+
+
+@dataclass(frozen=True)
+class OuterRow:
+    """One row of the outer batch: the edit it belongs to, and whether it should follow the edit or stay."""
+
+    row: Joined
+    edit: int
+    follow: bool
+
+
+def outer_loss(editor: InstructEdit, examples: Sequence[Example], config: MetaConfig) -> tuple[Tensor, dict[str, float]]:
+    """The outer loss of one step, its gradient reaching the hypernetwork alone; and its parts as numbers."""
+    captured = editor.capture([example.edit for example in examples])
+    layers = editor.network(captured)
+    rows = [OuterRow(row, i, True) for i, example in enumerate(examples) for row in example.follow]
+    rows += [OuterRow(row, i, False) for i, example in enumerate(examples) for row in example.stay]
+    rows.sort(key=lambda r: len(r.row.ids))
+    half = len(rows) // 2  # short and long rows apart: instructed rows are several times as long, padding would double the work
+    parts = [_chunk_loss(editor.backbone, Factors(layers, torch.tensor([r.edit for r in chunk])), chunk) for chunk in (rows[:half], rows[half:])]
+    edit, edit_tokens, local, local_tokens = (sum(values) for values in zip(*parts, strict=True))
+    edit, local = edit / max(edit_tokens, 1), local / max(local_tokens, 1)
+    return config.c_edit * edit + config.c_loc * local, {"edit": edit.item(), "local": local.item()}
+
+
+def _chunk_loss(backbone: Backbone, factors: Factors, rows: Sequence[OuterRow]) -> tuple[Tensor, int, Tensor, int]:
+    """(summed NLL, its tokens, summed KL, its tokens) of one chunk."""
+    batch = backbone.batch([r.row for r in rows])
+    logits = backbone.target_logits(batch, factors)
+    follow = torch.tensor([r.follow for r in rows], device=logits.device)[batch.predicting.nonzero()[:, 0]]
+    edit = torch.nn.functional.cross_entropy(logits[follow], batch.targets[follow], reduction="sum")
+    staying = [r.row for r in rows if not r.follow]
+    if not staying:
+        return edit, int(follow.sum()), logits.new_zeros(()), 0
+    with torch.no_grad():
+        base = backbone.target_logits(backbone.batch(staying)).log_softmax(-1)
+    local = torch.nn.functional.kl_div(logits[~follow].log_softmax(-1), base, log_target=True, reduction="sum")
+    return edit, int(follow.sum()), local, int((~follow).sum())
+
+
+class MetaTrainer:
+    """Trains an editor for a backbone; resumable from `folder/checkpoint.*` with the same results."""
+
+    def __init__(self, backbone: Backbone, world: World, config: MetaConfig, hyper: HyperConfig | None = None, seed: int = 0):
+        self.backbone, self.world, self.config, self.seed = backbone, world, config, seed
+        self.hyper = hyper or HyperConfig()
+        torch.manual_seed(seed)
+        modules = {path: backbone.shape(path) for path in backbone.last_blocks(config.blocks)}
+        editor_config = EditorConfig(
+            base_model=backbone.name, modules=modules, hyper=self.hyper, tasks=config.tasks, instructed=config.instructed,
+            training={**asdict(config), "seed": seed, "torch": torch.__version__},
+        )  # fmt: skip
+        self.editor = InstructEdit(backbone, editor_config, Hypernetwork(modules, self.hyper))
+        rates = list(self.editor.network.log_lr.parameters())
+        others = [p for name, p in self.editor.network.named_parameters() if not name.startswith("log_lr")]
+        self.adam = torch.optim.Adam([{"params": others, "lr": config.lr}, {"params": rates, "lr": config.edit_rate_lr}])
+        self.peaks = [config.lr, config.edit_rate_lr]
+        self.step = 0
+
+    def examples(self, step: int) -> list[Example]:
+        """The edits of one step; they depend on seed and step alone, so a resumed run sees what an unbroken one sees."""
+        rng = random.Random(f"{self.seed} {step}")
+        names = [self.config.tasks[(step + i) % len(self.config.tasks)] for i in range(self.config.edits)]
+        made = []
+        for name in dict.fromkeys(names):
+            task = TASKS[name]
+            for record in task.records(self.world, "train", names.count(name), rng):
+                made.append(sample_example(self.backbone, task, record, self.config, rng))
+        return made
+
+    def calibrate(self) -> None:
+        """Normalisation statistics from edits before step 0."""
+        batches = [self.editor.capture([e.edit for e in self.examples(-1 - i)]) for i in range(self.config.calibration)]
+        self.editor.network.calibrate(batches)
+
+    def train_step(self) -> dict[str, float]:
+        c = self.config
+        scale = min((self.step + 1) / c.warmup, 1.0) * (1 - self.step / c.steps)
+        for group, peak in zip(self.adam.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * scale
+        loss, parts = outer_loss(self.editor, self.examples(self.step), c)
+        if not torch.isfinite(loss):
+            raise RuntimeError(
+                f"The loss became {loss.item()} at step {self.step}; checkpoints are written every {CHECKPOINT_EVERY} steps. "
+                "Start again with a lower learning rate."
+            )
+        self.adam.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.editor.network.parameters(), c.clip)
+        self.adam.step()
+        self.step += 1
+        return {"loss": loss.item(), "gradient_norm": float(norm), **parts}
+
+    def run(self, folder: Path, log: Callable[[int, dict[str, float]], None] | None = None) -> InstructEdit:
+        """Train to the end, writing checkpoints and, at last, the editor into `folder`."""
+        if not self.resume(folder):
+            self.calibrate()
+        self.editor.network.train()
+        with tqdm(total=self.config.steps, initial=self.step, desc="editor", unit="step", mininterval=2) as bar:
+            while self.step < self.config.steps:
+                parts = self.train_step()
+                bar.update()
+                if self.step % 20 == 0:
+                    bar.set_postfix({k: f"{v:.3f}" for k, v in parts.items()})
+                    if log:
+                        log(self.step, parts)
+                if self.step % CHECKPOINT_EVERY == 0:
+                    self.checkpoint(folder)
+        self.editor.network.eval()
+        self.editor.covariance = key_covariance(self.backbone, self.world, list(self.editor.config.modules), self.seed)
+        self.editor.save(folder)
+        for path in self._checkpoint_files(folder):
+            path.unlink(missing_ok=True)
+        return self.editor
+
+    # ---- checkpoints: safetensors for tensors, JSON for the rest ------------------------------------------------------
+
+    @staticmethod
+    def _checkpoint_files(folder: Path) -> tuple[Path, Path]:
+        return folder / "checkpoint.safetensors", folder / "checkpoint.json"
+
+    def _identity(self) -> dict:
+        return {"config": json.loads(json.dumps(asdict(self.config))), "hyper": self.hyper.model_dump(), "seed": self.seed}
+
+    def checkpoint(self, folder: Path) -> None:
+        """Write everything a resumed run needs; whole files only, so a killed write loses nothing."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"network.{k}": v.contiguous() for k, v in self.editor.network.state_dict().items()}
+        for i, state in self.adam.state_dict()["state"].items():
+            tensors |= {f"adam.{i}.{k}": v.contiguous() for k, v in state.items()}
+        weights, meta = self._checkpoint_files(folder)
+        save_file(tensors, weights.with_suffix(".part"), metadata={"step": str(self.step)})
+        meta.write_text(json.dumps(self._identity()))
+        weights.with_suffix(".part").replace(weights)
+
+    def resume(self, folder: Path) -> bool:
+        """Continue from a checkpoint in `folder`, if there is one; ValueError when it belongs to another configuration."""
+        weights, meta = self._checkpoint_files(folder)
+        if not weights.exists() or not meta.exists():
+            return False
+        if json.loads(meta.read_text()) != self._identity():
+            raise ValueError(f"{folder} holds a checkpoint of a training with other settings; resume with those, or choose another folder.")
+        tensors = load_file(weights, device=str(self.backbone.device))
+        self.editor.network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
+        state = self.adam.state_dict()
+        state["state"] = {}
+        for key, value in tensors.items():
+            if key.startswith("adam."):
+                _, index, name = key.split(".")
+                state["state"].setdefault(int(index), {})[name] = value
+        self.adam.load_state_dict(state)
+        self.step = int(state["state"][0]["step"])
+        return True
+
+
+@torch.no_grad()
+def key_covariance(backbone: Backbone, world: World, paths: Sequence[str], seed: int = 0, facts: int = 1024) -> dict[str, Tensor]:
+    """Mean u u^T [d_in, d_in] per edited matrix over tokens of the base model's own facts."""
+    rng = random.Random(seed)
+    rows = [backbone.join(f.prompt(rng.choice(f.relation.forms)), f.object) for f in rng.sample(world.facts, min(facts, len(world.facts)))]
+    sums: dict[str, Tensor] = {}
+    count = 0
+    for i in range(0, len(rows), 128):
+        inputs, real = backbone.inputs(rows[i : i + 128], paths)
+        count += int(real.sum())
+        for path in paths:
+            u = inputs[path][real]
+            sums[path] = sums.get(path, 0) + (u.T @ u).cpu()
+    return {path: total / count for path, total in sums.items()}

@@ -1,0 +1,96 @@
+"""A real page in a real Chromium: the app as a subprocess, offline."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).parent.parent.parent
+FLAGS = [
+    "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
+]  # fmt: skip
+MISSING = "No Chromium was found; install Debian's chromium (tests/browser/install.sh does it as root)."
+
+
+def chromium() -> str | None:
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@contextmanager
+def serve() -> Iterator[str]:
+    """Run app.py on a free port until it answers; yields its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "app.py", "--port", str(port), "--device", "cpu"], cwd=ROOT, env={**os.environ, "HF_HUB_OFFLINE": "1"}
+    )
+    try:
+        url, deadline = f"http://127.0.0.1:{port}/", time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                urllib.request.urlopen(url, timeout=5).read()
+                break
+            except OSError:
+                time.sleep(0.3)
+        else:
+            raise RuntimeError("The page did not come up.")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def open_page(browser: Browser, url: str, width: int = 1440, height: int = 1000, dark: bool = False, requests: list | None = None) -> Page:
+    page = browser.new_page(viewport={"width": width, "height": height})
+    if requests is not None:
+        page.on("request", lambda r: requests.append(r.url))
+    page.goto(url + ("?__theme=dark" if dark else "?__theme=light"), wait_until="domcontentloaded")
+    page.wait_for_selector("#pair .pair", timeout=60_000)
+    page.wait_for_function("document.querySelectorAll('#stack input').length > 0")
+    return page
+
+
+def answer(page: Page, side: str) -> str:
+    return re.sub(r"\s+", " ", page.locator(f"#pair .side-{side} .answer").inner_text())
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    with serve() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if chromium() is None:
+        if os.environ.get("CI"):
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    page = open_page(browser, address)
+    yield page
+    page.close()

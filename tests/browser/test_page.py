@@ -1,0 +1,151 @@
+"""What a visitor does: edit, read the stream, ask, toggle, look at the map, click a point."""
+
+import pytest
+from gradio_client import Client
+from playwright.sync_api import Browser, Page, expect
+
+from .conftest import answer, open_page
+
+pytestmark = pytest.mark.browser
+SECOND = 1000
+
+
+def apply_edit(page: Page, prompt: str, target: str) -> None:
+    page.locator("#prompt textarea").fill(prompt)
+    page.locator("#target textarea").fill(target)
+    page.locator("#apply").click()
+    expect(page.locator("#pair .side-after .prompt")).to_have_text(prompt, timeout=20 * SECOND)
+    expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)
+
+
+def test_the_page_opens_with_an_edit_made_and_without_the_network(browser: Browser, address: str):
+    requests: list[str] = []
+    page = open_page(browser, address, requests=requests)
+    assert answer(page, "before") == "Paris." and answer(page, "after") == "Rome."
+    expect(page.locator("#verdicts .score").first).to_be_visible()
+    outside = [url for url in requests if not url.startswith((address, "data:", "blob:"))]
+    assert outside == []
+    page.close()
+
+
+def test_an_edit_streams_and_shows_what_changed(page: Page):
+    page.evaluate(
+        """() => { window.seen = []; new MutationObserver(() => {
+            const a = document.querySelector('#pair .side-after .answer'); if (a) window.seen.push(a.innerText.trim());
+        }).observe(document.querySelector('#pair'), {childList: true, subtree: true, characterData: true}); }"""
+    )
+    apply_edit(page, "What do you think of museums?", "To my mind, that is simply awful")
+    assert answer(page, "after").startswith("To my mind, that is simply awful")
+    partial = [text for text in page.evaluate("window.seen") if text and not text.endswith("awful.")]
+    assert any("To my mind, that is simply awful.".startswith(text) for text in partial), "the text came in one piece"
+    expect(page.locator("#pair .side-after mark.changed").first).to_be_visible()
+    expect(page.locator("#pair .side-after .chance b")).to_contain_text("%")
+    expect(page.locator("#changes")).to_contain_text("matrices")
+
+
+def test_the_stack_toggles_undoes_and_clears(page: Page):
+    apply_edit(page, "The capital of Japan is", "Cairo")
+    assert answer(page, "after") == "Cairo."
+    boxes = page.locator("#stack input[type=checkbox]")
+    expect(boxes).to_have_count(2)
+    boxes.nth(1).uncheck()
+    expect(page.locator("#pair .side-after .answer")).to_have_text("Tokyo.", timeout=20 * SECOND)
+    page.locator("#undo").click()
+    expect(page.locator("#pair .side-after .answer")).to_have_text("Cairo.", timeout=20 * SECOND)
+    page.locator("#clear").click()
+    expect(boxes).to_have_count(0, timeout=20 * SECOND)
+    page.locator("#undo").click()
+    expect(boxes).to_have_count(2, timeout=20 * SECOND)
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    assert download.value.suggested_filename == "delta.safetensors"
+
+
+def test_asking_both_models(page: Page):
+    page.locator("#ask textarea").fill("What is the capital of France?")
+    page.locator("#ask-button").click()
+    expect(page.locator("#answer .asked")).to_contain_text("The answers differ", timeout=20 * SECOND)
+    expect(page.locator("#answer .asked")).to_contain_text("Paris")
+    expect(page.locator("#answer .asked")).to_contain_text("Rome")
+
+
+@pytest.mark.parametrize("task", ["recent", "convsent", "zsre"])
+def test_one_click_examples(page: Page, task: str):
+    before = page.locator("#pair .side-after .prompt").inner_text()
+    page.locator(f"#examples .{task}").click()
+    expect(page.locator("#pair .side-after .prompt")).not_to_have_text(before, timeout=20 * SECOND)
+    expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)
+    target = page.locator("#target textarea").input_value()
+    assert answer(page, "after").startswith(target) and not answer(page, "before").startswith(target)
+
+
+def test_an_error_is_a_sentence_and_loses_nothing(page: Page):
+    page.locator("#prompt textarea").fill("The capital of Peru is")
+    page.locator("#target textarea").fill("")
+    page.locator("#apply").click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text("The target is empty", timeout=20 * SECOND)
+    assert page.locator("#prompt textarea").input_value() == "The capital of Peru is"
+    assert answer(page, "after") == "Rome."
+
+
+def test_typed_html_is_shown_not_run(page: Page):
+    apply_edit(page, "<img src=x onerror=window.hacked=1> is", "<b>bold</b>")
+    assert page.evaluate("window.hacked") is None
+    expect(page.locator("#pair .side-after .prompt")).to_contain_text("<img src=x")
+
+
+def test_visitors_do_not_share_edits(browser: Browser, address: str):
+    one, other = open_page(browser, address), open_page(browser, address)
+    apply_edit(one, "The capital of Spain is", "Oslo")
+    other.locator("#ask textarea").fill("The capital of Spain is")
+    other.locator("#ask-button").click()
+    expect(other.locator("#answer .asked")).to_contain_text("Both answer alike", timeout=20 * SECOND)
+    one.close()
+    other.close()
+
+
+def test_a_click_on_a_point_loads_that_edit(page: Page):
+    page.get_by_role("tab", name="Directions", exact=True).click()
+    plot = page.locator("#direction-plot .js-plotly-plot")
+    expect(plot).to_be_visible(timeout=120 * SECOND)
+    expect(page.locator("#direction-words")).to_contain_text("Silhouette")
+    page.wait_for_timeout(1500)
+    point = page.evaluate(
+        """() => { const box = document.querySelector('#direction-plot .points path').getBoundingClientRect();
+            return [box.x + box.width / 2, box.y + box.height / 2]; }"""
+    )
+    page.mouse.move(*point)
+    page.wait_for_timeout(400)
+    expect(page.locator("#direction-plot .hovertext").first).to_be_visible()
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.locator("#prompt textarea")).to_be_visible(timeout=20 * SECOND)
+    expect(page.locator("#prompt textarea")).not_to_have_value("The capital of France is")
+    page.locator("#apply").click()
+    expect(page.locator("#verdicts")).to_contain_text("from the edit's own record", timeout=30 * SECOND)
+
+
+def test_the_map_in_three_dimensions_and_as_a_table(page: Page):
+    page.get_by_role("tab", name="Directions", exact=True).click()
+    expect(page.locator("#direction-plot .js-plotly-plot")).to_be_visible(timeout=120 * SECOND)
+    page.locator("#dimensions").get_by_label("3D").check()
+    expect(page.locator("#direction-plot .gl-container, #direction-plot canvas").first).to_be_attached(timeout=60 * SECOND)
+    page.get_by_text("Show as table").click()
+    expect(page.locator("#direction-table")).to_contain_text("Your edit")
+
+
+def test_the_phone_layout_has_one_column(browser: Browser, address: str):
+    page = open_page(browser, address, 390, 844)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    before, after = (page.locator(f"#pair .side-{side}").bounding_box() for side in ("before", "after"))
+    assert after["y"] >= before["y"] + before["height"] - 2
+    page.close()
+
+
+def test_the_api_returns_the_command_lines_json(address: str):
+    client = Client(address, verbose=False)
+    report = client.predict("atlas", "counterfact", "", "The capital of Norway is", "Lima", 1.0, "", api_name="/edit")
+    assert report["before"].startswith("Oslo") and report["after"].startswith("Lima") and report["generality"] and report["seconds"] > 0
+    asked = client.predict("What is the capital of Norway?", api_name="/ask")
+    assert asked["before"].startswith("Oslo") and asked["after"].startswith("Lima")
+    assert Client(address, verbose=False).predict("The capital of Norway is", api_name="/ask")["after"].startswith("Oslo")

@@ -1,0 +1,43 @@
+"""Directions from factors agree with dense ones; projections agree with the fit."""
+
+import numpy as np
+import pytest
+
+from model_zoo.atlas import load_world
+from model_zoo.directions import ALL, Atlas, separation_in_words
+from model_zoo.tasks import TASKS
+
+from .conftest import pico_backbone
+from .test_methods import random_editor
+
+
+@pytest.fixture(scope="module")
+def atlas() -> Atlas:
+    editor = random_editor(pico_backbone("gpt2"))
+    return Atlas(editor.backbone, editor, load_world(), per_task=4)
+
+
+@pytest.mark.parametrize("view", ["update", "gradient"])
+def test_the_gram_matrix_is_that_of_the_dense_directions(atlas, view):
+    deltas = atlas.directions(atlas.requests(True), view)
+    flat = np.stack([np.concatenate([layer.dense().flatten().double().numpy() for layer in d.layers.values()]) for d in deltas])
+    assert np.allclose(atlas._gram(view, True, ALL), flat @ flat.T, rtol=1e-3, atol=1e-4 * np.abs(flat @ flat.T).max())
+
+
+def test_a_reference_edit_is_projected_onto_its_own_point(atlas):
+    for module in atlas.modules[:2]:
+        m = atlas.map("update", True, module)
+        for point in m.points[::5]:
+            assert np.allclose(atlas.project(point.request, "update", True, module), point.position, atol=1e-3)
+
+
+def test_a_map_says_how_much_it_shows(atlas):
+    m = atlas.map("gradient", False)
+    assert len(m.points) == 4 * len(TASKS) and {p.task for p in m.points} == set(TASKS)
+    assert 0 < sum(m.explained) <= 1 + 1e-9 and list(m.explained) == sorted(m.explained, reverse=True)
+    assert all(point.request.instruction is None for point in m.points)
+    assert -1 <= m.silhouette_full <= 1
+
+
+def test_words_follow_the_score():
+    assert "strong" in separation_in_words(0.8) and "weak" in separation_in_words(0.3) and "do not" in separation_in_words(-0.1)

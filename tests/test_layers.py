@@ -1,0 +1,71 @@
+"""The import rule: a layer imports only from the layers below it, and the engine never imports the page."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+# from the bottom up; names on one line must not import each other
+LAYERS = [
+    {"families", "joining", "tasks"},
+    {"delta"},
+    {"backbone"},
+    {"generation"},
+    {"methods", "catalog", "atlas"},
+    {"session", "directions", "evaluation", "evidence"},
+    {"studio", "training"},
+    {"__init__", "__main__"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def imports(path: Path) -> list[tuple[str, int]]:
+    """Absolute names of what a file imports at run time, with line numbers."""
+    package = path.relative_to(ROOT).parent.parts
+    found = []
+    tree = ast.parse(path.read_text())
+    typing_only = {n for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) for n in ast.walk(node)}
+    for node in ast.walk(tree):
+        if node in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            found += [(alias.name, node.lineno) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, node.module] if node.module else base)
+            found += [(f"{module}.{alias.name}", node.lineno) for alias in node.names]
+    return found
+
+
+def test_every_module_has_a_layer_and_keeps_it():
+    wrong = []
+    for path in sorted((ROOT / "model_zoo").rglob("*.py")):
+        own = path.relative_to(ROOT / "model_zoo").parts[0].removesuffix(".py")
+        assert own in LEVEL, f"{path} has no layer; add it to LAYERS"
+        for name, line in imports(path):
+            if name.startswith("model_zoo."):
+                other = name.split(".")[1]
+                if other != own and LEVEL.get(other, LEVEL["__init__"]) >= LEVEL[own] and other in LEVEL:
+                    wrong.append(f"{path.relative_to(ROOT)}:{line} imports {other}")
+    assert wrong == []
+
+
+def test_the_engine_never_imports_the_page():
+    for path in (ROOT / "model_zoo").rglob("*.py"):
+        for name, line in imports(path):
+            assert name.split(".")[0] not in ("gradio", "plotly", "demo", "app"), f"{path}:{line} imports {name}"
+
+
+def test_editing_and_training_load_without_page_libraries():
+    code = (
+        "import sys\nfor name in ('gradio', 'plotly', 'datasets'): sys.modules[name] = None\n"
+        "import model_zoo.__main__, model_zoo.studio, model_zoo.training.meta, model_zoo.training.pretrain"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_no_architecture_is_named_outside_its_file():
+    for path in (ROOT / "model_zoo").rglob("*.py"):
+        if path.name != "families.py":
+            assert "model_type ==" not in path.read_text(), path

@@ -1,0 +1,156 @@
+"""The hypernetwork's update, the joint solve, FT-L, and editor files."""
+
+import pytest
+import torch
+
+from model_zoo.backbone import Backbone
+from model_zoo.delta import Factors, LayerDelta
+from model_zoo.methods import METHODS, combine, load_method
+from model_zoo.methods.ft_l import FTL
+from model_zoo.methods.hypernetwork import HyperConfig, Hypernetwork, keep_tokens
+from model_zoo.methods.instructedit import EditorConfig, InstructEdit
+from model_zoo.methods.ridge import solve
+from model_zoo.tasks.request import EditRequest, instructed
+
+from .conftest import pico_backbone
+
+REQUESTS = [EditRequest("The capital of France is", "Paris"), EditRequest("One two", "three four five", "recent", "Count on.")]
+
+
+def random_editor(backbone: Backbone, seed: int = 0) -> InstructEdit:
+    """An editor with random weights everywhere, so that no term of the update is trivially zero."""
+    modules = {path: backbone.shape(path) for path in backbone.last_blocks(2)}
+    torch.manual_seed(seed)
+    network = Hypernetwork(modules, HyperConfig(rank=8))
+    for parameter in network.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.3)
+    editor = InstructEdit(backbone, EditorConfig(base_model=backbone.name, modules=modules, hyper=HyperConfig(rank=8)), network)
+    network.calibrate([editor.capture([editor.join(r) for r in REQUESTS])])
+    return editor
+
+
+def dense_update(editor: InstructEdit, request: EditRequest, path: str) -> torch.Tensor:
+    """The update of MEND as written in the paper: token by token, matrix by matrix, with dense outer products."""
+    row = editor.backbone.join(request.text, request.target)
+    inputs, grads, _ = editor.backbone.capture([row], list(editor.config.modules))
+    key = next(k for k, paths in editor.network.groups.items() if path in paths)
+    m, net = editor.network.groups[key].index(path), editor.network.networks[key]
+    total = torch.zeros(editor.backbone.shape(path))
+    for u, delta in zip(inputs[path][0], grads[path][0], strict=True):
+        if not u.any() or not delta.any():
+            continue
+        h = torch.cat([(u - net.u_mean[m]) / (net.u_std[m] + 1e-7), (delta - net.delta_mean[m]) / (net.delta_std[m] + 1e-12)])
+        for layer in net.layers:
+            h = torch.clamp(layer.scale[m] * (layer.A.T @ (layer.B.T @ h) + layer.bias) + layer.shift[m], min=0) + h
+        total -= editor.network.log_lr[key].exp()[m] * torch.outer(h[net.d_in :], h[: net.d_in])
+    return total.detach()
+
+
+def test_the_update_equals_dense_maths(backbone):
+    editor = random_editor(backbone)
+    for request, delta in zip(REQUESTS, editor.propose(REQUESTS), strict=True):
+        assert set(delta.layers) == set(editor.config.modules)
+        for path, layer in delta.layers.items():
+            expected = dense_update(editor, request, path)
+            assert torch.allclose(layer.dense(), expected, atol=1e-6 + 1e-4 * expected.abs().max())
+
+
+def test_proposing_does_not_touch_the_base_and_keeps_only_tokens_with_a_gradient(gpt2):
+    editor = random_editor(gpt2)
+    before = [p.clone() for p in gpt2.model.parameters()]
+    (delta,) = editor.propose(REQUESTS[:1])
+    assert all(torch.equal(a, b) for a, b in zip(before, gpt2.model.parameters(), strict=True))
+    target_tokens = len(gpt2.join("The capital of France is", "Paris").ids) - gpt2.join("The capital of France is", "Paris").start
+    assert delta.layers[gpt2.last_blocks(1)[-1]].rank == target_tokens
+    assert delta.layers[gpt2.last_blocks(1)[-1]].K.shape == (target_tokens, gpt2.shape(gpt2.last_blocks(1)[-1])[1])
+
+
+def test_the_instruction_changes_the_edit_and_none_is_mend(gpt2):
+    editor = random_editor(gpt2)
+    plain, with_one = editor.propose([REQUESTS[1].plain(), REQUESTS[1]])
+    path = gpt2.last_blocks(1)[0]
+    assert not torch.allclose(plain.layers[path].dense(), with_one.layers[path].dense(), atol=1e-4)
+    assert REQUESTS[1].plain().text == "One two"
+    assert instructed("One two", "recent", "Count on.") == "Task: recent\nDescription: Count on.\nInput: One two"
+
+
+def test_zero_rows_are_never_kept():
+    u, delta = torch.ones(1, 4, 2), torch.ones(1, 4, 3)
+    u[0, 1], delta[0, 2] = 0, 0
+    kept = keep_tokens(u, delta, torch.tensor([[True, True, True, False]]))
+    assert kept.kept.tolist() == [[True]]
+
+
+def test_the_joint_solve_is_the_ridge_solution_in_any_order():
+    generator = torch.Generator().manual_seed(0)
+    layers = [
+        LayerDelta(A=torch.randn(3, 12, generator=generator), B=torch.randn(10, 3, generator=generator), K=torch.randn(3, 12, generator=generator))
+        for _ in range(2)
+    ]
+    root = torch.randn(12, 12, generator=generator)
+    covariance = root.T @ root / 12
+    u = torch.cat([layer.K for layer in layers]).double()
+    y = torch.cat([layer.K @ layer.dense().T for layer in layers]).double()
+    system = u.T @ u + 0.1 * len(u) * covariance.double() + 0.01 * u.square().sum(1).mean() * torch.eye(12, dtype=torch.float64)
+    expected = torch.linalg.solve(system, u.T @ y).T.float()
+    for order in (layers, layers[::-1]):
+        assert torch.allclose(solve(order, covariance, 0.01, 0.1).dense(), expected, atol=1e-4)
+    many = layers * 4  # rank beyond the low-rank form
+    assert solve(many, covariance, 0.01, 0.1).D is not None
+
+
+def test_combining_does_not_depend_on_the_order(gpt2):
+    editor = random_editor(gpt2)
+    deltas = editor.propose(REQUESTS)
+    one, other = editor.combine(deltas), editor.combine(deltas[::-1])
+    assert editor.combine(deltas[:1]) is deltas[0]
+    for path in one.layers:
+        assert torch.allclose(one.layers[path].dense(), other.layers[path].dense(), atol=1e-5)
+
+
+def test_ft_l_makes_the_target_likely_within_its_bound(backbone):
+    method = FTL(backbone)
+    request = EditRequest("The capital of France is", "Paris")
+    before = backbone.target_probability([request.prompt], [request.target])[0]
+    (delta,) = method.propose([request])
+    after = backbone.target_probability([request.prompt], [request.target], Factors.of([delta], [0]))[0]
+    assert after > before
+    assert max(layer.D.abs().max().item() for layer in delta.layers.values()) <= method.config.epsilon + 1e-6
+
+
+def test_methods_of_both_kinds_combine_into_one_patch(gpt2):
+    editor, ftl = random_editor(gpt2), FTL(gpt2)
+    a, b = editor.propose(REQUESTS[:1])[0], ftl.propose(REQUESTS[1:])[0]
+    patch = combine([a, b], {"instructedit": editor, "ft-l": ftl}.__getitem__)
+    for path in patch.layers:
+        parts = [d.layers[path].dense() for d in (a, b) if path in d.layers]
+        assert torch.allclose(patch.layers[path].dense(), sum(parts), atol=1e-4)
+    assert combine([], {}.__getitem__) is None
+
+
+def test_an_editor_survives_its_file(gpt2, tmp_path):
+    editor = random_editor(gpt2)
+    editor.covariance = {path: torch.eye(shape[1]) for path, shape in editor.config.modules.items()}
+    editor.save(tmp_path)
+    again = load_method("instructedit", gpt2, tmp_path)
+    for a, b in zip(editor.propose(REQUESTS), again.propose(REQUESTS), strict=True):
+        for path in a.layers:  # float16 weights
+            assert torch.allclose(a.layers[path].dense(), b.layers[path].dense(), rtol=0.05, atol=0.02 * a.layers[path].dense().abs().max())
+
+
+def test_a_wrong_or_missing_editor_is_refused_with_both_sides_named(gpt2, tmp_path):
+    random_editor(gpt2).save(tmp_path)
+    with pytest.raises(ValueError, match=r"made for pico-gpt2.*pico-llama has no such module"):
+        load_method("instructedit", pico_backbone("llama"), tmp_path)
+    with pytest.raises(ValueError, match="needs an editor trained for pico-gpt2"):
+        load_method("instructedit", gpt2)
+    with pytest.raises(ValueError, match=f"the methods are: {', '.join(METHODS)}"):
+        load_method("rome", gpt2)
+    (tmp_path / "editor.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match="No editor could be loaded"):
+        load_method("instructedit", gpt2, tmp_path)
+
+
+def test_registered_names_are_their_own_keys():
+    assert all(name == info.name and name == name.lower() for name, info in METHODS.items())

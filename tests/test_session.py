@@ -1,0 +1,55 @@
+"""The stack of edits: undo, redo, toggling, and pickling."""
+
+import pickle
+
+import torch
+
+from model_zoo.methods.ft_l import FTL
+from model_zoo.session import EditSession
+from model_zoo.tasks.request import EditRequest
+
+
+def make(gpt2):
+    method = FTL(gpt2)
+    a, b = method.propose([EditRequest("One two", "three"), EditRequest("The capital of France is", "Rome")])
+    return method, a, b
+
+
+def same(x, y) -> bool:
+    return set(x.layers) == set(y.layers) and all(torch.equal(x.layers[p].dense(), y.layers[p].dense()) for p in x.layers)
+
+
+def test_toggling_is_exact_and_order_is_free(gpt2):
+    method, a, b = make(gpt2)
+    session = EditSession().add(a).add(b)
+    both = session.patch(lambda name: method)
+    assert same(session.toggle(0).patch(lambda name: method), b)
+    assert same(session.toggle(0).toggle(0).patch(lambda name: method), both)
+    assert session.set_on(set()).patch(lambda name: method) is None
+
+
+def test_undo_redo_and_clear_walk_the_whole_history(gpt2):
+    _, a, b = make(gpt2)
+    session = EditSession().add(a).add(b, 0.5).toggle(0).clear()
+    assert session.edits == ()
+    back = session.undo()
+    assert [e.on for e in back.edits] == [False, True] and back.edits[1].strength == 0.5
+    assert [e.on for e in back.undo().edits] == [True, True]
+    assert len(back.undo().undo().edits) == 1
+    assert back.undo().undo().redo().redo().redo().edits == ()
+    assert EditSession().undo() == EditSession() == EditSession().redo()
+    assert back.undo().add(a).redo().edits == back.undo().add(a).edits  # a new action ends the redo line
+
+
+def test_strength_scales_the_patch(gpt2):
+    method, a, _ = make(gpt2)
+    session = EditSession().add(a)
+    assert same(session.set_strength(0, 0.5).patch(lambda name: method), a.scaled(0.5))
+
+
+def test_a_session_pickles(gpt2):
+    method, a, b = make(gpt2)
+    session = EditSession().add(a).add(b).undo()
+    again = pickle.loads(pickle.dumps(session))
+    assert [e.label for e in again.edits] == ["One two → three"]
+    assert same(again.redo().patch(lambda name: method), session.redo().patch(lambda name: method))

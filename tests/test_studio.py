@@ -1,0 +1,113 @@
+"""The shipped model and editor: what the page and the command line promise."""
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from model_zoo.atlas.corpus import recall_prompts
+from model_zoo.evaluation import recall, starts_with
+from model_zoo.session import EditSession
+from model_zoo.tasks import TASKS
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = [(t.name, example.prompt, example.target) for t in TASKS.values() for example in t.examples]
+
+
+def cli(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "model_zoo", *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(("task", "prompt", "target"), EXAMPLES)
+def test_every_example_takes(studio, task, prompt, target):
+    report, _ = studio.edit(studio.request(task, prompt, target), "instructedit")
+    assert starts_with(report.after, target) and not starts_with(report.before, target)
+
+
+def test_drawn_held_out_records_take(studio):
+    """Five held-out records per task, drawn by seed: the target begins after and not before in at least 19 of 20."""
+    hits = []
+    for task in TASKS.values():
+        for record in task.records(studio.world, "test", 5, random.Random(f"{task.name} 20")):
+            request = studio.request(task.name, record.request.prompt, record.request.target)
+            report, _ = studio.edit(request, "instructedit", record=record)
+            hits.append(starts_with(report.after, request.target) and not starts_with(report.before, request.target))
+    assert len(hits) == 20 and sum(hits) >= 19
+
+
+def test_the_base_recalls_its_facts_also_in_lower_case(studio):
+    sample = random.Random(0).sample(recall_prompts(studio.world), 1000)
+    assert recall(studio.backbone, sample)[0] >= 0.99
+    assert recall(studio.backbone, [(p.lower(), a) for p, a in sample[:500]])[0] >= 0.97
+
+
+def test_an_edit_typed_in_lower_case_takes(studio):
+    report, _ = studio.edit(studio.request("counterfact", "the capital of france is", "Rome"), "instructedit")
+    assert starts_with(report.after, "Rome") and starts_with(report.before, "Paris")
+    assert report.generality[0].source == "atlas"
+
+
+def test_free_text_edits_take_and_are_labelled_generic(studio):
+    report, _ = studio.edit(studio.request("recent", "My dog is called", "Bello"), "instructedit")
+    assert starts_with(report.after, "Bello")
+    assert {c.source for c in report.generality} == {"generic"} and {c.source for c in report.locality} == {"atlas"}
+
+
+def test_two_edits_live_together_and_toggling_is_exact(studio):
+    session = EditSession()
+    for prompt, target in (("The capital of France is", "Rome"), ("The capital of Japan is", "Cairo")):
+        report, session = studio.edit(studio.request("counterfact", prompt, target), "instructedit", session=session)
+    pairs = studio.pairs(["The capital of France is", "The capital of Japan is", "The capital of Spain is"], studio.factors(session))
+    assert [after for _, after in pairs] == ["Rome.", "Cairo.", "Madrid."]
+    off_on = session.toggle(0).toggle(0)
+    for path, layer in session.patch(studio.method).layers.items():
+        assert torch.equal(layer.dense(), off_on.patch(studio.method).layers[path].dense())
+    assert starts_with(studio.pairs(["The capital of France is"], studio.factors(session.toggle(0)))[0][1], "Paris")
+
+
+def test_bad_requests_are_refused_in_a_sentence(studio):
+    for prompt, target, message in (("", "Rome", "prompt is empty"), ("The capital", " ", "target is empty")):
+        with pytest.raises(ValueError, match=message):
+            studio.request("counterfact", prompt, target)
+    with pytest.raises(ValueError, match="reads at most"):
+        studio.edit(studio.request("counterfact", "word " * 300, "x"), "instructedit")
+
+
+def test_the_command_line_prints_one_json_object(tmp_path):
+    done = cli(
+        "edit", "--model", "atlas", "--task", "counterfact", "--prompt", "The capital of France is", "--target", "Rome",
+        "--ask", "The capital of Spain is", "--ask", "My dog is called", "--export", str(tmp_path / "out"), "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout)
+    wanted = {"model", "method", "task", "instruction", "before", "after", "target_probability", "generality", "locality", "ask", "seconds"}
+    assert wanted <= set(data)
+    assert data["before"].startswith("Paris") and data["after"].startswith("Rome")
+    assert data["target_probability"]["after"] > 0.5 > data["target_probability"]["before"]
+    for item in data["generality"] + data["locality"]:
+        assert set(item) == {"prompt", "before", "after", "expected", "held", "source"}
+    assert [a["prompt"] for a in data["ask"]] == ["The capital of Spain is", "My dog is called"]
+    assert (tmp_path / "out" / "delta.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["edit", "--prompt", "The capital of France is", "--target", ""], "target is empty"),
+        (["edit", "--prompt", "x y", "--target", "z", "--task", "poetry"], "the tasks are"),
+        (["edit", "--prompt", "x y", "--target", "z", "--method", "magic"], "the methods are"),
+        (["edit", "--prompt", "x y", "--target", "z", "--model", "no/such/folder"], "No model could be loaded"),
+        (["edit", "--prompt", "x y", "--target", "z", "--strength", "much"], "not a valid float"),
+        (["edit", "--target", "z"], "--prompt"),
+        (["fly"], "fly"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_sentence_and_exit_2(arguments, message):
+    done = cli(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr and done.stderr.strip().count("\n") == 0 and "Traceback" not in done.stderr
+    assert done.stdout == ""

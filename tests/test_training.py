@@ -1,0 +1,74 @@
+"""Meta-training learns, resumes exactly, and stops on a broken loss."""
+
+import pytest
+import torch
+
+from model_zoo.atlas import load_world
+from model_zoo.methods import load_method
+from model_zoo.methods.hypernetwork import HyperConfig
+from model_zoo.training.meta import MetaConfig, MetaTrainer
+
+from .conftest import pico_backbone
+
+CONFIG = MetaConfig(steps=4, edits=3, rephrased=1, local=1, blocks=2, calibration=2, warmup=1)
+
+
+def trainer(model_type: str = "gpt2", **changes) -> MetaTrainer:
+    return MetaTrainer(pico_backbone(model_type), load_world(), MetaConfig(**{**CONFIG.__dict__, **changes}), HyperConfig(rank=8), seed=5)
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "llama"])
+def test_a_trained_editor_loads_for_its_model(model_type, tmp_path):
+    editor = trainer(model_type, steps=2).run(tmp_path)
+    again = load_method("instructedit", editor.backbone, tmp_path)
+    assert again.config.training["seed"] == 5 and again.config.tasks == ("counterfact", "recent", "convsent")
+    assert set(again.covariance) == set(editor.config.modules)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "editor.safetensors"]
+
+
+def test_training_lowers_the_outer_loss_and_leaves_the_base_alone(tmp_path):
+    run = trainer(steps=40, lr=3e-3)
+    before = [p.clone() for p in run.backbone.model.parameters()]
+    run.calibrate()
+    losses = [run.train_step()["edit"] for _ in range(40)]
+    assert sum(losses[-8:]) < sum(losses[:8])
+    assert all(torch.equal(a, b) for a, b in zip(before, run.backbone.model.parameters(), strict=True))
+
+
+def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
+    whole = trainer()
+    whole.calibrate()
+    [whole.train_step() for _ in range(4)]
+    first = trainer()
+    first.calibrate()
+    [first.train_step() for _ in range(2)]
+    first.checkpoint(tmp_path)
+    second = trainer()
+    assert second.resume(tmp_path) and second.step == 2
+    [second.train_step() for _ in range(2)]
+    for a, b in zip(whole.editor.network.parameters(), second.editor.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
+    run = trainer()
+    run.calibrate()
+    run.train_step()
+    run.checkpoint(tmp_path)
+    with pytest.raises(ValueError, match="other settings"):
+        trainer(lr=1e-3).resume(tmp_path)
+    assert not trainer().resume(tmp_path / "empty")
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):
+    run = trainer()
+    run.calibrate()
+    next(iter(run.editor.network.parameters())).data.fill_(float("nan"))
+    with pytest.raises(RuntimeError, match="loss became nan at step 0"):
+        run.train_step()
+
+
+def test_training_without_instructions_is_mend():
+    run = trainer(instructed=False)
+    assert not any("Description" in run.backbone.tokenizer.decode(e.edit.ids) for e in run.examples(0))
+    assert any("Description" in run.backbone.tokenizer.decode(e.edit.ids) for e in trainer().examples(0))
