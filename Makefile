@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # this exact version installs as a small CPU build where one is offered, and as the CUDA build elsewhere
 TORCH  ?= torch==2.13.0
 
-.PHONY: demo test check-slow lint screenshots
+.PHONY: demo test check-slow lint screenshots latency
 
 $(VENV)/.installed: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -35,3 +35,7 @@ lint: $(VENV)/.installed-dev
 screenshots: $(VENV)/.installed-dev
 	sh tests/browser/install.sh
 	$(BIN)/python -m tests.browser.screenshots
+
+latency: $(VENV)/.installed-dev
+	sh tests/browser/install.sh
+	$(BIN)/python -m tests.browser.latency

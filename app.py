@@ -1,18 +1,21 @@
-"""InstructEdit Studio in the browser: `python app.py`, or a Hugging Face Space (which finds `demo` here)."""
+"""InstructEdit Studio in the browser: `python app.py`, or a Hugging Face Space (which runs this file and serves `demo`)."""
 
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from demo import LAUNCH, Settings, build
 
 
 def parse(arguments: list[str]) -> Settings:
-    """Flags, with Gradio's own environment variables as defaults for host and port."""
+    """Flags; host and port default to Gradio's own environment variables, the port else to the first free one from 7860."""
     parser = argparse.ArgumentParser(description=__doc__)
+    port = os.environ.get("GRADIO_SERVER_PORT")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
-    parser.add_argument("--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", 7860)))
+    parser.add_argument("--port", type=int, default=int(port) if port else None)
     parser.add_argument("--model", default="atlas", help="atlas, a local folder, or a Hub repo id")
+    parser.add_argument("--editor", type=Path, help="folder of a trained editor for that model")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--dtype", default="auto", help="auto, fp32, bf16 or fp16")
     parser.add_argument("--share", action="store_true", help="open a public Gradio link")
@@ -20,7 +23,10 @@ def parse(arguments: list[str]) -> Settings:
 
 
 settings = parse(sys.argv[1:] if __name__ == "__main__" else [])
-demo = build(settings)
+try:
+    demo = build(settings)
+except ValueError as error:
+    sys.exit(f"error: {error}")
 
 if __name__ == "__main__":
     demo.launch(server_name=settings.host, server_port=settings.port, share=settings.share, **LAUNCH)

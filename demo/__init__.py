@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
+from transformers.utils import logging
 
 from . import tab_directions, tab_edit
 from .runtime import Runtime, Settings, Visit
@@ -25,6 +26,7 @@ _HEADER = (
 
 def build(settings: Settings | None = None) -> gr.Blocks:
     """The page for these settings. The first edit is made here, so that nobody meets an empty screen."""
+    logging.disable_progress_bar()
     runtime = Runtime(settings or Settings())
     with gr.Blocks(title="InstructEdit Studio", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.HTML(_HEADER)
@@ -35,5 +37,7 @@ def build(settings: Settings | None = None) -> gr.Blocks:
             for name, tab in TABS:
                 with gr.Tab(name, id=name.lower()) as parts[name]:
                     parts |= tab(runtime, visit, parts) or {}
+        # the state's default stays empty, so that callers of the API start with no edit
+        page.load(lambda: parts["first"], None, visit, api_visibility="private", show_progress="hidden")
     page.queue(max_size=64)
     return page

@@ -10,7 +10,7 @@ from model_zoo.studio import Change, Check
 _WORDS = re.compile(r"\s+|[^\s]+")
 _SOURCES = {
     "record": "from the edit's own record",
-    "atlas": "from the atlas: other known wordings and neighbours",
+    "atlas": "from the atlas, the world this model was taught",
     "generic": "generic frames: this wording is not in the atlas",
 }
 
@@ -26,19 +26,20 @@ def changed_words(before: str, after: str) -> str:
 
 
 def percent(p: float) -> str:
-    return f"{p:.1%}" if p >= 0.001 else "under 0.1%"
+    return "under 0.1%" if p < 0.001 else "over 99.9%" if p > 0.999 else f"{p:.1%}"
 
 
 def _column(kind: str, title: str, prompt: str, text: str, target: str, probability: float | None) -> str:
     chance = '<div class="chance chance-empty">&nbsp;</div>'
+    waiting = '<span class="caret"></span>' if probability is None else "<i>says nothing</i>"
     if probability is not None:
         chance = (
             f'<div class="chance"><span class="bar"><span style="width:{max(probability, 0.004) * 100:.1f}%"></span></span>'
-            f"<span>probability of “{escape(target)}”: <b>{percent(probability)}</b></span></div>"
+            f"<span>“{escape(target)}” is <b>{percent(probability)}</b> likely</span></div>"
         )
     return (
         f'<section class="side side-{kind}"><h3>{title}</h3><p class="said"><span class="prompt">{escape(prompt)}</span> '
-        f'<span class="answer">{text or "<span class=caret></span>"}</span></p>{chance}</section>'
+        f'<span class="answer">{text or waiting}</span></p>{chance}</section>'
     )
 
 
@@ -93,14 +94,15 @@ def waiting(text: str) -> str:
     return f'<div class="verdicts waiting"><p>{escape(text)}</p></div>'
 
 
-def what_changed(changes: Sequence[Change], method: str, seconds: float, edits_on: int) -> str:
+def what_changed(changes: Sequence[Change], method: str, seconds: float | None, edits_on: int) -> str:
     """One sentence, and the numbers of every matrix behind it."""
     rank, largest = max(c.rank for c in changes), max(changes, key=lambda c: c.relative)
     rows = "".join(f"<tr><td>{escape(c.module)}</td><td>{c.rank}</td><td>{c.norm:.3f}</td><td>{c.relative:.2%}</td></tr>" for c in changes)
+    took = "" if seconds is None else f"in {seconds * 1000:.0f} ms "
     together = f" {edits_on} edits are on and solved together." if edits_on > 1 else ""
     return (
         f'<section class="changes"><p><b>What changed:</b> {len(changes)} {"matrix" if len(changes) == 1 else "matrices"}, rank {rank} at most, '
-        f"in {seconds * 1000:.0f} ms by {escape(method)}. Largest change: {largest.relative:.1%} of the norm of "
+        f"{took}by {escape(method)}. Largest change: {largest.relative:.1%} of the norm of "
         f"{escape(largest.module)}.{together}</p>"
         f"<details><summary>Every matrix</summary><table><thead><tr><th>matrix</th><th>rank</th><th>‖ΔW‖</th><th>‖ΔW‖ / ‖W‖</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></details></section>"

@@ -37,15 +37,7 @@ def direction_figure(m: DirectionMap, own: Sequence[tuple[str, tuple[float, floa
             )
         )  # fmt: skip
     if own:
-        symbol, size = ("diamond", 9) if three_d else ("star", 19)
-        figure.add_trace(
-            _trace(
-                [position for _, position in own], three_d, mode="markers+text", name="Your edit", customdata=[-1] * len(own),
-                text=[escape(label) for label, _ in own], textposition="top center", textfont={"color": OWN_COLOUR, "size": 13},
-                marker={"size": size, "color": OWN_COLOUR, "symbol": symbol, "line": {"width": 1, "color": "white"}},
-                hovertext=[f"<b>Your edit</b><br>{escape(label)}" for label, _ in own], hoverinfo="text",
-            )
-        )  # fmt: skip
+        _add_own(figure, own, three_d)
     titles = [f"PC {i + 1}, {share:.0%} of variance" for i, share in enumerate(m.explained)]
     axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "color": _INK, "showticklabels": False}
     axes = {f"{a}axis": {**axis, "title": {"text": title}} for a, title in zip("xyz", titles, strict=True)}
@@ -55,6 +47,23 @@ def direction_figure(m: DirectionMap, own: Sequence[tuple[str, tuple[float, floa
         **({"scene": {**axes, "bgcolor": "rgba(0,0,0,0)"}} if three_d else axes),
         height=540, autosize=True, margin={"l": 40, "r": 16, "t": 12, "b": 40}, paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
         font={"color": _INK, "family": "system-ui, DejaVu Sans, sans-serif", "size": 13}, hoverlabel={"align": "left", "font": {"size": 13}},
-        legend={"orientation": "h", "y": 1.08, "x": 0, "itemsizing": "constant"}, clickmode="event", dragmode="pan" if not three_d else "orbit",
+        legend={"orientation": "h", "y": -0.16, "yanchor": "top", "x": 0, "itemsizing": "constant"},
+        clickmode="event", dragmode="orbit" if three_d else "pan",
     )  # fmt: skip
     return figure
+
+
+def _add_own(figure: go.Figure, own: Sequence[tuple[str, tuple[float, float, float]]], three_d: bool) -> None:
+    """The visitor's edits as labelled stars."""
+    labels = [escape(label if len(label) <= 32 else label[:31] + "…") for label, _ in own]
+    look = {"symbol": "diamond", "size": 9} if three_d else {"symbol": "star", "size": 19}
+    figure.add_trace(
+        _trace(
+            [position for _, position in own], three_d, mode="markers+text" if three_d else "markers", name="Your edit",
+            customdata=[-1] * len(own), text=labels, textposition="top center", textfont={"color": OWN_COLOUR, "size": 13},
+            marker={**look, "color": OWN_COLOUR, "line": {"width": 1, "color": "white"}},
+            hovertext=[f"<b>Your edit</b><br>{escape(label)}" for label, _ in own], hoverinfo="text",
+        )
+    )  # fmt: skip
+    for text, (_, (x, y, _)) in () if three_d else zip(labels, own):
+        figure.add_annotation(x=x, y=y, text=text, showarrow=False, yshift=20, bgcolor=OWN_COLOUR, borderpad=3, font={"color": "white", "size": 12})

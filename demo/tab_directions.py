@@ -28,8 +28,8 @@ def in_words(m: DirectionMap) -> str:
     """The map's scores as two sentences."""
     shown = f"The first two components show {sum(m.explained[:2]):.0%} of the variance, so the picture is a shadow of the whole."
     return (
-        f"**{separation_in_words(m.silhouette_full)}** Silhouette {m.silhouette_full:+.2f} over all directions, "
-        f"{m.silhouette_plane:+.2f} in the plane drawn here (1 is perfect separation, 0 none). {shown}"
+        f"**In this plane {separation_in_words(m.silhouette_plane)}** (silhouette {m.silhouette_plane:+.2f}); "
+        f"over all directions {separation_in_words(m.silhouette_full)} ({m.silhouette_full:+.2f}; 1 is perfect separation, 0 none). {shown}"
     )
 
 
@@ -53,7 +53,8 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:
         module = module if module in atlas.modules else ALL
         m = atlas.map(view, instructed, module)
         progress(0.9, desc="Projecting your edits")
-        own = [(edit.label, atlas.project(edit.request, view, instructed, module)) for edit in visit.session.edits if edit.on]
+        mine = [edit for edit in visit.session.active if edit.delta.request["method"] == atlas.method.name]
+        own = [(edit.label, atlas.project(edit.request, view, instructed, module)) for edit in mine]
         rows = [[TASKS[p.task].title, p.request.prompt, p.request.target, *(round(x, 3) for x in p.position)] for p in m.points]
         rows = [["Your edit", *label.split(" → ", 1), *(round(x, 3) for x in position)] for label, position in own] + rows
         yield {
@@ -68,7 +69,7 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:
             return
         task, record = runtime.atlas(visit.model).records[index]
         request = record.request
-        filled = task.fill(task.instructions[0], dict(record.slots))
+        filled = task.fill(task.held_out_instruction, dict(record.slots))
         yield {
             visit_state: visit._replace(record=record), inputs.task: request.task, inputs.prompt: request.prompt, inputs.target: request.target,
             inputs.instruction: gr.update(choices=wordings(request.task), value=filled), parts["tabs"]: gr.Tabs(selected="edit"),
@@ -77,7 +78,7 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:
     module_box, visit_state, inputs = module, visit, parts["inputs"]
     controls, drawn = [visit, view, instructed, dimensions, module], [plot, words, table, module]
     for trigger in (parts["Directions"].select, view.input, instructed.input, dimensions.input, module.input):
-        trigger(sentences(draw), controls, drawn, api_visibility="private", show_progress_on=plot, **COMPUTE)
+        trigger(sentences(draw), controls, drawn, api_visibility="private", show_progress_on=plot, trigger_mode="always_last", **COMPUTE)
     bridge.select(
         sentences(load), visit, [visit, inputs.task, inputs.prompt, inputs.target, inputs.instruction, parts["tabs"]], api_visibility="private"
     )

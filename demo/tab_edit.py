@@ -1,8 +1,8 @@
 """The Edit tab: type an edit, see before and after, what else changed, and the stack of edits."""
 
 import functools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 
 import gradio as gr
 
@@ -16,6 +16,8 @@ from . import html
 from .runtime import COMPUTE, Runtime, Visit, sentences
 
 FIRST_TASK = next(iter(TASKS))
+NO_EDIT = "No edit is on: both sides are the base model."
+THIS_IS_OFF = "This edit is off. Tick it to judge it, or look at what the others do to its prompt."
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,6 @@ class Inputs:
     strength: gr.Slider
     method: gr.Dropdown
 
-    def in_order(self) -> list[gr.components.Component]:
-        return [self.model, self.task, self.instruction, self.prompt, self.target, self.strength, self.method]
-
 
 @dataclass(frozen=True)
 class Outputs:
@@ -41,46 +40,70 @@ class Outputs:
     undo: gr.Button
     redo: gr.Button
     clear: gr.Button
-    download: gr.DownloadButton
+    download: gr.Button
 
 
-def wordings(task: str) -> list[str]:
-    """The instruction pool as a person reads it: slots filled with the task's defaults."""
-    return [TASKS[task].fill(wording) for wording in TASKS[task].instructions]
+def components(group: Inputs | Outputs) -> list:
+    return [getattr(group, field.name) for field in fields(group)]
 
 
-def _inputs(runtime: Runtime, studio: Studio) -> Inputs:
+# ---- layout ----------------------------------------------------------------------------------------------------------
+
+
+def wordings(task: str) -> list[tuple[str, str]]:
+    """The instruction pool as (what a person reads, what the engine fills): slots show the task's defaults."""
+    return [(TASKS[task].fill(wording), wording) for wording in TASKS[task].instructions]
+
+
+def about(task: str) -> str:
+    return f"{TASKS[task].summary} In the field's words: {task}."
+
+
+def _inputs(runtime: Runtime) -> Inputs:
     first = TASKS[FIRST_TASK].examples[0]
     model = gr.Dropdown(
         [(entry.title, name) for name, entry in CATALOG.items()], value=runtime.settings.model, label="Base model", elem_id="model",
         allow_custom_value=True, info="A listed model, a local folder or a Hub id",
     )  # fmt: skip
-    task = gr.Radio([(t.title, t.name) for t in TASKS.values()], value=FIRST_TASK, label="Task", elem_id="task")
+    task = gr.Radio([(t.title, t.name) for t in TASKS.values()], value=FIRST_TASK, label="Task", elem_id="task", info=about(FIRST_TASK))
     instruction = gr.Dropdown(
-        wordings(FIRST_TASK), value=wordings(FIRST_TASK)[0], label="Instruction", allow_custom_value=True, elem_id="instruction",
+        wordings(FIRST_TASK), value=TASKS[FIRST_TASK].instructions[0], label="Instruction", allow_custom_value=True, elem_id="instruction",
         info="Tells the editor what kind of change this is; pick one or write your own",
     )  # fmt: skip
-    prompt_box = gr.Textbox(first.prompt, label="Prompt", elem_id="prompt", max_lines=3)
-    target_box = gr.Textbox(first.target, label="Make it say", elem_id="target", max_lines=3)
+    prompt = gr.Textbox(first.prompt, label="Prompt", elem_id="prompt", max_lines=3)
+    target = gr.Textbox(first.target, label="Make it say", elem_id="target", max_lines=3)
     with gr.Accordion("More settings", open=False):
         strength = gr.Slider(0, 2, value=1, step=0.05, label="Edit strength", elem_id="strength", info="1 as trained, 0 no change")
-        method = gr.Dropdown([(m.pretty_name, m.name) for m in METHODS.values()], value=studio.default_method(), label="Method", elem_id="method")
-    return Inputs(model, task, instruction, prompt_box, target_box, strength, method)
+        choices = [("The best that can run", ""), *((m.pretty_name, m.name) for m in METHODS.values())]
+        method = gr.Dropdown(choices, value="", label="Method", elem_id="method")
+    return Inputs(model, task, instruction, prompt, target, strength, method)
 
 
-def _outputs() -> tuple[Outputs, gr.HTML, gr.Textbox, gr.Button]:
+def stack_choices(session: EditSession) -> tuple[list[tuple[str, int]], list[int]]:
+    """The edits as choices (label, position), and the positions of those that are on."""
+    labels = [edit.label + ("" if edit.strength == 1 else f" (strength {edit.strength:g})") for edit in session.edits]
+    return [(f"{i + 1}. {label}", i) for i, label in enumerate(labels)], [i for i, edit in enumerate(session.edits) if edit.on]
+
+
+def _outputs(first: EditSession) -> tuple[Outputs, gr.HTML, gr.Textbox, gr.Button]:
+    """The results' components, the list of edits drawn for the first session."""
     pair = gr.HTML(elem_id="pair")
     verdicts = gr.HTML(elem_id="verdicts")
     with gr.Row(elem_id="ask-row", equal_height=True):
-        ask = gr.Textbox(label="Ask both models anything else", value="What is the capital of Spain?", elem_id="ask", scale=5)
+        ask = gr.Textbox(label="Ask both models anything else", value="What is the capital of Spain?", elem_id="ask", scale=5, max_lines=2)
         ask_button = gr.Button("Ask", elem_id="ask-button", scale=1, min_width=90)
     answer = gr.HTML(elem_id="answer")
     changes = gr.HTML(elem_id="changes")
-    stack = gr.CheckboxGroup([], label="Your edits (untick one to switch it off)", elem_id="stack")
+    choices, on = stack_choices(first)
+    stack = gr.CheckboxGroup(choices, value=on, label="Your edits (untick one to switch it off)", elem_id="stack")
     with gr.Row(elem_id="stack-actions"):
         undo, redo, clear = (gr.Button(name, size="sm", min_width=70, elem_id=name.lower()) for name in ("Undo", "Redo", "Clear"))
-        download = gr.DownloadButton("Download edits", size="sm", min_width=130, elem_id="download")
+        download = gr.Button("Download edits", size="sm", min_width=130, elem_id="download")
+    redo.interactive = False
     return Outputs(pair, verdicts, changes, stack, undo, redo, clear, download), answer, ask, ask_button
+
+
+# ---- handlers --------------------------------------------------------------------------------------------------------
 
 
 class EditTab:
@@ -89,69 +112,94 @@ class EditTab:
     def __init__(self, runtime: Runtime, visit: gr.State, outputs: Outputs):
         self.runtime, self.visit, self.out = runtime, visit, outputs
 
-    # ---- making and changing edits -----------------------------------------------------------------------------------
-
     def apply(self, visit: Visit, model, task, instruction, prompt, target, strength, method) -> Iterator[dict]:
         """Propose the typed edit, add it to the visitor's stack, and show everything about it."""
-        studio = self.runtime.studio(model)
-        if visit.model != model:
-            visit = Visit(model)
-        request = studio.request(task, prompt, target, instruction)
-        same = visit.record is not None and visit.record.request.prompt == request.prompt and visit.record.request.target == request.target
-        delta, seconds = studio.propose(request, method)
-        visit = visit._replace(session=visit.session.add(delta, strength), request=request, record=visit.record if same else None)
-        on = sum(edit.on for edit in visit.session.edits)
-        changes = html.what_changed(studio.changes(delta.scaled(strength)), METHODS[method].pretty_name, seconds, on)
-        yield {self.visit: visit, self.out.changes: changes, **self.stack(visit.session)}
-        yield from self.show(visit)
+        yield {self.out.verdicts: html.waiting("Making the edit…")}
+        try:
+            studio = self.runtime.studio(model)
+            request = studio.request(task, prompt, target, instruction)
+            delta, seconds = studio.propose(request, method or studio.default_method())
+            visit = visit.on_model(model)
+            visit = visit.with_session(visit.session.add(delta, strength))
+        except Exception:
+            yield {self.out.verdicts: html.waiting("The edit was not made; everything is as it was.")}
+            raise
+        record = visit.record
+        same = record is not None and (record.request.prompt, record.request.target) == (request.prompt, request.target)
+        yield from self.show(visit._replace(request=request, record=record if same else None), seconds)
 
-    def show(self, visit: Visit) -> Iterator[dict]:
-        """Stream before and after of the edit on show, then its probabilities, verdicts and file."""
+    def show(self, visit: Visit, seconds: float | None = None) -> Iterator[dict]:
+        """The stack, then before and after of the edit on show as they stream, then probabilities and verdicts."""
+        yield {self.visit: visit, **self.stack(visit.session), self.out.changes: self._changes(visit, seconds)}
         if visit.request is None:
             return
-        studio, factors = self.runtime.studio(visit.model), self.runtime.factors(visit)
-        prompt, target = visit.request.prompt, visit.request.target
-        yield {self.out.verdicts: html.waiting("Asking the paraphrases and the neighbours…")}
-        pair = ("", "")
+        studio = self.runtime.studio(visit.model)
+        factors = studio.factors(visit.session)
+        prompt, target, pair = visit.request.prompt, visit.request.target, ("", "")
+        judged = factors is not None and visit.shown is not None
+        status = "Asking the paraphrases and the neighbours…" if judged else THIS_IS_OFF if factors else NO_EDIT
+        yield {self.out.verdicts: html.waiting(status)}
         for pair in studio.stream_pair(prompt, factors):
             yield {self.out.pair: html.before_after(prompt, target, *pair)}
         chance = studio.probabilities(prompt, target, factors)
         yield {self.out.pair: html.before_after(prompt, target, *pair, chance)}
-        checks = studio.check(visit.request, factors, visit.record)
-        yield {self.out.verdicts: html.verdicts(*checks), self.out.download: self._file(visit)}
+        if judged:
+            yield {self.out.verdicts: html.verdicts(*studio.check(visit.request, visit.session, factors, visit.record))}
 
-    def _file(self, visit: Visit):
-        path = self.runtime.delta_file(visit)
-        return gr.update(value=path, interactive=path is not None)
+    def _changes(self, visit: Visit, seconds: float | None) -> str:
+        """What the edit on show changed, if it is on."""
+        edit = visit.shown
+        if edit is None:
+            return ""
+        changes = self.runtime.studio(visit.model).changes(edit.delta.scaled(edit.strength))
+        return html.what_changed(changes, METHODS[edit.delta.request["method"]].pretty_name, seconds, len(visit.session.active))
 
     def stack(self, session: EditSession) -> dict:
         """The list of edits and the buttons that fit it."""
-        choices = [(f"{i + 1}. {edit.label}", i) for i, edit in enumerate(session.edits)]
-        on = [i for i, edit in enumerate(session.edits) if edit.on]
+        choices, on = stack_choices(session)
         return {
             self.out.stack: gr.update(choices=choices, value=on),
             self.out.undo: gr.update(interactive=bool(session.past)),
             self.out.redo: gr.update(interactive=bool(session.future)),
             self.out.clear: gr.update(interactive=bool(session.edits)),
+            self.out.download: gr.update(interactive=bool(on)),
         }
 
-    def change(self, action) -> object:
-        """A handler that changes the session by `action(session, *values)` and shows the result."""
+    def change(self, action: Callable) -> Callable:
+        """A handler that changes the session by `action(session, *values)` and shows what that did."""
 
         def handler(visit: Visit, *values) -> Iterator[dict]:
-            visit = visit._replace(session=action(visit.session, *values))
-            yield {self.visit: visit, **self.stack(visit.session)}
-            yield from self.show(visit)
+            yield from self.show(visit.with_session(action(visit.session, *values)).showing_an_own_edit())
 
         return sentences(handler)
 
-    # ---- asking ------------------------------------------------------------------------------------------------------
+    def switch_model(self, visit: Visit, model: str) -> Iterator[dict]:
+        """Load the chosen model and bring back the visitor's edits on it."""
+        yield {self.out.verdicts: html.waiting(f"Loading {model}…")}
+        try:
+            self.runtime.studio(model)
+        except Exception:
+            yield {self.out.verdicts: html.waiting(f"{model} could not be loaded; {visit.model} stays.")}
+            raise
+        visit = visit.on_model(model)
+        yield from self.show(visit)
+        if not visit.session.edits:
+            yield {self.out.verdicts: html.waiting(f"{model} is ready; you have made no edit on it yet.")}
 
     def ask(self, visit: Visit, prompt: str) -> Iterator[str]:
         if not prompt.strip():
             raise ValueError("Type a question or the beginning of a sentence first.")
-        for before, after in self.runtime.studio(visit.model).stream_pair(prompt.strip(), self.runtime.factors(visit)):
+        studio = self.runtime.studio(visit.model)
+        for before, after in studio.stream_pair(prompt.strip(), studio.factors(visit.session)):
             yield html.asked(prompt.strip(), before, after)
+
+
+def first_visit(studio: Studio) -> Visit:
+    """A visitor with the first example's edit made, so that nobody meets an empty screen."""
+    example = TASKS[FIRST_TASK].examples[0]
+    request = studio.request(FIRST_TASK, example.prompt, example.target)
+    delta, _ = studio.propose(request, studio.default_method())
+    return Visit(studio.entry.name, {studio.entry.name: EditSession().add(delta)}, request)
 
 
 def _api(runtime: Runtime, visit: gr.State, inputs: Inputs, ask_box: gr.Textbox) -> None:
@@ -159,37 +207,33 @@ def _api(runtime: Runtime, visit: gr.State, inputs: Inputs, ask_box: gr.Textbox)
 
     def edit(visit: Visit, model: str, task: str, instruction: str, prompt: str, target: str, strength: float, method: str):
         """Make an edit on top of the session's edits; returns the same JSON as the command line."""
-        studio = _or_error(lambda: runtime.studio(model))
-        session = visit.session if visit.model == model and visit.request else EditSession()
-        report, session = _or_error(
-            lambda: studio.edit(studio.request(task, prompt, target, instruction), method or studio.default_method(), strength, session)
-        )
-        return report.to_dict(), Visit(model, session, studio.request(task, prompt, target, instruction))
+        studio, at = runtime.studio(model), visit.on_model(model)
+        request = studio.request(task, prompt, target, instruction)
+        report, session = studio.edit(request, method or studio.default_method(), strength, at.session)
+        yield report.to_dict(), at.with_session(session)._replace(request=request)
 
     def ask(visit: Visit, prompt: str):
         """Continue a prompt with the base model and under the session's edits."""
-        ((before, after),) = _or_error(lambda: runtime.studio(visit.model).pairs([prompt], runtime.factors(visit)))
-        return {"before": before, "after": after}
+        if not prompt.strip():
+            raise ValueError("The prompt is empty: type a question or the beginning of a sentence.")
+        studio = runtime.studio(visit.model)
+        ((before, after),) = studio.pairs([prompt], studio.factors(visit.session))
+        yield {"before": before, "after": after}
 
-    result = gr.JSON(visible=False)
-    button = gr.Button(visible=False)
-    button.click(edit, [visit, *inputs.in_order()], [result, visit], api_name="edit", **COMPUTE)
-    button.click(ask, [visit, ask_box], result, api_name="ask", **COMPUTE)
+    result, button = gr.JSON(visible=False), gr.Button(visible=False)
+    button.click(sentences(edit), [visit, *components(inputs)], [result, visit], api_name="edit", **COMPUTE)
+    button.click(sentences(ask), [visit, ask_box], result, api_name="ask", **COMPUTE)
 
 
-def _or_error(call):
-    try:
-        return call()
-    except ValueError as error:
-        raise gr.Error(str(error)) from error
+# ---- wiring ----------------------------------------------------------------------------------------------------------
 
 
 def build(runtime: Runtime, visit: gr.State, parts: dict) -> dict:
-    """Lay out the tab and wire it. Returns the components that other tabs fill."""
-    studio = runtime.studio(runtime.settings.model)
+    """Lay out the tab and wire it. Returns the inputs, which other tabs fill, and a new visitor's state."""
+    first = first_visit(runtime.studio(runtime.settings.model))
     with gr.Row(elem_id="edit-row"):
         with gr.Column(scale=4, min_width=300, elem_id="inputs"):
-            inputs = _inputs(runtime, studio)
+            inputs = _inputs(runtime)
             apply_button = gr.Button("Apply edit", variant="primary", elem_id="apply")
             gr.HTML('<p class="try">Try one</p>')
             with gr.Row(elem_id="examples"):
@@ -197,45 +241,58 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> dict:
                     (t.name, t.examples[0], gr.Button(t.examples[0].label, size="sm", elem_classes=["example", t.name])) for t in TASKS.values()
                 ]
         with gr.Column(scale=7, min_width=320, elem_id="results"):
-            outputs, answer, ask_box, ask_button = _outputs()
+            outputs, answer, ask_box, ask_button = _outputs(first.session)
     tab = EditTab(runtime, visit, outputs)
-    _first_edit(tab, runtime, visit)
-    everything = [visit, outputs.pair, outputs.verdicts, outputs.changes, outputs.stack, outputs.undo, outputs.redo, outputs.clear, outputs.download]
-    quiet = {"outputs": everything, "api_visibility": "private", "show_progress": "hidden", **COMPUTE}
-    apply = sentences(tab.apply)
-    for trigger in (apply_button.click, inputs.prompt.submit, inputs.target.submit):
-        trigger(apply, [visit, *inputs.in_order()], **quiet)
-    for task, example, button in examples:
-        fill = functools.partial(_filled, task, example)
-        button.click(fill, None, [inputs.task, inputs.instruction, inputs.prompt, inputs.target], api_visibility="private").then(
-            apply, [visit, *inputs.in_order()], **quiet
-        )
-    inputs.task.input(
-        lambda task: gr.update(choices=wordings(task), value=wordings(task)[0]), inputs.task, inputs.instruction, api_visibility="private"
-    )
-    outputs.stack.input(tab.change(lambda session, on: session.set_on(set(on))), [visit, outputs.stack], **quiet)
-    outputs.undo.click(tab.change(EditSession.undo), [visit], **quiet)
-    outputs.redo.click(tab.change(EditSession.redo), [visit], **quiet)
-    outputs.clear.click(tab.change(EditSession.clear), [visit], **quiet)
+    _api(runtime, visit, inputs, ask_box)  # first, so that no private listener takes its names
+    quiet = {"outputs": [visit, *components(outputs)], "api_visibility": "private", "show_progress": "hidden", **COMPUTE}
+    _wire_edits(tab, inputs, apply_button, examples, quiet)
+    _wire_stack(tab, quiet)
     for trigger in (ask_button.click, ask_box.submit):
         trigger(sentences(tab.ask), [visit, ask_box], answer, api_visibility="private", show_progress="hidden", **COMPUTE)
-    _api(runtime, visit, inputs, ask_box)
-    return {"inputs": inputs, "everything": everything}
+    for update in tab.show(first):
+        for component in (outputs.pair, outputs.verdicts, outputs.changes):
+            component.value = update.get(component, component.value)
+    return {"inputs": inputs, "first": first}
+
+
+def _wire_edits(tab: EditTab, inputs: Inputs, apply_button: gr.Button, examples: list, quiet: dict) -> None:
+    apply, typed = sentences(tab.apply), [tab.visit, *components(inputs)]
+    for trigger in (apply_button.click, inputs.prompt.submit, inputs.target.submit):
+        trigger(apply, typed, **quiet)
+    for task, example, button in examples:
+        filled = button.click(
+            functools.partial(_filled, task, example), None, [inputs.task, inputs.instruction, inputs.prompt, inputs.target], api_visibility="private"
+        )
+        filled.then(apply, typed, **quiet)
+    inputs.task.change(
+        lambda task: (gr.update(choices=wordings(task)), gr.update(info=about(task))), inputs.task, [inputs.instruction, inputs.task],
+        api_visibility="private", show_progress="hidden",
+    )  # fmt: skip
+    inputs.task.input(lambda task: TASKS[task].instructions[0], inputs.task, inputs.instruction, api_visibility="private", show_progress="hidden")
+    inputs.model.input(sentences(tab.switch_model), [tab.visit, inputs.model], **quiet)
+
+
+def _wire_stack(tab: EditTab, quiet: dict) -> None:
+    out = tab.out
+    # always_last: a box clicked while an answer still streams must not be lost
+    out.stack.input(tab.change(lambda session, on: session.set_on(set(on))), [tab.visit, out.stack], trigger_mode="always_last", **quiet)
+    out.undo.click(tab.change(EditSession.undo), [tab.visit], **quiet)
+    out.redo.click(tab.change(EditSession.redo), [tab.visit], **quiet)
+    out.clear.click(tab.change(EditSession.clear), [tab.visit], **quiet)
+    # the file is made on the click; a DownloadButton returned from its own click would want a second one
+    file = gr.DownloadButton("", elem_id="download-file")
+    made = out.download.click(_one(lambda visit: tab.runtime.delta_file(visit)), tab.visit, file, api_visibility="private", show_progress="hidden")
+    made.success(None, js="() => document.querySelector('#download-file a, a#download-file, #download-file').click()")
+
+
+def _one(function: Callable) -> Callable:
+    """A handler that yields one value and tells its errors in sentences."""
+
+    def handler(*args):
+        yield function(*args)
+
+    return sentences(handler)
 
 
 def _filled(task: str, example: Example) -> list:
-    return [task, gr.update(choices=wordings(task), value=wordings(task)[0]), example.prompt, example.target]
-
-
-def _first_edit(tab: EditTab, runtime: Runtime, visit: gr.State) -> None:
-    """Make the first example's edit and put its results into the components' initial values."""
-    studio = runtime.studio(runtime.settings.model)
-    first = TASKS[FIRST_TASK].examples[0]
-    for update in tab.apply(visit.value, runtime.settings.model, FIRST_TASK, "", first.prompt, first.target, 1.0, studio.default_method()):
-        for component, value in update.items():
-            if isinstance(value, dict):
-                for key, v in value.items():
-                    if not key.startswith("__"):
-                        setattr(component, key, v)
-            else:
-                component.value = value
+    return [task, gr.update(choices=wordings(task), value=TASKS[task].instructions[0]), example.prompt, example.target]

@@ -1,15 +1,20 @@
 """Fonts, colours and the style sheet. Built-in fonts only: the page must open without a network."""
 
+import itertools
 from pathlib import Path
 
 import gradio as gr
 
+from model_zoo.tasks import TASKS
+
 ASSETS = Path(__file__).parent.parent / "assets"
 STYLE = ASSETS / "style.css"
 
-# Okabe and Ito's palette: told apart with any colour vision. Used by plots and chips alike.
-TASK_COLOURS = {"counterfact": "#0072B2", "recent": "#009E73", "convsent": "#CC79A7", "zsre": "#E69F00"}
-TASK_SYMBOLS = {"counterfact": "circle", "recent": "square", "convsent": "diamond", "zsre": "x"}
+# Okabe and Ito's palette: told apart with any colour vision. Used by plots and, in the style sheet, by chips.
+_PALETTE = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+_SYMBOLS = ("circle", "square", "diamond", "x", "cross", "circle-open")
+TASK_COLOURS = dict(zip(TASKS, itertools.cycle(_PALETTE)))
+TASK_SYMBOLS = dict(zip(TASKS, itertools.cycle(_SYMBOLS)))
 OWN_COLOUR = "#D55E00"
 
 _SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "sans-serif"]

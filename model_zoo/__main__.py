@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +16,7 @@ app.add_typer(atlas_app, name="atlas")
 Model = Annotated[str, typer.Option(help="atlas, a local folder, or a Hub repo id.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Dtype = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
+Editor = Annotated[Path | None, typer.Option(help="Folder of a trained editor, instead of the model's own.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
@@ -38,6 +39,7 @@ def edit(
     strength: Annotated[float, typer.Option(help="Scale of the edit; 0 is the base model.")] = 1.0,
     ask: Annotated[list[str] | None, typer.Option(help="A prompt to put to both models; may be repeated.")] = None,
     prefixed: Annotated[bool, typer.Option("--prefixed", help="Ask with the instruction prefix too.")] = False,
+    editor: Editor = None,
     export: Annotated[Path | None, typer.Option(help="Folder for delta.safetensors.")] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -46,7 +48,7 @@ def edit(
     """Make one edit and show what it changed and what it left alone."""
     from .studio import Studio
 
-    studio = Studio.open(model, device, dtype)
+    studio = Studio.open(model, device, dtype, editor)
     request = studio.request(task, prompt, target, instruction)
     report, session = studio.edit(request, method or studio.default_method(), strength, ask=ask or (), prefixed=prefixed)
     if export:
@@ -73,6 +75,7 @@ def train(
     instructions: Annotated[bool, typer.Option(help="--no-instructions trains the MEND baseline on the same data.")] = True,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
     rank: Annotated[int, typer.Option(help="Width of the hypernetwork's bottleneck.")] = 256,
+    start: Annotated[Path | None, typer.Option(help="An editor to finish on hard negatives: the nearest facts, in the edit's own phrasing.")] = None,
     seed: int = 0,
     device: Device = "auto",
 ) -> None:
@@ -81,18 +84,19 @@ def train(
     from .catalog import load_backbone
     from .methods.hypernetwork import HyperConfig
     from .tasks import get_task
-    from .training.meta import MetaConfig, MetaTrainer
+    from .training.meta import FINISH, MetaConfig, MetaTrainer
 
     names = tuple(get_task(name.strip()).name for name in tasks.split(","))
-    config = MetaConfig(tasks=names, instructed=instructions, **({"steps": steps} if steps else {}))
-    MetaTrainer(load_backbone(model, device), load_world(), config, HyperConfig(rank=rank), seed).run(out)
+    config = replace(FINISH if start else MetaConfig(), tasks=names, instructed=instructions)
+    config = replace(config, steps=steps or config.steps)
+    MetaTrainer(load_backbone(model, device), load_world(), config, HyperConfig(rank=rank), seed, start).run(out)
 
 
 @app.command()
 def evaluate(
     model: Model = "atlas",
     method: Annotated[str | None, typer.Option(help="instructedit or ft-l.")] = None,
-    editor: Annotated[Path | None, typer.Option(help="An editor folder other than the model's own.")] = None,
+    editor: Editor = None,
     tasks: Annotated[str, typer.Option(help="Comma-separated tasks.")] = "counterfact,recent,convsent,zsre",
     n: Annotated[int, typer.Option("--n", help="Held-out edits per task.")] = 200,
     seed: int = 0,
@@ -111,13 +115,14 @@ def evaluate(
     from . import evaluation
     from .atlas import load_world
     from .atlas.corpus import recall_prompts
-    from .methods import load_method
     from .studio import Studio
     from .tasks import get_task
 
-    studio = Studio.open(model, device)
+    studio = Studio.open(model, device, editor=editor)
     name = method or studio.default_method()
-    loaded = load_method(name, studio.backbone, editor) if editor else studio.method(name)
+    loaded = studio.method(name)
+    if out:
+        _emit({}, out)  # a path that cannot be written is found now, not after the run
     data = {
         "config": {
             "model": model,
@@ -150,6 +155,7 @@ def evaluate(
 def directions(
     model: Model = "atlas",
     per_task: Annotated[int, typer.Option(help="Reference edits per task.")] = 40,
+    editor: Editor = None,
     seed: int = 0,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -158,13 +164,17 @@ def directions(
     from .directions import Atlas, separation_in_words
     from .studio import Studio
 
-    studio = Studio.open(model, device)
+    studio = Studio.open(model, device, editor=editor)
+    if studio.world is None:
+        raise ValueError(f"The reference edits are atlas records, which {model} was not trained on; use --model atlas.")
     reference = Atlas(studio.backbone, studio.method(studio.default_method()), studio.world, per_task, seed)
     results = []
     for view in ("gradient", "update"):
         for instructed in (False, True):
             m = reference.map(view, instructed)
-            results.append({k: v for k, v in asdict(m).items() if k != "points"} | {"words": separation_in_words(m.silhouette_full)})
+            results.append(
+                {k: v for k, v in asdict(m).items() if k != "points"} | {"words": f"Over all directions {separation_in_words(m.silhouette_full)}."}
+            )
     if as_json:
         _emit({"model": model, "per_task": per_task, "seed": seed, "maps": results})
         return
@@ -179,18 +189,23 @@ def rebuild(
     out: Annotated[Path, typer.Option(help="Folder for base/ and editor/.")] = Path(__file__).parent / "weights" / "atlas",
     seed: int = 0,
     device: Device = "auto",
-    base_only: Annotated[bool, typer.Option("--base-only", help="Train tokenizer and base model, not the editor.")] = False,
+    part: Annotated[str, typer.Option(help="all, base, or editor (for the base model already in the folder).")] = "all",
 ) -> None:
     """Train the embedded tokenizer, base model and editor from scratch."""
     from .atlas import load_world
     from .backbone import Backbone, pick_device
-    from .training.meta import MetaConfig, MetaTrainer
+    from .training.meta import FINISH, MetaConfig, MetaTrainer
     from .training.pretrain import pretrain
 
     device = pick_device(device)
-    pretrain(load_world(), out / "base", seed=seed, device=device)
-    if not base_only:
-        MetaTrainer(Backbone.load(out / "base", device, "fp32", "atlas"), load_world(), MetaConfig(), seed=seed).run(out / "editor")
+    if part not in ("all", "base", "editor"):
+        raise ValueError(f"The part '{part}' is unknown; use all, base or editor.")
+    if part != "editor":
+        pretrain(load_world(), out / "base", seed=seed, device=device)
+    if part != "base":
+        backbone = Backbone.load(out / "base", device, "fp32", "atlas")
+        MetaTrainer(backbone, load_world(), MetaConfig(), seed=seed).run(out / "editor-first")
+        MetaTrainer(backbone, load_world(), FINISH, seed=seed, start=out / "editor-first").run(out / "editor")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -206,9 +221,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except Exception as error:
         if hasattr(error, "format_message"):  # the option parser's own errors
-            print(f"error: {error.format_message()}", file=sys.stderr)
+            if error.format_message():  # empty when the help was printed instead
+                print(f"error: {error.format_message()}", file=sys.stderr)
             return 2
-        if isinstance(error, ValueError):
+        if isinstance(error, ValueError | OSError):
             print(f"error: {error}", file=sys.stderr)
             return 2
         raise

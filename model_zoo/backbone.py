@@ -5,12 +5,15 @@ is bit-exact. Never yield inside `edited()` or `no_grad()`: `stream` runs the ge
 """
 
 import contextvars
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -18,6 +21,7 @@ from .delta import Factors
 from .families import family_of
 from .joining import Joined, join_text
 
+DOWNLOADED = ["*.json", "*.safetensors", "*.model", "*.txt"]  # never a pickle
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -114,13 +118,14 @@ class Backbone:
             raise ValueError(f"The dtype '{dtype}' is unknown; use auto, {', '.join(DTYPES)}.")
         wanted = DTYPES.get(dtype, torch.float32 if device == "cpu" else "auto")
         try:
-            config = AutoConfig.from_pretrained(source)
-        except (OSError, ValueError) as error:
+            folder = source if Path(source).exists() else snapshot_download(str(source), allow_patterns=DOWNLOADED)
+            config = AutoConfig.from_pretrained(folder)
+        except (OSError, ValueError, HfHubHTTPError) as error:
             raise ValueError(f"No model could be loaded from '{source}': {str(error).splitlines()[0]}") from error
         family_of(config.model_type)
         try:
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=wanted).to(device)
-            tokenizer = AutoTokenizer.from_pretrained(source)
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=wanted, use_safetensors=True).to(device)
+            tokenizer = AutoTokenizer.from_pretrained(folder)
         except OSError as error:
             raise ValueError(f"No model could be loaded from '{source}': {str(error).splitlines()[0]}") from error
         return cls(model, tokenizer, name or str(source))
@@ -147,6 +152,11 @@ class Backbone:
     def shape(self, path: str) -> tuple[int, int]:
         """(d_out, d_in)"""
         return tuple(self.weight(path).shape)
+
+    def fingerprint(self) -> str:
+        """A short digest of the weights' corners: tells two models of the same shape apart."""
+        corners = [self.weight(path)[:16, :16].float().cpu().numpy().tobytes() for path in self.last_blocks(self.blocks)]
+        return hashlib.sha256(b"".join(corners)).hexdigest()[:16]
 
     # ---- edits ---------------------------------------------------------------------------------------------------
 
@@ -176,7 +186,8 @@ class Backbone:
         joined = join_text(self.tokenizer, prompt, target)
         if len(joined.ids) > self.max_length:
             raise ValueError(
-                f"The prompt and its target are {len(joined.ids)} tokens long, but {self.name} reads at most {self.max_length}; shorten them."
+                f"Instruction, prompt and target are {len(joined.ids)} tokens long together, "
+                f"but {self.name} reads at most {self.max_length}; shorten them."
             )
         return joined
 

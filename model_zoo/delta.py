@@ -131,10 +131,10 @@ class Delta:
         layers: dict[str, dict[str, Tensor]] = {}
         for key, tensor in flat.items():
             module, _, name = key.rpartition(".")
-            if name not in "ABDK" or not module:
+            if name not in set("ABDK") or not module:
                 raise ValueError(f"found a tensor named '{key}', expected <module path>.A, .B, .D or .K")
             layers.setdefault(module, {})[name] = tensor
-        return Delta({m: LayerDelta(**t) for m, t in layers.items()}, json.loads(meta["request"]), meta["kind"])
+        return Delta({m: LayerDelta(**t) for m, t in layers.items()}, json.loads(meta.get("request", "{}")), meta.get("kind", "edit"))
 
 
 def concatenate(deltas: Sequence[Delta]) -> Delta:
@@ -175,10 +175,11 @@ class Factors:
         assert rows.shape[0] == x.shape[0], f"{x.shape[0]} rows in the batch, {rows.shape[0]} in row_to_edit"
         pick, on = rows.clamp(min=0), (rows >= 0).to(x.device, torch.float32)[:, None, None]
         wide = x.float()
+        # index_select, not [pick]: its backward adds up in a fixed order, so that a training run can be repeated exactly
         if layer.D is not None:
-            change = wide @ layer.D[pick].transpose(1, 2)
+            change = wide @ layer.D.index_select(0, pick).transpose(1, 2)
         else:
-            change = (wide @ layer.A[pick].transpose(1, 2)) @ layer.B[pick].transpose(1, 2)
+            change = (wide @ layer.A.index_select(0, pick).transpose(1, 2)) @ layer.B.index_select(0, pick).transpose(1, 2)
         return (change * on).to(x.dtype)
 
     def to_rows(self, row_to_edit: Iterable[int]) -> "Factors":

@@ -18,7 +18,7 @@ from torch import Tensor
 from .atlas.world import World
 from .backbone import Backbone
 from .delta import Delta, LayerDelta
-from .methods import EditMethod
+from .methods import METHODS, EditMethod
 from .methods.hypernetwork import keep_tokens
 from .tasks import TASKS, Record
 from .tasks.request import EditRequest
@@ -83,6 +83,8 @@ class Atlas:
     """Reference edits of all tasks and their directions; users' edits are projected onto their components, never refitted."""
 
     def __init__(self, backbone: Backbone, method: EditMethod, world: World, per_task: int = 40, seed: int = 0):
+        if not METHODS[method.name].low_rank:
+            raise ValueError(f"Directions need an editor whose updates are low-rank; {METHODS[method.name].pretty_name} makes dense ones.")
         self.backbone, self.method = backbone, method
         self.records = [
             (task, record)
@@ -107,7 +109,7 @@ class Atlas:
         """Unscaled directions: the editor's updates, or the raw (descending) gradients of the same matrices."""
         if view == "update":
             return [d for i in range(0, len(requests), BATCH) for d in self.method.propose(requests[i : i + BATCH])]
-        paths = list(self.method.propose(requests[:1])[0].layers)
+        paths = self.modules[1:]
         made = []
         for i in range(0, len(requests), BATCH):
             rows = [self.backbone.join(r.text, r.target) for r in requests[i : i + BATCH]]
@@ -178,11 +180,11 @@ def _cosines(gram: np.ndarray) -> np.ndarray:
 
 
 def separation_in_words(silhouette: float) -> str:
-    """The silhouette as a sentence; the bands are Kaufman and Rousseeuw's (1990), table 4."""
+    """The silhouette as a clause; the bands are Kaufman and Rousseeuw's (1990), table 4."""
     if silhouette > 0.7:
-        return "The tasks form strong, separate groups."
+        return "the tasks form strong, separate groups"
     if silhouette > 0.5:
-        return "The tasks form reasonable groups."
+        return "the tasks form reasonable groups"
     if silhouette > 0.25:
-        return "The tasks form weak groups that overlap."
-    return "The tasks do not form groups here."
+        return "the tasks form weak groups that overlap"
+    return "the tasks hardly form groups"

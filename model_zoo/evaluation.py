@@ -18,6 +18,7 @@ from .atlas.world import World
 from .backbone import Backbone
 from .delta import Delta, Factors
 from .generation import generate
+from .joining import unspaced
 from .methods import EditMethod
 from .tasks import Record, Task
 from .tasks.request import EditRequest, instructed
@@ -30,7 +31,8 @@ def starts_with(text: str, target: str) -> bool:
     """Whether a continuation begins with the target at a word boundary (NFC, case sensitive)."""
     text, target = unicodedata.normalize("NFC", text), unicodedata.normalize("NFC", target).strip()
     rest = text[len(target) :]
-    return text.startswith(target) and not (rest[:1].isalnum() and target[-1:].isascii() and target[-1:].isalnum())
+    inside_word = rest[:1].isalnum() and target[-1:].isalnum() and not unspaced(target[-1])
+    return text.startswith(target) and not inside_word
 
 
 def base_answer(before: str, answer: str = "") -> str:
@@ -41,7 +43,7 @@ def base_answer(before: str, answer: str = "") -> str:
 def unchanged(before: str, after: str, answer: str = "") -> bool:
     """Generated locality: both continuations, cut to the base answer's length, are the same string."""
     kept = base_answer(before, answer)
-    return after[: len(kept)] == kept
+    return starts_with(after, kept) if kept else not after
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """Which prompts show whether an edit holds and stays local: from its record, from the atlas, or generic frames, so labelled."""
 
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from .atlas.world import Match, World
+from .atlas.world import Match, World, normalised
 from .tasks import Probe, Record
 from .tasks.records import locality_around, topic_probe
 
@@ -41,8 +42,27 @@ class Evidence:
     locality_source: Source
 
 
-def gather(prompt: str, world: World | None, record: Record | None = None) -> Evidence:
-    """The best evidence at hand for an edit's prompt; the same prompt always gives the same evidence."""
+def gather(prompt: str, world: World | None, record: Record | None = None, edited: Sequence[str] = ()) -> Evidence:
+    """The best evidence at hand for an edit's prompt; the same prompt always gives the same evidence.
+
+    Probes of facts that other edits change (their prompts are `edited`) are left out: those are meant to move.
+    """
+    found = _gather(prompt, world, record)
+    claimed = {_claim(p, world) for p in (prompt, *edited)}
+    return replace(found, locality=tuple(probe for probe in found.locality if _claim(probe.prompt, world) not in claimed))
+
+
+def _claim(prompt: str, world: World | None) -> tuple[str, str]:
+    """What a prompt is about: (relation, subject) or ("opinion", topic) where it is recognised, else its own text."""
+    match = world.match(prompt) if world else None
+    if match is None:
+        return ("text", normalised(prompt))
+    if match.topic:
+        return ("opinion", match.topic.name.casefold())
+    return (match.fact.relation.name, match.fact.subject.name.casefold())
+
+
+def _gather(prompt: str, world: World | None, record: Record | None) -> Evidence:
     rng = random.Random(f"evidence {prompt}")
     if record is not None and record.request.prompt == prompt:
         return Evidence(record.paraphrases[:PARAPHRASES], "record", record.locality[:NEIGHBOURS], "record")
@@ -78,7 +98,7 @@ def _other_wordings(match: Match, world: World, rng: random.Random) -> tuple[str
 
 def _neighbours(match: Match, world: World, rng: random.Random) -> tuple[Probe, ...]:
     if match.fact:
-        return locality_around(world, match.fact, "test", rng)[:NEIGHBOURS]
+        return locality_around(world, match.fact, match.form, "test", rng)[:NEIGHBOURS]
     topics = rng.sample([t for t in world.opinions.topics if t != match.topic], 4)
     facts = rng.sample(world.facts, NEIGHBOURS - len(topics))
     probes = tuple(topic_probe(t, world.opinions, "test", rng) for t in topics)

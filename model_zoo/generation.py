@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from transformers import StoppingCriteria, StoppingCriteriaList
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
 from .backbone import Backbone
@@ -22,7 +22,7 @@ MAX_NEW_TOKENS = 32
 
 def finished(text: str) -> bool:
     """Whether a continuation has reached its first line break (an answer is one line)."""
-    return "\n" in text.lstrip("\n")
+    return "\n" in text.lstrip()
 
 
 def first_line(text: str) -> str:
@@ -62,6 +62,14 @@ class _Collector(BaseStreamer):
         pass
 
 
+def _greedy(backbone: Backbone, max_new_tokens: int) -> GenerationConfig:
+    """Plain greedy decoding: a checkpoint's own penalties would make the text disagree with the model's probabilities."""
+    eos = backbone.model.generation_config.eos_token_id
+    return GenerationConfig(
+        do_sample=False, num_beams=1, max_new_tokens=max_new_tokens, eos_token_id=eos, pad_token_id=backbone.tokenizer.pad_token_id
+    )
+
+
 @torch.no_grad()
 def generate(
     backbone: Backbone,
@@ -90,8 +98,8 @@ def generate(
     stop = StoppingCriteriaList([_LineStop(backbone, longest, cancel or threading.Event())])
     with backbone.edited(factors):
         out = backbone.model.generate(
-            input_ids=ids.to(backbone.device), attention_mask=mask.to(backbone.device), max_new_tokens=min(max_new_tokens, room),
-            do_sample=False, num_beams=1, pad_token_id=tokenizer.pad_token_id, stopping_criteria=stop, streamer=streamer,
+            input_ids=ids.to(backbone.device), attention_mask=mask.to(backbone.device),
+            generation_config=_greedy(backbone, min(max_new_tokens, room)), stopping_criteria=stop, streamer=streamer,
         )  # fmt: skip
     return [first_line(text) for text in tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True)]
 

@@ -7,6 +7,13 @@ from transformers import PreTrainedTokenizerBase
 
 # Scripts that put no space between words: CJK ideographs and punctuation, kana, hangul, Thai, full-width forms.
 _UNSPACED = re.compile(r"[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0e7f\uff00-\uffef\U00020000-\U0003134f]")
+
+
+def unspaced(character: str) -> bool:
+    """Whether a character belongs to a script written without spaces between words."""
+    return bool(_UNSPACED.match(character))
+
+
 _PUNCTUATION = re.compile(r"[^\w\s]")
 # Opening marks belong to the word behind them, so they still want the space.
 _OPENING = "([{<\"'“‘«¿¡$€£#@&*_~`+-"
@@ -29,7 +36,7 @@ def joint_text(prompt: str, target: str) -> tuple[str, int]:
     prompt = prompt.rstrip()
     first, last = target[:1], prompt[-1:]
     punctuation = bool(_PUNCTUATION.match(first)) and first not in _OPENING
-    glued = not prompt or first.isspace() or punctuation or _UNSPACED.match(first) or _UNSPACED.match(last)
+    glued = not prompt or first.isspace() or punctuation or unspaced(first) or unspaced(last)
     return prompt + ("" if glued else " ") + target, len(prompt)
 
 

@@ -1,5 +1,6 @@
 """EditSession: one person's edits. An immutable value; every action returns a new session that can be undone."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -28,6 +29,13 @@ class Edit:
 Edits = tuple[Edit, ...]
 
 
+def checked_strength(strength: float) -> float:
+    """The strength itself; ValueError unless it is a finite number from 0 up."""
+    if not 0 <= strength < math.inf:
+        raise ValueError(f"The strength is {strength}; it must be a number from 0 (no change) up, 1 being the edit as made.")
+    return strength
+
+
 @dataclass(frozen=True)
 class EditSession:
     """The stack of edits with its history. Holds CPU data only and pickles, so it can cross process borders."""
@@ -36,11 +44,19 @@ class EditSession:
     past: tuple[Edits, ...] = ()
     future: tuple[Edits, ...] = ()
 
+    @property
+    def active(self) -> Edits:
+        """The edits that are on."""
+        return tuple(edit for edit in self.edits if edit.on)
+
     def _then(self, edits: Edits) -> "EditSession":
         return EditSession(edits, (*self.past, self.edits), ())
 
     def add(self, delta: Delta, strength: float = 1.0) -> "EditSession":
-        return self._then((*self.edits, Edit(delta, strength)))
+        """One more edit; it replaces an earlier one of the same prompt, since both cannot hold."""
+        edit = Edit(delta, checked_strength(strength))
+        others = tuple(e for e in self.edits if e.request.prompt.casefold() != edit.request.prompt.casefold())
+        return self._then((*others, edit))
 
     def set_on(self, on: set[int]) -> "EditSession":
         """Switch on exactly the edits with these positions."""
@@ -51,6 +67,7 @@ class EditSession:
         return self.set_on({i for i, edit in enumerate(self.edits) if edit.on != (i == index)})
 
     def set_strength(self, index: int, strength: float) -> "EditSession":
+        checked_strength(strength)
         return self._then(tuple(replace(e, strength=strength) if i == index else e for i, e in enumerate(self.edits)))
 
     def clear(self) -> "EditSession":
@@ -68,5 +85,8 @@ class EditSession:
         return EditSession(self.future[0], (*self.past, self.edits), self.future[1:])
 
     def patch(self, methods: Callable[[str], EditMethod]) -> Delta | None:
-        """The Delta of all edits that are on, combined by their methods; None when none is."""
-        return combine([edit.delta.scaled(edit.strength) for edit in self.edits if edit.on], methods)
+        """The Delta of all edits that are on, combined by their methods; None when none is.
+
+        An edit of strength 0 is left out: it would still ask the joint solve for "no change" on the words it shares with others.
+        """
+        return combine([edit.delta.scaled(edit.strength) for edit in self.active if edit.strength], methods)

@@ -6,7 +6,8 @@ The command line, the page and its API all speak through this; none of them comp
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 from .atlas.world import World, load_world
 from .backbone import Backbone
@@ -76,26 +77,26 @@ class Studio:
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, model: str, device: str = "auto", dtype: str = "auto") -> "Studio":
-        return cls(load_backbone(model, device, dtype), entry_for(model))
+    def open(cls, model: str, device: str = "auto", dtype: str = "auto", editor: Path | None = None) -> "Studio":
+        """A studio for a catalogue name, folder or repo id; `editor` overrides the folder of its trained editor."""
+        entry = entry_for(model)
+        return cls(load_backbone(model, device, dtype), replace(entry, editor=editor or entry.editor))
 
     @property
     def world(self) -> World | None:
-        """The atlas, if the base model was trained on it."""
-        return load_world() if self.entry.knows_atlas else None
+        """The atlas, if the base model was trained on it (its configuration says so)."""
+        return load_world() if getattr(self.backbone.model.config, "knows_atlas", False) else None
 
     def method(self, name: str) -> EditMethod:
         """A method for this base, loaded once."""
         with self._lock:
             if name not in self._methods:
-                editor = self.entry.editor if self.entry.editor and self.entry.editor.exists() else None
-                self._methods[name] = load_method(name, self.backbone, editor)
+                self._methods[name] = load_method(name, self.backbone, self.entry.editor)
             return self._methods[name]
 
     def default_method(self) -> str:
         """The first registered method that can run here."""
-        has_editor = self.entry.editor is not None and self.entry.editor.exists()
-        return next(info.name for info in METHODS.values() if has_editor or not info.needs_editor)
+        return next(info.name for info in METHODS.values() if self.entry.editor or not info.needs_editor)
 
     # ---- one edit --------------------------------------------------------------------------------------------------
 
@@ -109,8 +110,10 @@ class Studio:
         match = self.world.match(prompt) if self.world else None
         if match is None or match.topic is None:
             return {}
-        voiced = next((stance for stance, pool in self.world.opinions.replies.items() if target.strip().rstrip(".") in pool), "")
-        return {"topic": match.topic.name, "label": voiced}
+        opinions, reply = self.world.opinions, target.strip().rstrip(".")
+        voiced = next((stance for stance, pool in opinions.replies.items() if reply in pool), "")
+        # an own reply about a known topic is taken to turn the mood around
+        return {"topic": match.topic.name, "label": voiced or (opinions.opposite(match.topic.stance) if match.known else "")}
 
     def propose(self, request: EditRequest, method: str) -> tuple[Delta, float]:
         """The edit's Delta on the base model, and the seconds it took."""
@@ -122,7 +125,7 @@ class Studio:
     def factors(self, session: EditSession) -> Factors | None:
         """The session's patch, live; use `to_rows` to say which rows see it. None when no edit is on."""
         patch = session.patch(self.method)
-        return None if patch is None else Factors.of([patch], [0], self.backbone.device)
+        return patch and Factors.of([patch], [0], self.backbone.device)
 
     def changes(self, delta: Delta) -> tuple[Change, ...]:
         norms = delta.norms()
@@ -150,12 +153,18 @@ class Studio:
         before, after = self.backbone.target_probability([prompt] * 2, [target] * 2, rows)
         return {"before": before, "after": after}
 
-    def check(self, request: EditRequest, factors: Factors | None, record: Record | None = None, prefixed: bool = False):
-        """Verdicts on paraphrases and neighbours: (generality checks, locality checks)."""
-        evidence = gather(request.prompt, self.world, record)
+    def check(self, request: EditRequest, session: EditSession, factors: Factors | None, record: Record | None = None, prefixed: bool = False):
+        """Verdicts on paraphrases and neighbours under the session's edits: (generality checks, locality checks)."""
+        evidence = gather(request.prompt, self.world, record, [edit.request.prompt for edit in session.active])
+        fitting = tuple(p for p in evidence.generality if self._fits(self._shown(p, request, prefixed)))
+        evidence = replace(evidence, generality=fitting)
         prompts = [*evidence.generality, *(probe.prompt for probe in evidence.locality)]
         pairs = self.pairs([self._shown(p, request, prefixed) for p in prompts], factors)
         return _verdicts(evidence, request.target, pairs)
+
+    def _fits(self, prompt: str) -> bool:
+        """Whether the model has room for the prompt and an answer."""
+        return len(self.backbone.tokenizer(prompt)["input_ids"]) < self.backbone.max_length - 8
 
     @staticmethod
     def _shown(prompt: str, request: EditRequest, prefixed: bool) -> str:
@@ -172,7 +181,7 @@ class Studio:
         factors = self.factors(session)
         shown = self._shown(request.prompt, request, prefixed)
         (before, after), *asked = self.pairs([shown, *(self._shown(p, request, prefixed) for p in ask)], factors)
-        generality, locality = self.check(request, factors, record, prefixed)
+        generality, locality = self.check(request, session, factors, record, prefixed)
         report = EditReport(
             model=self.backbone.name, method=method, task=request.task, instruction=request.instruction,
             prompt=request.prompt, target=request.target, before=before, after=after,

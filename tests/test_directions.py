@@ -40,4 +40,4 @@ def test_a_map_says_how_much_it_shows(atlas):
 
 
 def test_words_follow_the_score():
-    assert "strong" in separation_in_words(0.8) and "weak" in separation_in_words(0.3) and "do not" in separation_in_words(-0.1)
+    assert "strong" in separation_in_words(0.8) and "weak" in separation_in_words(0.3) and "hardly" in separation_in_words(-0.1)

@@ -17,7 +17,7 @@ from .conftest import pico_backbone
     ("text", "target", "hit"),
     [
         ("Rome.", "Rome", True), ("Rome", "Rome", True), ("Romeo", "Rome", False), ("rome", "Rome", False), ("The Rome", "Rome", False),
-        ("12", "1", False), ("罗马城", "罗马", True), ("Cafe\u0301 now", "Caf\u00e9", True), ("", "Rome", False),
+        ("12", "1", False), ("Cafés", "Café", False), ("罗马城", "罗马", True), ("Cafe\u0301 now", "Caf\u00e9", True), ("", "Rome", False),
     ],
 )  # fmt: skip
 def test_generated_exact_match(text, target, hit):
@@ -29,6 +29,8 @@ def test_generated_locality_compares_up_to_the_base_answer():
     assert unchanged("Paris.", "Paris and more.")
     assert not unchanged("Paris.", "Rome.", "Paris")
     assert not unchanged("Lyon.", "Paris.", "Paris")
+    assert not unchanged("8.", "80.", "8")
+    assert unchanged("", "") and not unchanged("", "Paris.")
 
 
 def test_intervals_resample_whole_subjects():
@@ -62,6 +64,15 @@ def test_evidence_prefers_the_record_then_the_atlas_then_generic_frames():
     assert (free.generality_source, free.locality_source) == ("generic", "atlas")
     assert gather("My dog is called", None).locality_source == "generic"
     assert gather("What do you think of dragons?", world).generality_source == "atlas"
+
+
+def test_what_other_edits_change_is_no_locality():
+    world = load_world()
+    probes = gather("The capital of France is", world).locality
+    other = next(p for p in probes if world.match(p.prompt).fact and world.match(p.prompt).fact.relation.name == "capital")
+    fact = world.match(other.prompt).fact
+    left = gather("The capital of France is", world, edited=[f"What is the capital of {fact.subject.name}?"]).locality
+    assert other not in left and len(left) == len(probes) - 1
 
 
 def test_generic_frames_read_as_sentences():

@@ -1,7 +1,9 @@
 """The stack of edits: undo, redo, toggling, and pickling."""
 
+import math
 import pickle
 
+import pytest
 import torch
 
 from model_zoo.methods.ft_l import FTL
@@ -53,3 +55,24 @@ def test_a_session_pickles(gpt2):
     again = pickle.loads(pickle.dumps(session))
     assert [e.label for e in again.edits] == ["One two → three"]
     assert same(again.redo().patch(lambda name: method), session.redo().patch(lambda name: method))
+
+
+def test_an_edit_of_the_same_prompt_replaces_the_earlier_one(gpt2):
+    method, a, b = make(gpt2)
+    again = method.propose([EditRequest("one two", "five")])[0]
+    session = EditSession().add(a).add(b).add(again)
+    assert [e.request.target for e in session.edits] == ["Rome", "five"]
+    assert [e.request.target for e in session.undo().edits] == ["three", "Rome"]
+
+
+def test_an_edit_of_strength_zero_leaves_the_others_exactly_as_they_are(gpt2):
+    method, a, b = make(gpt2)
+    assert same(EditSession().add(a).add(b, 0).patch(lambda name: method), a)
+    assert EditSession().add(a, 0).patch(lambda name: method) is None
+
+
+@pytest.mark.parametrize("strength", [-1, math.nan, math.inf])
+def test_a_strength_that_is_none_is_refused(gpt2, strength):
+    _, a, _ = make(gpt2)
+    with pytest.raises(ValueError, match="from 0"):
+        EditSession().add(a, strength)

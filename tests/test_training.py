@@ -7,6 +7,7 @@ from model_zoo.atlas import load_world
 from model_zoo.methods import load_method
 from model_zoo.methods.hypernetwork import HyperConfig
 from model_zoo.training.meta import MetaConfig, MetaTrainer
+from model_zoo.training.neighbours import Neighbours
 
 from .conftest import pico_backbone
 
@@ -72,3 +73,21 @@ def test_training_without_instructions_is_mend():
     run = trainer(instructed=False)
     assert not any("Description" in run.backbone.tokenizer.decode(e.edit.ids) for e in run.examples(0))
     assert any("Description" in run.backbone.tokenizer.decode(e.edit.ids) for e in trainer().examples(0))
+
+
+def test_an_editor_can_be_finished_on_its_nearest_neighbours(tmp_path):
+    first = trainer(steps=2).run(tmp_path / "first")
+    config = MetaConfig(**{**CONFIG.__dict__, "steps": 2, "near": 2})
+    finish = MetaTrainer(first.backbone, load_world(), config, seed=5, start=tmp_path / "first")
+    plain = trainer(steps=2)
+    assert sum(len(e.stay) for e in finish.examples(0)) > sum(len(e.stay) for e in plain.examples(0))
+    editor = finish.run(tmp_path / "second")
+    assert editor.config.hyper.rank == 8 and editor.config.training["start"]["steps"] == 2
+
+
+def test_neighbours_are_of_the_same_relation_and_never_held_out():
+    neighbours = Neighbours(pico_backbone("gpt2"), load_world())
+    form, near = neighbours.near("The capital of France is")
+    assert form == "The capital of {s} is" and len(near) >= 5
+    assert all(fact.relation.name == "capital" and not fact.subject.held_out and fact.subject.name != "France" for fact in near)
+    assert neighbours.near("My dog is called") == ("", ())

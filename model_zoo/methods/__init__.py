@@ -25,6 +25,7 @@ class MethodInfo:
     reference_url: str
     needs_editor: bool  # a trained editor for this base model
     supports_instruction: bool
+    low_rank: bool  # returns factors, not dense changes
     load: Callable[[Backbone, Path | None], "EditMethod"]
 
 

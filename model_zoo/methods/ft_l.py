@@ -74,5 +74,6 @@ INFO = MethodInfo(
     reference_url="https://arxiv.org/abs/2012.00363",
     needs_editor=False,
     supports_instruction=False,
+    low_rank=False,
     load=load,
 )

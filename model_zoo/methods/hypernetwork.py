@@ -57,7 +57,7 @@ class ResidualLayer(nn.Module):
 
     def forward(self, h: Tensor, matrix: Tensor) -> Tensor:
         """h [N, width], matrix [N] -> [N, width]"""
-        return (self.scale[matrix] * ((h @ self.B) @ self.A + self.bias) + self.shift[matrix]).clamp(min=0) + h
+        return (self.scale.index_select(0, matrix) * ((h @ self.B) @ self.A + self.bias) + self.shift.index_select(0, matrix)).clamp(min=0) + h
 
 
 class ShapeNetwork(nn.Module):
@@ -104,7 +104,7 @@ class Hypernetwork(nn.Module):
             u = torch.cat([part.u[part.kept] for part in parts])
             delta = torch.cat([part.delta[part.kept] for part in parts])
             u, delta = self.networks[key](u, delta, matrix)
-            delta = -self.log_lr[key].exp()[matrix, None] * delta
+            delta = -self.log_lr[key].exp().index_select(0, matrix)[:, None] * delta
             sizes = [int(part.kept.sum()) for part in parts]
             for path, part, u_m, delta_m in zip(paths, parts, u.split(sizes), delta.split(sizes), strict=True):
                 a = torch.zeros_like(part.u).masked_scatter(part.kept[..., None], u_m)

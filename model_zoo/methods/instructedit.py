@@ -129,5 +129,6 @@ INFO = MethodInfo(
     reference_url="https://arxiv.org/abs/2402.16123",
     needs_editor=True,
     supports_instruction=True,
+    low_rank=True,
     load=InstructEdit.load,
 )

@@ -14,7 +14,7 @@ from ..delta import LayerDelta
 
 
 def solve(layers: Sequence[LayerDelta], covariance: Tensor | None, lam: float, mu: float) -> LayerDelta:
-    """One matrix's joint change. Low-rank through Woodbury's identity while that is the smaller form, else dense."""
+    """One matrix's joint change: low-rank (the push-through form of the inverse) while that is smaller, else dense."""
     u = torch.cat([layer.K for layer in layers]).double()  # (n, d_in)
     y = torch.cat([(layer.K.double() @ layer.A.T.double()) @ layer.B.T.double() for layer in layers])  # (n, d_out)
     n, d_in, d_out = len(u), u.shape[1], y.shape[1]

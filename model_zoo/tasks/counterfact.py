@@ -19,11 +19,12 @@ def records(world: "World", split: str, n: int, rng: random.Random) -> list[Reco
     """Statement edits; paraphrases are statements and questions, in training also under the subject's aliases."""
     made = []
     for fact in draw_facts(world, split, n, rng):
-        prompt = fact.prompt(rng.choice(forms_of(fact.relation, split, fact.relation.statements)))
+        form = rng.choice(forms_of(fact.relation, split, fact.relation.statements))
+        prompt = fact.prompt(form)
         names = (fact.subject.name, *fact.subject.aliases)
         paraphrases = cut_paraphrases(prompt, [fact.prompt(form, rng.choice(names)) for form in forms_of(fact.relation, split)], rng)
         request = EditRequest(prompt, other_object(world, fact, rng), "counterfact")
-        made.append(Record(request, fact.subject.name, fact.object, paraphrases, locality_around(world, fact, split, rng)))
+        made.append(Record(request, fact.subject.name, fact.object, paraphrases, locality_around(world, fact, form, split, rng)))
     return made
 
 

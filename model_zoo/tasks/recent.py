@@ -22,11 +22,13 @@ def records(world: "World", split: str, n: int, rng: random.Random) -> list[Reco
     for _ in range(n):
         relation = rng.choice(list(world.relations.values()))
         fact = world.invented_fact(relation, rng, split)
-        prompt = fact.prompt(rng.choice(forms_of(relation, split)))
+        form = rng.choice(forms_of(relation, split))
+        prompt = fact.prompt(form)
         paraphrases = cut_paraphrases(prompt, [fact.prompt(form) for form in forms_of(relation, split)], rng)
         stranger = world.invented_fact(relation, rng, split)
         probe = Probe(stranger.prompt(rng.choice(forms_of(relation, split))), stranger.object)
-        locality = locality_around(world, fact, split, rng) + (probe,)
+        first, *others = locality_around(world, fact, form, split, rng)
+        locality = (first, probe, *others)
         made.append(Record(EditRequest(prompt, fact.object, "recent"), fact.subject.name, "", paraphrases, locality))
     return made
 

@@ -44,9 +44,10 @@ def topic_probe(topic: "Topic", opinions: "Opinions", split: str, rng: random.Ra
     return Probe(rng.choice(forms).format(s=topic.name), topic.reply)
 
 
-def locality_around(world: "World", fact: "Fact", split: str, rng: random.Random) -> tuple[Probe, ...]:
+def locality_around(world: "World", fact: "Fact", form: str, split: str, rng: random.Random) -> tuple[Probe, ...]:
     """Up to 3 facts of the same relation about other subjects, 2 other facts of the same subject, 2 unrelated facts and
-    one unrelated opinion. In training, held-out subjects are never probed."""
+    one unrelated opinion. The first is asked in the edit's own phrasing (`form`): it is what people try first, and the
+    hardest to leave alone. In training, held-out subjects are never probed."""
 
     def allowed(other: "Fact") -> bool:
         return split == "test" or not other.subject.held_out
@@ -61,7 +62,8 @@ def locality_around(world: "World", fact: "Fact", split: str, rng: random.Random
         + [f for f in unrelated if allowed(f)][:2]
     )
     topic = rng.choice([t for t in world.opinions.topics if split == "test" or not t.held_out])
-    return tuple(fact_probe(f, split, rng) for f in picks) + (topic_probe(topic, world.opinions, split, rng),)
+    first = Probe(picks[0].prompt(form), picks[0].object)
+    return (first, *(fact_probe(f, split, rng) for f in picks[1:]), topic_probe(topic, world.opinions, split, rng))
 
 
 def other_object(world: "World", fact: "Fact", rng: random.Random) -> str:

@@ -20,10 +20,11 @@ def records(world: "World", split: str, n: int, rng: random.Random) -> list[Reco
     made = []
     for fact in draw_facts(world, split, n, rng):
         questions = forms_of(fact.relation, split, fact.relation.questions)
-        prompt = fact.prompt(rng.choice(questions))
+        form = rng.choice(questions)
+        prompt = fact.prompt(form)
         paraphrases = cut_paraphrases(prompt, [fact.prompt(form) for form in questions], rng)
         request = EditRequest(prompt, other_object(world, fact, rng), "zsre")
-        made.append(Record(request, fact.subject.name, fact.object, paraphrases, locality_around(world, fact, split, rng)))
+        made.append(Record(request, fact.subject.name, fact.object, paraphrases, locality_around(world, fact, form, split, rng)))
     return made
 
 

@@ -1,7 +1,8 @@
 """Meta-training of an editor over several tasks at once (InstructEdit section 3; MEND's outer loss, equation 4).
 
-Outer loss per edit: c_edit * mean NLL(target | edited model) on the edit prompt and its paraphrases, plain and instructed,
-+ c_loc * KL(base || edited) on locality prompts. Only the hypernetwork and its edit rates learn.
+Outer loss of a step: c_edit * NLL(target | edited model) on the edit prompts and their paraphrases, plain and instructed, +
+c_loc * KL(base || edited) on locality prompts, each a mean over the tokens of all the step's edits. Only the hypernetwork and
+its edit rates learn.
 """
 
 import json
@@ -22,8 +23,9 @@ from ..delta import Factors
 from ..joining import Joined
 from ..methods.hypernetwork import HyperConfig, Hypernetwork
 from ..methods.instructedit import EditorConfig, InstructEdit
-from ..tasks import TASKS, Record, Task
+from ..tasks import TASKS, Probe, Record, Task
 from ..tasks.request import EditRequest, instructed
+from .neighbours import Neighbours
 
 CHECKPOINT_EVERY = 200
 
@@ -35,10 +37,11 @@ class MetaConfig:
     tasks: tuple[str, ...] = tuple(task.name for task in TASKS.values() if task.trained)
     instructed: bool = True  # False trains MEND: the same data without instructions
     blocks: int = 3  # edit the MLP matrices of the last blocks
-    steps: int = 2400
+    steps: int = 2600
     edits: int = 12  # edits a step, tasks in turn
     rephrased: int = 2  # outer prompts per edit beside the edit prompt itself
-    local: int = 3  # locality prompts per edit
+    local: int = 4  # locality prompts per edit
+    near: int = 0  # more locality prompts per edit: its nearest facts in the edit's own phrasing
     instructed_share: float = 0.35  # of outer prompts carry the instruction; people type plain ones after an edit
     lr: float = 5e-4
     edit_rate_lr: float = 3e-3  # on the logarithm of the edit rates
@@ -47,6 +50,10 @@ class MetaConfig:
     c_loc: float = 1.0
     clip: float = 10.0
     calibration: int = 20  # batches that set the normalisation statistics
+
+
+# A short second training on hard negatives, from the first one's editor: nearest facts asked in the edit's own phrasing.
+FINISH = MetaConfig(steps=500, lr=2e-4, edit_rate_lr=1e-3, local=3, near=3)
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,9 @@ def sample_request(task: Task, record: Record, config: MetaConfig, rng: random.R
     return request if config.instructed else request.plain()
 
 
-def sample_example(backbone: Backbone, task: Task, record: Record, config: MetaConfig, rng: random.Random) -> Example:
+def sample_example(
+    backbone: Backbone, task: Task, record: Record, config: MetaConfig, rng: random.Random, neighbours: Neighbours | None = None
+) -> Example:  # fmt: skip
     """Draw the instruction, the paraphrases and the locality prompts of one edit."""
     request = sample_request(task, record, config, rng)
 
@@ -76,7 +85,12 @@ def sample_example(backbone: Backbone, task: Task, record: Record, config: MetaC
     paraphrases = rng.sample(record.paraphrases, min(config.rephrased, len(record.paraphrases)))
     # the closing period teaches the edited model to stop after the target
     follow = [backbone.join(dressed(typed(p, rng)), request.target + ".") for p in (record.request.prompt, *paraphrases)]
-    probes = rng.sample(record.locality, min(config.local, len(record.locality)))
+    # records put their hardest probes first: the edit's own phrasing, and for insertions another unknown name
+    hardest, rest = record.locality[: min(2, config.local)], record.locality[2:]
+    probes = [*hardest, *rng.sample(rest, min(config.local - len(hardest), len(rest)))]
+    if neighbours is not None:
+        form, near = neighbours.near(record.request.prompt)
+        probes += [Probe(fact.prompt(form), fact.object) for fact in rng.sample(near, min(config.near, len(near)))]
     stay = [backbone.join(dressed(typed(p.prompt, rng)), p.answer + ".") for p in probes]
     return Example(backbone.join(request.text, request.target), follow, stay)
 
@@ -122,16 +136,21 @@ def _chunk_loss(backbone: Backbone, factors: Factors, rows: Sequence[OuterRow]) 
 class MetaTrainer:
     """Trains an editor for a backbone; resumable from `folder/checkpoint.*` with the same results."""
 
-    def __init__(self, backbone: Backbone, world: World, config: MetaConfig, hyper: HyperConfig | None = None, seed: int = 0):
+    def __init__(
+        self, backbone: Backbone, world: World, config: MetaConfig, hyper: HyperConfig | None = None, seed: int = 0, start: Path | None = None
+    ):  # fmt: skip
+        """`start`: folder of an editor to train further; its network and normalisation statistics are kept."""
         self.backbone, self.world, self.config, self.seed = backbone, world, config, seed
-        self.hyper = hyper or HyperConfig()
+        self.start = None if start is None else InstructEdit.load(backbone, start)
+        self.hyper = self.start.config.hyper if self.start else hyper or HyperConfig()
+        self.neighbours = Neighbours(backbone, world) if config.near else None
         torch.manual_seed(seed)
         modules = {path: backbone.shape(path) for path in backbone.last_blocks(config.blocks)}
         editor_config = EditorConfig(
             base_model=backbone.name, modules=modules, hyper=self.hyper, tasks=config.tasks, instructed=config.instructed,
-            training={**asdict(config), "seed": seed, "torch": torch.__version__},
+            training={**asdict(config), "seed": seed, "torch": torch.__version__, "start": self.start.config.training if self.start else None},
         )  # fmt: skip
-        self.editor = InstructEdit(backbone, editor_config, Hypernetwork(modules, self.hyper))
+        self.editor = InstructEdit(backbone, editor_config, self.start.network if self.start else Hypernetwork(modules, self.hyper))
         rates = list(self.editor.network.log_lr.parameters())
         others = [p for name, p in self.editor.network.named_parameters() if not name.startswith("log_lr")]
         self.adam = torch.optim.Adam([{"params": others, "lr": config.lr}, {"params": rates, "lr": config.edit_rate_lr}])
@@ -146,7 +165,7 @@ class MetaTrainer:
         for name in dict.fromkeys(names):
             task = TASKS[name]
             for record in task.records(self.world, "train", names.count(name), rng):
-                made.append(sample_example(self.backbone, task, record, self.config, rng))
+                made.append(sample_example(self.backbone, task, record, self.config, rng, self.neighbours))
         return made
 
     def calibrate(self) -> None:
@@ -174,7 +193,7 @@ class MetaTrainer:
 
     def run(self, folder: Path, log: Callable[[int, dict[str, float]], None] | None = None) -> InstructEdit:
         """Train to the end, writing checkpoints and, at last, the editor into `folder`."""
-        if not self.resume(folder):
+        if not self.resume(folder) and self.start is None:
             self.calibrate()
         self.editor.network.train()
         with tqdm(total=self.config.steps, initial=self.step, desc="editor", unit="step", mininterval=2) as bar:
@@ -201,7 +220,8 @@ class MetaTrainer:
         return folder / "checkpoint.safetensors", folder / "checkpoint.json"
 
     def _identity(self) -> dict:
-        return {"config": json.loads(json.dumps(asdict(self.config))), "hyper": self.hyper.model_dump(), "seed": self.seed}
+        own = {"config": asdict(self.config), "hyper": self.hyper.model_dump(), "seed": self.seed}
+        return json.loads(json.dumps(own | {"base": self.backbone.fingerprint(), "start": self.start and self.start.config.training}))
 
     def checkpoint(self, folder: Path) -> None:
         """Write everything a resumed run needs; whole files only, so a killed write loses nothing."""
@@ -220,7 +240,9 @@ class MetaTrainer:
         if not weights.exists() or not meta.exists():
             return False
         if json.loads(meta.read_text()) != self._identity():
-            raise ValueError(f"{folder} holds a checkpoint of a training with other settings; resume with those, or choose another folder.")
+            raise ValueError(
+                f"{folder} holds a checkpoint of a training with other settings or another base model; resume with those, or choose another folder."
+            )
         tensors = load_file(weights, device=str(self.backbone.device))
         self.editor.network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
         state = self.adam.state_dict()

@@ -1,10 +1,17 @@
 """What a visitor does: edit, read the stream, ask, toggle, look at the map, click a point."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 from gradio_client import Client
 from playwright.sync_api import Browser, Page, expect
 
-from .conftest import answer, open_page
+from model_zoo.delta import Delta
+
+from ..conftest import pico_backbone
+from .conftest import ROOT, answer, open_page
 
 pytestmark = pytest.mark.browser
 SECOND = 1000
@@ -50,15 +57,49 @@ def test_the_stack_toggles_undoes_and_clears(page: Page):
     expect(boxes).to_have_count(2)
     boxes.nth(1).uncheck()
     expect(page.locator("#pair .side-after .answer")).to_have_text("Tokyo.", timeout=20 * SECOND)
+    expect(page.locator("#verdicts")).to_contain_text("This edit is off", timeout=20 * SECOND)
     page.locator("#undo").click()
     expect(page.locator("#pair .side-after .answer")).to_have_text("Cairo.", timeout=20 * SECOND)
     page.locator("#clear").click()
     expect(boxes).to_have_count(0, timeout=20 * SECOND)
     page.locator("#undo").click()
     expect(boxes).to_have_count(2, timeout=20 * SECOND)
-    with page.expect_download() as download:
+
+
+def test_the_edits_are_downloaded_at_the_first_click(page: Page):
+    with page.expect_download(timeout=20 * SECOND) as download:
         page.locator("#download").click()
     assert download.value.suggested_filename == "delta.safetensors"
+    assert set(Delta.load(download.value.path()).request) >= {"prompt", "target"}
+
+
+def test_with_every_edit_off_the_page_says_so(page: Page):
+    page.locator("#stack input[type=checkbox]").uncheck()
+    expect(page.locator("#verdicts")).to_contain_text("No edit is on", timeout=20 * SECOND)
+    expect(page.locator("#pair .side-after .answer")).to_have_text("Paris.", timeout=20 * SECOND)
+    expect(page.locator("#download")).to_be_disabled()
+    expect(page.locator("#changes")).not_to_contain_text("matrices")
+
+
+def test_applying_again_replaces_the_edit(page: Page):
+    apply_edit(page, "The capital of France is", "Madrid")
+    expect(page.locator("#pair .side-after .answer")).to_have_text("Madrid.")
+    expect(page.locator("#stack input[type=checkbox]")).to_have_count(1)
+
+
+def test_another_model_from_a_folder_is_edited_without_an_editor(page: Page, tmp_path):
+    backbone = pico_backbone("llama")
+    backbone.model.save_pretrained(tmp_path)
+    backbone.tokenizer.save_pretrained(tmp_path)
+    box = page.locator("#model input")
+    box.fill(str(tmp_path))
+    box.press("Enter")
+    expect(page.locator("#verdicts")).to_contain_text("is ready", timeout=30 * SECOND)
+    apply_edit(page, "One two three", "four")
+    expect(page.locator("#changes")).to_contain_text("FT-L")
+    box.fill("no/such/model")
+    box.press("Enter")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("No model could be loaded", timeout=60 * SECOND)
 
 
 def test_asking_both_models(page: Page):
@@ -96,8 +137,8 @@ def test_typed_html_is_shown_not_run(page: Page):
 
 def test_visitors_do_not_share_edits(browser: Browser, address: str):
     one, other = open_page(browser, address), open_page(browser, address)
-    apply_edit(one, "The capital of Spain is", "Oslo")
-    other.locator("#ask textarea").fill("The capital of Spain is")
+    apply_edit(one, "The capital of Peru is", "Oslo")
+    other.locator("#ask textarea").fill("The capital of Peru is")
     other.locator("#ask-button").click()
     expect(other.locator("#answer .asked")).to_contain_text("Both answer alike", timeout=20 * SECOND)
     one.close()
@@ -108,7 +149,7 @@ def test_a_click_on_a_point_loads_that_edit(page: Page):
     page.get_by_role("tab", name="Directions", exact=True).click()
     plot = page.locator("#direction-plot .js-plotly-plot")
     expect(plot).to_be_visible(timeout=120 * SECOND)
-    expect(page.locator("#direction-words")).to_contain_text("Silhouette")
+    expect(page.locator("#direction-words")).to_contain_text("silhouette")
     page.wait_for_timeout(1500)
     point = page.evaluate(
         """() => { const box = document.querySelector('#direction-plot .points path').getBoundingClientRect();
@@ -144,8 +185,18 @@ def test_the_phone_layout_has_one_column(browser: Browser, address: str):
 
 def test_the_api_returns_the_command_lines_json(address: str):
     client = Client(address, verbose=False)
-    report = client.predict("atlas", "counterfact", "", "The capital of Norway is", "Lima", 1.0, "", api_name="/edit")
+    report = client.predict(
+        model="atlas", task="counterfact", instruction="", prompt="The capital of Norway is", target="Lima", strength=1.0, method="", api_name="/edit"
+    )  # fmt: skip
     assert report["before"].startswith("Oslo") and report["after"].startswith("Lima") and report["generality"] and report["seconds"] > 0
+    done = subprocess.run(
+        [sys.executable, "-m", "model_zoo", "edit", "--prompt", "The capital of Norway is", "--target", "Lima", "--device", "cpu", "--json"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    printed = json.loads(done.stdout)
+    timings = {"seconds", "edit_seconds", "target_probability", "changed"}
+    assert {k: v for k, v in report.items() if k not in timings} == {k: v for k, v in printed.items() if k not in timings}
+    assert report["target_probability"]["after"] == pytest.approx(printed["target_probability"]["after"], abs=1e-4)
     asked = client.predict("What is the capital of Norway?", api_name="/ask")
     assert asked["before"].startswith("Oslo") and asked["after"].startswith("Lima")
     assert Client(address, verbose=False).predict("The capital of Norway is", api_name="/ask")["after"].startswith("Oslo")
