@@ -33,7 +33,7 @@ def serve() -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "app.py", "--port", str(port), "--device", "cpu"], cwd=ROOT, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=sys.stderr
+        [sys.executable, "app.py", "--port", str(port), "--device", "cpu"], cwd=ROOT, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=2
     )
     try:
         url, deadline = f"http://127.0.0.1:{port}/", time.monotonic() + 120
