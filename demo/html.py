@@ -116,7 +116,3 @@ def asked(prompt: str, before: str, after: str) -> str:
         f'<div class="asked" aria-live="polite"><p class="prompt">{escape(prompt)}</p><div><p><small>Before</small> {escape(before) or "…"}</p>'
         f'<p><small>After</small> {changed_words(before, after) or "…"}</p></div><p class="source">{same}</p></div>'
     )
-
-
-def note(text: str) -> str:
-    return f'<p class="note">{escape(text)}</p>'

@@ -1,4 +1,4 @@
-"""Editing-gradient directions: where one edit lies among others (InstructEdit, figure 1 and section 4.4).
+"""Editing-gradient directions: where one edit lies among others (InstructEdit, arXiv 2402.16123).
 
 A direction is one edit's delta W, at one matrix or over all edited ones, scaled to unit length. Inner products come from the
 factors, <B_i A_i, B_j A_j> = sum((B_i^T B_j) * (A_i A_j^T)), so nothing of size d_out x d_in is ever made.
@@ -180,7 +180,7 @@ def _cosines(gram: np.ndarray) -> np.ndarray:
 
 
 def separation_in_words(silhouette: float) -> str:
-    """The silhouette as a clause; the bands are Kaufman and Rousseeuw's (1990), table 4."""
+    """The silhouette as a clause; the bands are Kaufman and Rousseeuw's (1990)."""
     if silhouette > 0.7:
         return "the tasks form strong, separate groups"
     if silhouette > 0.5:

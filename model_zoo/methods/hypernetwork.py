@@ -1,4 +1,4 @@
-"""The MEND hypernetwork (Mitchell et al. 2022, section 3) that InstructEdit trains over instructed edits of several tasks.
+"""The MEND hypernetwork (Mitchell et al. 2022, arXiv 2110.11309) that InstructEdit trains over instructed edits of several tasks.
 
 For each edited matrix and kept token it maps (u, delta), the input and the output gradient, to (u~, delta~); the update is
 delta W = -lr * sum_t delta~_t u~_t^T. The sign is that of gradient descent, so an untrained editor already points downhill.
@@ -16,7 +16,7 @@ from ..delta import LayerFactors
 
 
 class HyperConfig(BaseModel):
-    """Hyperparameters of the network. Two residual layers as in MEND (table 6); rank and learning rates as measured here."""
+    """Hyperparameters of the network. Two residual layers as in MEND; rank and learning rates as measured here."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,4 +1,4 @@
-"""EditRequest: what a person asks for, and the prefix that carries the instruction (InstructEdit, section 3)."""
+"""EditRequest: what a person asks for, and the prefix that carries the instruction (InstructEdit, arXiv 2402.16123)."""
 
 from dataclasses import asdict, dataclass, replace
 

@@ -1,4 +1,4 @@
-"""Meta-training of an editor over several tasks at once (InstructEdit section 3; MEND's outer loss, equation 4).
+"""Meta-training of an editor over several tasks at once (InstructEdit, arXiv 2402.16123, with MEND's outer loss).
 
 Outer loss of a step: c_edit * NLL(target | edited model) on the edit prompts and their paraphrases, plain and instructed, +
 c_loc * KL(base || edited) on locality prompts, each a mean over the tokens of all the step's edits. Only the hypernetwork and
