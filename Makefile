@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # this exact version installs as a small CPU build where one is offered, and as the CUDA build elsewhere
 TORCH  ?= torch==2.13.0
 
-.PHONY: demo test check-slow lint screenshots latency
+.PHONY: demo test check-slow lint screenshots latency space
 
 $(VENV)/.installed: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +31,10 @@ check-slow: $(VENV)/.installed-dev
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check . --fix
 	$(BIN)/ruff format .
+
+space: $(VENV)/.installed
+	rm -rf build/space
+	$(BIN)/python -m demo.space build/space
 
 screenshots: $(VENV)/.installed-dev
 	sh tests/browser/install.sh

@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from demo import LAUNCH, Settings, build
 
@@ -14,10 +13,12 @@ def parse(arguments: list[str]) -> Settings:
     port = os.environ.get("GRADIO_SERVER_PORT")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
     parser.add_argument("--port", type=int, default=int(port) if port else None)
-    parser.add_argument("--model", default="atlas", help="atlas, a local folder, or a Hub repo id")
-    parser.add_argument("--editor", type=Path, help="folder of a trained editor for that model")
+    parser.add_argument("--model", default="atlas", help="a listed model (atlas, gpt2, ...), a local folder, or a Hub repo id")
+    parser.add_argument("--editor", help="a trained editor for that model: a folder or a Hub repo id")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--dtype", default="auto", help="auto, fp32, bf16 or fp16")
+    parser.add_argument("--quantize", default="", help="8bit or 4bit, with bitsandbytes")
+    parser.add_argument("--demo", action=argparse.BooleanOptionalAction, default="SPACE_ID" in os.environ, help="limit visitors to the listed models")
     parser.add_argument("--share", action="store_true", help="open a public Gradio link")
     return Settings(**vars(parser.parse_args(arguments)))
 

@@ -3,12 +3,22 @@
 import os
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+ZERO_GPU = "SPACES_ZERO_GPU" in os.environ
+
+try:
+    import spaces  # noqa: F401 - on a Space, before anything touches CUDA
+except ImportError:
+    pass
 
 import gradio as gr
+import torch
 from transformers.utils import logging
 
+from model_zoo.loading import LoadOptions
+from model_zoo.studio import Studio
+
 from . import tab_directions, tab_edit
-from .runtime import Runtime, Settings, Visit
+from .runtime import Place, Runtime, Settings, Visit
 from .theme import STYLE, build_theme
 
 __all__ = ["LAUNCH", "Settings", "build"]
@@ -28,10 +38,11 @@ def build(settings: Settings | None = None) -> gr.Blocks:
     """The page for these settings. The first edit is made here, so that nobody meets an empty screen."""
     logging.disable_progress_bar()
     runtime = Runtime(settings or Settings())
+    place = Place(runtime.settings.model)
     with gr.Blocks(title="InstructEdit Studio", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.HTML(_HEADER)
-        visit = gr.State(Visit(runtime.settings.model))
-        parts: dict = {}
+        visit = gr.State(Visit(place))
+        parts: dict = {"first_visit": tab_edit.first_visit(_first_studio(runtime, place), place)}
         with gr.Tabs(elem_id="tabs") as tabs:
             parts["tabs"] = tabs
             for name, tab in TABS:
@@ -41,3 +52,13 @@ def build(settings: Settings | None = None) -> gr.Blocks:
         page.load(lambda: parts["first"], None, visit, api_visibility="private", show_progress="hidden")
     page.queue(max_size=64)
     return page
+
+
+def _first_studio(runtime: Runtime, place: Place) -> Studio:
+    """The studio that makes the first edit. On ZeroGPU the main process has no GPU and its forked workers hang on OpenMP's threads:
+    there that edit (a value, wherever it was made) comes from the CPU on one thread."""
+    studio = runtime.studio(place)
+    if not ZERO_GPU:
+        return studio
+    torch.set_num_threads(1)
+    return Studio.open(place.model, LoadOptions("cpu"), runtime.settings.editor)

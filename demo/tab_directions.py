@@ -3,6 +3,7 @@
 import gradio as gr
 
 from model_zoo.directions import ALL, DirectionMap, separation_in_words
+from model_zoo.methods import METHODS
 from model_zoo.tasks import TASKS
 
 from .plots import direction_figure
@@ -49,17 +50,14 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:
 
     def draw(visit: Visit, view: str, instructed: bool, dimensions: str, module: str, progress=gr.Progress()):  # noqa: B008
         progress(0.1, desc="Editing with 160 reference examples")
-        atlas = runtime.atlas(visit.model)
-        module = module if module in atlas.modules else ALL
-        m = atlas.map(view, instructed, module)
-        progress(0.9, desc="Projecting your edits")
-        mine = [edit for edit in visit.session.active if edit.delta.request["method"] == atlas.method.name]
-        own = [(edit.label, atlas.project(edit.request, view, instructed, module)) for edit in mine]
+        mine = [edit for edit in visit.session.active if METHODS[edit.delta.request["method"]].low_rank or view == "gradient"]
+        ((m, modules, places),) = runtime.run(visit.place, "map", [edit.request for edit in mine], view, instructed, module)
+        own = [(edit.label, place) for edit, place in zip(mine, places, strict=True)]
         rows = [[TASKS[p.task].title, p.request.prompt, p.request.target, *(round(x, 3) for x in p.position)] for p in m.points]
         rows = [["Your edit", *label.split(" → ", 1), *(round(x, 3) for x in position)] for label, position in own] + rows
         yield {
             plot: direction_figure(m, own, dimensions == "3D"), words: in_words(m), table: rows,
-            module_box: gr.update(choices=atlas.modules, value=module),
+            module_box: gr.update(choices=modules, value=m.module), view_box: m.view,
         }  # fmt: skip
 
     def load(visit: Visit, event: gr.EventData):
@@ -67,7 +65,7 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:
         if not isinstance(index, int) or index < 0:  # a star: the visitor's own edit is already there
             yield {parts["tabs"]: gr.Tabs(selected="edit")}
             return
-        task, record = runtime.atlas(visit.model).records[index]
+        task, record = runtime.atlas(visit.place).records[index]
         request = record.request
         filled = task.fill(task.held_out_instruction, dict(record.slots))
         yield {
@@ -75,8 +73,8 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:
             inputs.instruction: gr.update(choices=wordings(request.task), value=filled), parts["tabs"]: gr.Tabs(selected="edit"),
         }  # fmt: skip
 
-    module_box, visit_state, inputs = module, visit, parts["inputs"]
-    controls, drawn = [visit, view, instructed, dimensions, module], [plot, words, table, module]
+    view_box, module_box, visit_state, inputs = view, module, visit, parts["inputs"]
+    controls, drawn = [visit, view, instructed, dimensions, module], [plot, words, table, module, view]
     for trigger in (parts["Directions"].select, view.input, instructed.input, dimensions.input, module.input):
         trigger(sentences(draw), controls, drawn, api_visibility="private", show_progress_on=plot, trigger_mode="always_last", **COMPUTE)
     bridge.select(

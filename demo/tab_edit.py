@@ -6,16 +6,17 @@ from dataclasses import dataclass, fields
 
 import gradio as gr
 
-from model_zoo.catalog import CATALOG
 from model_zoo.methods import METHODS
 from model_zoo.session import EditSession
 from model_zoo.studio import Studio
 from model_zoo.tasks import TASKS, Example
 
-from . import html
-from .runtime import COMPUTE, Runtime, Visit, sentences
+from . import html, take_home
+from .picker import Picker, about, editor_dropdown, model_dropdown
+from .runtime import COMPUTE, LOADING, Place, Runtime, Visit, sentences
 
 FIRST_TASK = next(iter(TASKS))
+API = {"concurrency_id": "api", "concurrency_limit": 2}  # may wait for a download: not in the page's own queue
 NO_EDIT = "No edit is on: both sides are the base model."
 THIS_IS_OFF = "This edit is off. Tick it to judge it, or look at what the others do to its prompt."
 
@@ -29,6 +30,7 @@ class Inputs:
     target: gr.Textbox
     strength: gr.Slider
     method: gr.Dropdown
+    editor: gr.Dropdown
 
 
 @dataclass(frozen=True)
@@ -55,28 +57,29 @@ def wordings(task: str) -> list[tuple[str, str]]:
     return [(TASKS[task].fill(wording), wording) for wording in TASKS[task].instructions]
 
 
-def about(task: str) -> str:
+def about_task(task: str) -> str:
     return f"{TASKS[task].summary} In the field's words: {task}."
 
 
-def _inputs(runtime: Runtime) -> Inputs:
+def _inputs(runtime: Runtime) -> tuple[Inputs, gr.Button, gr.Button]:
+    """The inputs, the button that stops a loading, and the one that looks for editors."""
     first = TASKS[FIRST_TASK].examples[0]
-    model = gr.Dropdown(
-        [(entry.title, name) for name, entry in CATALOG.items()], value=runtime.settings.model, label="Base model", elem_id="model",
-        allow_custom_value=True, info="A listed model, a local folder or a Hub id",
-    )  # fmt: skip
-    task = gr.Radio([(t.title, t.name) for t in TASKS.values()], value=FIRST_TASK, label="Task", elem_id="task", info=about(FIRST_TASK))
+    model = model_dropdown(runtime)
+    stop = gr.Button("Stop loading", size="sm", elem_id="stop-loading", visible=False)
+    task = gr.Radio([(t.title, t.name) for t in TASKS.values()], value=FIRST_TASK, label="Task", elem_id="task", info=about_task(FIRST_TASK))
     instruction = gr.Dropdown(
         wordings(FIRST_TASK), value=TASKS[FIRST_TASK].instructions[0], label="Instruction", allow_custom_value=True, elem_id="instruction",
         info="Tells the editor what kind of change this is; pick one or write your own",
     )  # fmt: skip
     prompt = gr.Textbox(first.prompt, label="Prompt", elem_id="prompt", max_lines=3)
     target = gr.Textbox(first.target, label="Make it say", elem_id="target", max_lines=3)
-    with gr.Accordion("More settings", open=False):
+    with gr.Accordion("More settings", open=False, elem_id="more"):
         strength = gr.Slider(0, 2, value=1, step=0.05, label="Edit strength", elem_id="strength", info="1 as trained, 0 no change")
         choices = [("The best that can run", ""), *((m.pretty_name, m.name) for m in METHODS.values())]
         method = gr.Dropdown(choices, value="", label="Method", elem_id="method")
-    return Inputs(model, task, instruction, prompt, target, strength, method)
+        editor = editor_dropdown(runtime)
+        look = gr.Button("Look for editors on the Hub", size="sm", elem_id="look", visible=not runtime.settings.demo)
+    return Inputs(model, task, instruction, prompt, target, strength, method, editor), stop, look
 
 
 def stack_choices(session: EditSession) -> tuple[list[tuple[str, int]], list[int]]:
@@ -85,7 +88,7 @@ def stack_choices(session: EditSession) -> tuple[list[tuple[str, int]], list[int
     return [(f"{i + 1}. {label}", i) for i, label in enumerate(labels)], [i for i, edit in enumerate(session.edits) if edit.on]
 
 
-def _outputs(first: EditSession) -> tuple[Outputs, gr.HTML, gr.Textbox, gr.Button]:
+def _outputs(runtime: Runtime, visit: gr.State, first: EditSession) -> tuple[Outputs, gr.HTML, gr.Textbox, gr.Button]:
     """The results' components, the list of edits drawn for the first session."""
     pair = gr.HTML(elem_id="pair")
     verdicts = gr.HTML(elem_id="verdicts")
@@ -98,8 +101,8 @@ def _outputs(first: EditSession) -> tuple[Outputs, gr.HTML, gr.Textbox, gr.Butto
     stack = gr.CheckboxGroup(choices, value=on, label="Your edits (untick one to switch it off)", elem_id="stack")
     with gr.Row(elem_id="stack-actions"):
         undo, redo, clear = (gr.Button(name, size="sm", min_width=70, elem_id=name.lower()) for name in ("Undo", "Redo", "Clear"))
-        download = gr.Button("Download edits", size="sm", min_width=130, elem_id="download")
     redo.interactive = False
+    download = take_home.build(runtime, visit)
     return Outputs(pair, verdicts, changes, stack, undo, redo, clear, download), answer, ask, ask_button
 
 
@@ -112,14 +115,14 @@ class EditTab:
     def __init__(self, runtime: Runtime, visit: gr.State, outputs: Outputs):
         self.runtime, self.visit, self.out = runtime, visit, outputs
 
-    def apply(self, visit: Visit, model, task, instruction, prompt, target, strength, method) -> Iterator[dict]:
+    def apply(self, visit: Visit, model, task, instruction, prompt, target, strength, method, editor) -> Iterator[dict]:
         """Propose the typed edit, add it to the visitor's stack, and show everything about it."""
-        yield {self.out.verdicts: html.waiting("Making the edit…")}
+        place = Place(model, editor or "")
         try:
-            studio = self.runtime.studio(model)
+            studio = self.runtime.studio(place)
             request = studio.request(task, prompt, target, instruction)
-            delta, seconds = studio.propose(request, method or studio.default_method())
-            visit = visit.on_model(model)
+            delta, seconds = self.runtime.propose(place, request, method or studio.default_method())
+            visit = visit.at(place)
             visit = visit.with_session(visit.session.add(delta, strength))
         except Exception:
             yield {self.out.verdicts: html.waiting("The edit was not made; everything is as it was.")}
@@ -133,25 +136,25 @@ class EditTab:
         yield {self.visit: visit, **self.stack(visit.session), self.out.changes: self._changes(visit, seconds)}
         if visit.request is None:
             return
-        studio = self.runtime.studio(visit.model)
-        factors = studio.factors(visit.session)
-        prompt, target, pair = visit.request.prompt, visit.request.target, ("", "")
-        judged = factors is not None and visit.shown is not None
-        status = "Asking the paraphrases and the neighbours…" if judged else THIS_IS_OFF if factors else NO_EDIT
+        judged = visit.shown is not None
+        status = "Asking the paraphrases and the neighbours…" if judged else THIS_IS_OFF if visit.session.active else NO_EDIT
         yield {self.out.verdicts: html.waiting(status)}
-        for pair in studio.stream_pair(prompt, factors):
-            yield {self.out.pair: html.before_after(prompt, target, *pair)}
-        chance = studio.probabilities(prompt, target, factors)
-        yield {self.out.pair: html.before_after(prompt, target, *pair, chance)}
-        if judged:
-            yield {self.out.verdicts: html.verdicts(*studio.check(visit.request, visit.session, factors, visit.record))}
+        pair, prompt, target = ("", ""), visit.request.prompt, visit.request.target
+        for kind, value in self.runtime.run(visit.place, "showing", visit.request, visit.session, judged, visit.record):
+            if kind == "pair":
+                pair = value
+                yield {self.out.pair: html.before_after(prompt, target, *pair)}
+            elif kind == "chance":
+                yield {self.out.pair: html.before_after(prompt, target, *pair, value)}
+            else:
+                yield {self.out.verdicts: html.verdicts(*value)}
 
     def _changes(self, visit: Visit, seconds: float | None) -> str:
         """What the edit on show changed, if it is on."""
         edit = visit.shown
         if edit is None:
             return ""
-        changes = self.runtime.studio(visit.model).changes(edit.delta.scaled(edit.strength))
+        changes = self.runtime.studio(visit.place).changes(edit.delta.scaled(edit.strength))
         return html.what_changed(changes, METHODS[edit.delta.request["method"]].pretty_name, seconds, len(visit.session.active))
 
     def stack(self, session: EditSession) -> dict:
@@ -173,56 +176,57 @@ class EditTab:
 
         return sentences(handler)
 
-    def switch_model(self, visit: Visit, model: str) -> Iterator[dict]:
-        """Load the chosen model and bring back the visitor's edits on it."""
-        yield {self.out.verdicts: html.waiting(f"Loading {model}…")}
-        try:
-            self.runtime.studio(model)
-        except Exception:
-            yield {self.out.verdicts: html.waiting(f"{model} could not be loaded; {visit.model} stays.")}
-            raise
-        visit = visit.on_model(model)
+    def arrive(self, visit: Visit, model: str, editor: str) -> Iterator[dict]:
+        """What was chosen is loaded: bring back the visitor's edits made there."""
+        visit = visit.at(Place(model, editor or ""))
         yield from self.show(visit)
         if not visit.session.edits:
-            yield {self.out.verdicts: html.waiting(f"{model} is ready; you have made no edit on it yet.")}
+            yield {self.out.verdicts: html.waiting(f"{visit.place} is ready; you have made no edit on it yet.")}
 
     def ask(self, visit: Visit, prompt: str) -> Iterator[str]:
         if not prompt.strip():
             raise ValueError("Type a question or the beginning of a sentence first.")
-        studio = self.runtime.studio(visit.model)
-        for before, after in studio.stream_pair(prompt.strip(), studio.factors(visit.session)):
+        for before, after in self.runtime.run(visit.place, "asking", prompt.strip(), visit.session):
             yield html.asked(prompt.strip(), before, after)
 
 
-def first_visit(studio: Studio) -> Visit:
-    """A visitor with the first example's edit made, so that nobody meets an empty screen."""
+def first_visit(studio: Studio, place: Place) -> tuple[Visit, dict[str, str]]:
+    """A visitor with the first example's edit made, and what that shows: nobody meets an empty screen. Starts no thread."""
     example = TASKS[FIRST_TASK].examples[0]
     request = studio.request(FIRST_TASK, example.prompt, example.target)
     delta, _ = studio.propose(request, studio.default_method())
-    return Visit(studio.entry.name, {studio.entry.name: EditSession().add(delta)}, request)
+    session = EditSession().add(delta)
+    factors = studio.factors(session)
+    ((before, after),) = studio.pairs([request.prompt], factors)
+    changes = html.what_changed(studio.changes(delta), METHODS[delta.request["method"]].pretty_name, None, 1)
+    shown = {
+        "pair": html.before_after(request.prompt, request.target, before, after, studio.probabilities(request.prompt, request.target, factors)),
+        "verdicts": html.verdicts(*studio.check(request, session, factors)), "changes": changes,
+    }  # fmt: skip
+    return Visit(place, {place: session}, request), shown
 
 
 def _api(runtime: Runtime, visit: gr.State, inputs: Inputs, ask_box: gr.Textbox) -> None:
     """The public endpoints /edit and /ask: the command line's JSON, under the caller's own session."""
 
-    def edit(visit: Visit, model: str, task: str, instruction: str, prompt: str, target: str, strength: float, method: str):
+    def edit(visit: Visit, model: str, task: str, instruction: str, prompt: str, target: str, strength: float, method: str, editor: str = ""):
         """Make an edit on top of the session's edits; returns the same JSON as the command line."""
-        studio, at = runtime.studio(model), visit.on_model(model)
+        place = Place(model, editor or "")
+        studio, at = runtime.studio(place), visit.at(place)
         request = studio.request(task, prompt, target, instruction)
-        report, session = studio.edit(request, method or studio.default_method(), strength, at.session)
+        ((report, session),) = runtime.run(place, "reporting", request, method or studio.default_method(), strength, at.session)
         yield report.to_dict(), at.with_session(session)._replace(request=request)
 
     def ask(visit: Visit, prompt: str):
         """Continue a prompt with the base model and under the session's edits."""
         if not prompt.strip():
             raise ValueError("The prompt is empty: type a question or the beginning of a sentence.")
-        studio = runtime.studio(visit.model)
-        ((before, after),) = studio.pairs([prompt], studio.factors(visit.session))
+        *_, (before, after) = runtime.run(visit.place, "asking", prompt.strip(), visit.session)
         yield {"before": before, "after": after}
 
     result, button = gr.JSON(visible=False), gr.Button(visible=False)
-    button.click(sentences(edit), [visit, *components(inputs)], [result, visit], api_name="edit", **COMPUTE)
-    button.click(sentences(ask), [visit, ask_box], result, api_name="ask", **COMPUTE)
+    button.click(sentences(edit), [visit, *components(inputs)], [result, visit], api_name="edit", **API)
+    button.click(sentences(ask), [visit, ask_box], result, api_name="ask", **API)
 
 
 # ---- wiring ----------------------------------------------------------------------------------------------------------
@@ -230,10 +234,10 @@ def _api(runtime: Runtime, visit: gr.State, inputs: Inputs, ask_box: gr.Textbox)
 
 def build(runtime: Runtime, visit: gr.State, parts: dict) -> dict:
     """Lay out the tab and wire it. Returns the inputs, which other tabs fill, and a new visitor's state."""
-    first = first_visit(runtime.studio(runtime.settings.model))
+    first, shown = parts["first_visit"]
     with gr.Row(elem_id="edit-row"):
         with gr.Column(scale=4, min_width=300, elem_id="inputs"):
-            inputs = _inputs(runtime)
+            inputs, stop, look = _inputs(runtime)
             apply_button = gr.Button("Apply edit", variant="primary", elem_id="apply")
             gr.HTML('<p class="try">Try one</p>')
             with gr.Row(elem_id="examples"):
@@ -241,35 +245,57 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> dict:
                     (t.name, t.examples[0], gr.Button(t.examples[0].label, size="sm", elem_classes=["example", t.name])) for t in TASKS.values()
                 ]
         with gr.Column(scale=7, min_width=320, elem_id="results"):
-            outputs, answer, ask_box, ask_button = _outputs(first.session)
-    tab = EditTab(runtime, visit, outputs)
+            outputs, answer, ask_box, ask_button = _outputs(runtime, visit, first.session)
+    tab, picker = EditTab(runtime, visit, outputs), Picker(runtime, inputs.model, inputs.editor, stop, outputs.verdicts)
     _api(runtime, visit, inputs, ask_box)  # first, so that no private listener takes its names
     quiet = {"outputs": [visit, *components(outputs)], "api_visibility": "private", "show_progress": "hidden", **COMPUTE}
-    _wire_edits(tab, inputs, apply_button, examples, quiet)
+    _wire_edits(tab, picker, inputs, apply_button, examples, quiet)
+    _wire_models(tab, picker, inputs, look, quiet)
     _wire_stack(tab, quiet)
     for trigger in (ask_button.click, ask_box.submit):
         trigger(sentences(tab.ask), [visit, ask_box], answer, api_visibility="private", show_progress="hidden", **COMPUTE)
-    for update in tab.show(first):
-        for component in (outputs.pair, outputs.verdicts, outputs.changes):
-            component.value = update.get(component, component.value)
+    for name, value in shown.items():
+        getattr(outputs, name).value = value
     return {"inputs": inputs, "first": first}
 
 
-def _wire_edits(tab: EditTab, inputs: Inputs, apply_button: gr.Button, examples: list, quiet: dict) -> None:
+def _wire_edits(tab: EditTab, picker: Picker, inputs: Inputs, apply_button: gr.Button, examples: list, quiet: dict) -> None:
     apply, typed = sentences(tab.apply), [tab.visit, *components(inputs)]
     for trigger in (apply_button.click, inputs.prompt.submit, inputs.target.submit):
-        trigger(apply, typed, **quiet)
+        picker.before_an_edit(trigger).success(apply, typed, **quiet)
     for task, example, button in examples:
         filled = button.click(
             functools.partial(_filled, task, example), None, [inputs.task, inputs.instruction, inputs.prompt, inputs.target], api_visibility="private"
         )
-        filled.then(apply, typed, **quiet)
+        picker.before_an_edit(filled.then).success(apply, typed, **quiet)
     inputs.task.change(
-        lambda task: (gr.update(choices=wordings(task)), gr.update(info=about(task))), inputs.task, [inputs.instruction, inputs.task],
+        lambda task: (gr.update(choices=wordings(task)), gr.update(info=about_task(task))), inputs.task, [inputs.instruction, inputs.task],
         api_visibility="private", show_progress="hidden",
     )  # fmt: skip
     inputs.task.input(lambda task: TASKS[task].instructions[0], inputs.task, inputs.instruction, api_visibility="private", show_progress="hidden")
-    inputs.model.input(sentences(tab.switch_model), [tab.visit, inputs.model], **quiet)
+
+
+def _wire_models(tab: EditTab, picker: Picker, inputs: Inputs, look: gr.Button, quiet: dict) -> None:
+    """Choosing a model or an editor loads it, in a queue of its own, and can be stopped."""
+    loading = {"outputs": [picker.status, picker.stop], "api_visibility": "private", "show_progress": "hidden", **LOADING}
+    offered = {**loading, "outputs": [picker.status, picker.stop, picker.editor]}
+
+    def chosen(model: str, editor: str) -> Iterator[dict]:
+        yield from picker.load(Place(model, editor or ""))
+
+    inputs.model.input(
+        lambda model: ("", gr.update(info=about(model))), inputs.model, [inputs.editor, inputs.model],
+        api_visibility="private", show_progress="hidden",
+    )  # fmt: skip
+    events = [trigger(sentences(chosen), [inputs.model, inputs.editor], **loading) for trigger in (inputs.model.input, inputs.editor.input)]
+    for event in events:
+        event.success(sentences(tab.arrive), [tab.visit, inputs.model, inputs.editor], **quiet)
+    events[0].success(sentences(lambda model: picker.look(model, False)), inputs.model, **offered)
+    events.append(look.click(sentences(lambda model: picker.look(model, True)), inputs.model, **offered))
+    picker.stop.click(
+        lambda: (html.waiting("Stopped; everything is as it was."), gr.update(visible=False)), None, [picker.status, picker.stop],
+        cancels=events, api_visibility="private", show_progress="hidden",
+    )  # fmt: skip
 
 
 def _wire_stack(tab: EditTab, quiet: dict) -> None:
@@ -279,19 +305,6 @@ def _wire_stack(tab: EditTab, quiet: dict) -> None:
     out.undo.click(tab.change(EditSession.undo), [tab.visit], **quiet)
     out.redo.click(tab.change(EditSession.redo), [tab.visit], **quiet)
     out.clear.click(tab.change(EditSession.clear), [tab.visit], **quiet)
-    # the file is made on the click; a DownloadButton returned from its own click would want a second one
-    file = gr.DownloadButton("", elem_id="download-file")
-    made = out.download.click(_one(lambda visit: tab.runtime.delta_file(visit)), tab.visit, file, api_visibility="private", show_progress="hidden")
-    made.success(None, js="() => document.querySelector('#download-file a, a#download-file, #download-file').click()")
-
-
-def _one(function: Callable) -> Callable:
-    """A handler that yields one value and tells its errors in sentences."""
-
-    def handler(*args):
-        yield function(*args)
-
-    return sentences(handler)
 
 
 def _filled(task: str, example: Example) -> list:

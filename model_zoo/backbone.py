@@ -9,20 +9,17 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from .checkpoints import corner, tensor_files
 from .delta import Factors
 from .families import family_of
 from .joining import Joined, join_text
-
-DOWNLOADED = ["*.json", "*.safetensors", "*.model", "*.txt"]  # never a pickle
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass
@@ -60,6 +57,15 @@ def _activate(active: _Active) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a model came from: its folder here, and the repo and commit of a Hub model."""
+
+    folder: Path
+    repo: str | None = None
+    commit: str | None = None
+
+
+@dataclass(frozen=True)
 class Batch:
     """Right-padded rows: input_ids, attention_mask, labels [rows, T]; labels are -100 except on target tokens."""
 
@@ -80,24 +86,13 @@ class Batch:
         return self.labels[:, 1:][self.labels[:, 1:] != -100]
 
 
-def pick_device(device: str) -> str:
-    """'auto' becomes cuda where there is one; asking for a cuda that is not there is a ValueError."""
-    if device not in ("auto", "cpu", "cuda") and not device.startswith("cuda:"):
-        raise ValueError(f"The device '{device}' is unknown; use auto, cpu or cuda.")
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError("The device 'cuda' was asked for but PyTorch sees no CUDA GPU; use --device cpu or auto.")
-    return device
-
-
 class Backbone:
-    """A frozen causal LM. `name` is how people call it; `path` where it was loaded from."""
+    """A frozen causal LM. `name` is how people call it; `origin` the files it came from, None for one made in memory."""
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str = "model"):
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str = "model", origin: Origin | None = None):
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
-        self.name = name
+        self.name, self.origin = name, origin
         self.family = family_of(model.config.model_type)
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
@@ -105,30 +100,6 @@ class Backbone:
         for block in range(self.blocks):
             for path in self.family.linears(block):
                 model.get_submodule(path).register_forward_hook(self._hook(path))
-
-    @classmethod
-    def load(cls, source: str | Path, device: str = "auto", dtype: str = "auto", name: str | None = None) -> "Backbone":
-        """Load from a folder or a Hub repo id.
-
-        dtype "auto" is float32 on CPU and the checkpoint's own on CUDA. Raises ValueError in one sentence for an unknown
-        device, dtype, architecture or source.
-        """
-        device = pick_device(device)
-        if dtype != "auto" and dtype not in DTYPES:
-            raise ValueError(f"The dtype '{dtype}' is unknown; use auto, {', '.join(DTYPES)}.")
-        wanted = DTYPES.get(dtype, torch.float32 if device == "cpu" else "auto")
-        try:
-            folder = source if Path(source).exists() else snapshot_download(str(source), allow_patterns=DOWNLOADED)
-            config = AutoConfig.from_pretrained(folder)
-        except (OSError, ValueError, HfHubHTTPError) as error:
-            raise ValueError(f"No model could be loaded from '{source}': {str(error).splitlines()[0]}") from error
-        family_of(config.model_type)
-        try:
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=wanted, use_safetensors=True).to(device)
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-        except OSError as error:
-            raise ValueError(f"No model could be loaded from '{source}': {str(error).splitlines()[0]}") from error
-        return cls(model, tokenizer, name or str(source))
 
     # ---- structure -----------------------------------------------------------------------------------------------
 
@@ -147,16 +118,32 @@ class Backbone:
     def weight(self, path: str) -> Tensor:
         """The linear's weight as [d_out, d_in], whatever the module's own orientation (Conv1D stores [d_in, d_out])."""
         module = self.model.get_submodule(path)
-        return module.weight.T if module.__class__.__name__ == "Conv1D" else module.weight
+        weight = module.weight
+        if not weight.dtype.is_floating_point:  # quantised: packed integers
+            from transformers.integrations.bitsandbytes import dequantize_bnb_weight
+
+            weight = dequantize_bnb_weight(weight, getattr(module, "state", None))
+        return weight.T if self.transposed(path) else weight
+
+    def transposed(self, path: str) -> bool:
+        """Whether the linear stores its weight as [d_in, d_out] (Conv1D)."""
+        return self.model.get_submodule(path).__class__.__name__ == "Conv1D"
 
     def shape(self, path: str) -> tuple[int, int]:
-        """(d_out, d_in)"""
-        return tuple(self.weight(path).shape)
+        """(d_out, d_in); from the module's own fields, since a quantised weight is packed."""
+        module = self.model.get_submodule(path)
+        return (module.nf, module.nx) if self.transposed(path) else (module.out_features, module.in_features)
 
+    @cached_property
     def fingerprint(self) -> str:
-        """A short digest of the weights' corners: tells two models of the same shape apart."""
-        corners = [self.weight(path)[:16, :16].float().cpu().numpy().tobytes() for path in self.last_blocks(self.blocks)]
-        return hashlib.sha256(b"".join(corners)).hexdigest()[:16]
+        """A short digest of the MLP weights' corners as stored: tells two models of the same shape apart, whatever dtype they run in."""
+        paths = self.last_blocks(self.blocks)
+        if self.origin:
+            files = tensor_files(self.origin.folder)
+            corners = [corner(files, path) for path in paths]
+        else:
+            corners = [self.model.get_submodule(path).weight[:16, :16] for path in paths]
+        return hashlib.sha256(b"".join(c.float().cpu().numpy().tobytes() for c in corners)).hexdigest()[:16]
 
     # ---- edits ---------------------------------------------------------------------------------------------------
 
@@ -207,13 +194,18 @@ class Backbone:
 
     def hidden(self, batch: Batch) -> Tensor:
         """Final hidden states [rows, T, d] under whatever edit is active."""
-        return self.model.base_model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)[0]
+        hidden = self.model.base_model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)[0]
+        return hidden.to(batch.input_ids.device)  # a model spread over several GPUs ends on the last one
 
     def target_logits(self, batch: Batch, factors: Factors | None = None) -> Tensor:
         """Float32 logits [N, vocab] at the positions that predict target tokens, row by row; the head runs only there."""
         with self.edited(factors):
             hidden = self.hidden(batch)
-        return self.model.get_output_embeddings()(hidden[batch.predicting]).float()
+        return self._head(hidden[batch.predicting])
+
+    def _head(self, hidden: Tensor) -> Tensor:
+        """Float32 logits [N, vocab] on the device of `hidden`."""
+        return self.model.get_output_embeddings()(hidden).float().to(hidden.device)
 
     def row_nll(self, batch: Batch, factors: Factors | None = None) -> Tensor:
         """Mean NLL in nats of each row's target tokens, [rows]."""
@@ -236,12 +228,12 @@ class Backbone:
         batch, tape = self.batch(rows), Tape(tuple(paths))
         with torch.enable_grad(), _activate(_Active(self, tape=tape)):
             hidden = self.hidden(batch)
-            logits = self.model.get_output_embeddings()(hidden[batch.predicting]).float()
+            logits = self._head(hidden[batch.predicting])
             nll = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none")
             per_row = batch.predicting.sum(1)[batch.predicting.nonzero()[:, 0]]
             grads = torch.autograd.grad((nll / per_row).sum(), [tape.probes[p] for p in paths])
-        inputs = {p: tape.inputs[p].float() for p in paths}
-        return inputs, dict(zip(paths, grads, strict=True)), batch.attention_mask.bool()
+        inputs = {p: tape.inputs[p].float().to(self.device) for p in paths}
+        return inputs, {p: g.to(self.device) for p, g in zip(paths, grads, strict=True)}, batch.attention_mask.bool()
 
     @torch.no_grad()
     def inputs(self, rows: Sequence[Joined], paths: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:
@@ -249,4 +241,4 @@ class Backbone:
         batch, tape = self.batch(rows), Tape(tuple(paths))
         with _activate(_Active(self, tape=tape)):
             self.hidden(batch)
-        return {p: tape.inputs[p].float() for p in paths}, batch.attention_mask.bool()
+        return {p: tape.inputs[p].float().to(self.device) for p in paths}, batch.attention_mask.bool()

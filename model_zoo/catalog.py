@@ -1,11 +1,12 @@
-"""The base models a person can pick, where their editors lie, and the one cache of loaded backbones."""
+"""The base models a person can pick, and the one cache of loaded backbones."""
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .backbone import Backbone, pick_device
+from .backbone import Backbone
+from .loading import LoadOptions, Say, load
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "atlas"
@@ -14,20 +15,42 @@ CACHED_BACKBONES = 2
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """`source`: folder or repo id; `editor`: folder of its trained editor; `dtype`: what "auto" means for it."""
+    """`source`: folder or repo id; `editor`: folder of the editor that ships; `dtype`: what "auto" means for it; `parameters` in millions."""
 
     name: str
     title: str
     source: str | Path
     editor: Path | None = None
     dtype: str = "auto"
+    parameters: float | None = None
+    licence: str = ""
+    gated: bool = False
+
+    @property
+    def about(self) -> str:
+        """Size, licence, memory and editor in one line."""
+        if self.parameters is None:
+            return "A model of your own; whether it fits is checked before it is loaded"
+        billion = self.parameters / 1000
+        size = f"{billion:.1f} billion weights" if billion >= 1 else f"{self.parameters:.0f} million weights"
+        # float32 on a CPU, 16 bits on a GPU; an edit's own work comes on top
+        memory = "0.1 GB" if billion < 0.02 else f"{billion * 4:.1f} GB on a CPU, {billion * 2:.1f} GB on a GPU"
+        editor = "its editor ships" if self.editor else "no editor ships: look on the Hub, or use FT-L"
+        return f"{size} · {self.licence}{', gated' if self.gated else ''} · {memory} · {editor}"
 
 
 CATALOG: dict[str, CatalogEntry] = {
     entry.name: entry
     for entry in (
         # stored in float16 to be small; its editor was trained on, and captures gradients in, float32
-        CatalogEntry("atlas", "atlas (5M, offline)", WEIGHTS / "atlas" / "base", WEIGHTS / "atlas" / "editor", "fp32"),
+        CatalogEntry("atlas", "atlas (5M, offline)", WEIGHTS / "atlas" / "base", WEIGHTS / "atlas" / "editor", "fp32", 4.8, "MIT licence"),
+        CatalogEntry("gpt2", "GPT-2 (124M)", "openai-community/gpt2", parameters=124, licence="MIT licence"),
+        CatalogEntry("gpt2-xl", "GPT-2 XL (1.6B)", "openai-community/gpt2-xl", parameters=1558, licence="MIT licence"),
+        CatalogEntry("smollm2-135m", "SmolLM2 (135M)", "HuggingFaceTB/SmolLM2-135M", parameters=135, licence="Apache 2.0 licence"),
+        CatalogEntry("qwen2.5-0.5b", "Qwen2.5 (0.5B)", "Qwen/Qwen2.5-0.5B", parameters=494, licence="Apache 2.0 licence"),
+        CatalogEntry("qwen3-0.6b", "Qwen3 (0.6B)", "Qwen/Qwen3-0.6B-Base", parameters=596, licence="Apache 2.0 licence"),
+        CatalogEntry("llama-3.2-1b", "Llama 3.2 (1B)", "meta-llama/Llama-3.2-1B", parameters=1236, licence="Llama 3.2 licence", gated=True),
+        CatalogEntry("llama-2-7b", "Llama 2 (7B)", "meta-llama/Llama-2-7b-hf", parameters=6738, licence="Llama 2 licence", gated=True),
     )
 }
 
@@ -44,28 +67,41 @@ def entry_for(model: str) -> CatalogEntry:
 
 
 class _BackboneCache:
-    """The project's only shared mutable state besides the metrics: loaded backbones, least recently used last out."""
+    """The project's only shared mutable state besides the metrics: loaded backbones, least recently used last out.
+
+    Loading holds only its own model's lock: a long download keeps nobody from the models that are there.
+    """
 
     def __init__(self, capacity: int):
-        self._capacity, self._lock, self._loaded = capacity, threading.Lock(), OrderedDict()
+        self._capacity, self._lock = capacity, threading.Lock()
+        self._loaded: OrderedDict[tuple[str, LoadOptions], Backbone] = OrderedDict()
+        self._loading: dict[tuple[str, LoadOptions], threading.Lock] = {}
 
-    def get(self, model: str, device: str, dtype: str) -> Backbone:
+    def get(self, model: str, options: LoadOptions, say: Say) -> Backbone:
         entry = entry_for(model)
-        key = (model, pick_device(device), entry.dtype if dtype == "auto" else dtype)
+        if options.dtype == "auto" and not options.quantize:
+            options = replace(options, dtype=entry.dtype)
+        key = (model, options)
         with self._lock:
-            if key not in self._loaded:
+            one_at_a_time = self._loading.setdefault(key, threading.Lock())
+        with one_at_a_time:
+            with self._lock:
+                backbone = self._loaded.get(key)
+            if backbone is None:
                 if isinstance(entry.source, Path) and not entry.source.exists():
                     raise ValueError(f"The weights of '{model}' are missing at {entry.source}; make them with 'python -m model_zoo atlas rebuild'.")
-                self._loaded[key] = Backbone.load(entry.source, *key[1:], name=entry.name)
+                backbone = load(entry.source, options, entry.name, say)
+            with self._lock:
+                self._loaded[key] = backbone
+                self._loaded.move_to_end(key)
                 while len(self._loaded) > self._capacity:
                     self._loaded.popitem(last=False)
-            self._loaded.move_to_end(key)
-            return self._loaded[key]
+            return backbone
 
 
 _CACHE = _BackboneCache(CACHED_BACKBONES)
 
 
-def load_backbone(model: str = DEFAULT_MODEL, device: str = "auto", dtype: str = "auto") -> Backbone:
+def load_backbone(model: str = DEFAULT_MODEL, options: LoadOptions | None = None, say: Say = lambda text: None) -> Backbone:
     """A backbone by catalogue name, folder or repo id; loaded once, shared by everyone (it is never written)."""
-    return _CACHE.get(model, device, dtype)
+    return _CACHE.get(model, options or LoadOptions(), say)

@@ -173,13 +173,15 @@ class Factors:
             return None
         rows = self.row_to_edit.to(x.device)
         assert rows.shape[0] == x.shape[0], f"{x.shape[0]} rows in the batch, {rows.shape[0]} in row_to_edit"
-        pick, on = rows.clamp(min=0), (rows >= 0).to(x.device, torch.float32)[:, None, None]
+        pick, on = rows.clamp(min=0), (rows >= 0).to(torch.float32)[:, None, None]
+
+        def of_rows(t: Tensor) -> Tensor:
+            """[E, a, b] -> [rows, b, a]; index_select, not [pick]: its backward adds up in a fixed order, so that training can be repeated
+            exactly. On x's device, which for a model spread over several GPUs is not always the factors'."""
+            return t.to(x.device).index_select(0, pick).transpose(1, 2)
+
         wide = x.float()
-        # index_select, not [pick]: its backward adds up in a fixed order, so that a training run can be repeated exactly
-        if layer.D is not None:
-            change = wide @ layer.D.index_select(0, pick).transpose(1, 2)
-        else:
-            change = (wide @ layer.A.index_select(0, pick).transpose(1, 2)) @ layer.B.index_select(0, pick).transpose(1, 2)
+        change = wide @ of_rows(layer.D) if layer.D is not None else (wide @ of_rows(layer.A)) @ of_rows(layer.B)
         return (change * on).to(x.dtype)
 
     def to_rows(self, row_to_edit: Iterable[int]) -> "Factors":

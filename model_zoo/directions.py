@@ -26,6 +26,7 @@ from .tasks.request import EditRequest
 View = Literal["gradient", "update"]
 ALL = "all edited matrices"
 BATCH = 16
+GRADIENT_BLOCKS = 3  # without an editor: gradients of the MLPs of the last blocks
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,9 @@ class Atlas:
     """Reference edits of all tasks and their directions; users' edits are projected onto their components, never refitted."""
 
     def __init__(self, backbone: Backbone, method: EditMethod, world: World, per_task: int = 40, seed: int = 0):
-        if not METHODS[method.name].low_rank:
-            raise ValueError(f"Directions need an editor whose updates are low-rank; {METHODS[method.name].pretty_name} makes dense ones.")
+        """A method whose updates are dense has no directions of its own: then only the gradient view is there."""
         self.backbone, self.method = backbone, method
+        self.views: tuple[View, ...] = ("update", "gradient") if METHODS[method.name].low_rank else ("gradient",)
         self.records = [
             (task, record)
             for task in TASKS.values()
@@ -98,7 +99,9 @@ class Atlas:
     @property
     def modules(self) -> list[str]:
         """What a direction can be taken over: all edited matrices, or one of them."""
-        return [ALL, *self._reference("update", True)[0].layers]
+        if "update" in self.views:
+            return [ALL, *self._reference("update", True)[0].layers]
+        return [ALL, *self.backbone.last_blocks(GRADIENT_BLOCKS)]
 
     def requests(self, instructed: bool) -> list[EditRequest]:
         """The reference edits; instructed ones carry their task's held-out wording."""
@@ -107,6 +110,8 @@ class Atlas:
 
     def directions(self, requests: Sequence[EditRequest], view: View) -> list[Delta]:
         """Unscaled directions: the editor's updates, or the raw (descending) gradients of the same matrices."""
+        if view not in self.views:
+            raise ValueError(f"{METHODS[self.method.name].pretty_name} makes dense updates, which have no directions here; look at the raw gradient.")
         if view == "update":
             return [d for i in range(0, len(requests), BATCH) for d in self.method.propose(requests[i : i + BATCH])]
         paths = self.modules[1:]

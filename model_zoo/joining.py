@@ -40,6 +40,12 @@ def joint_text(prompt: str, target: str) -> tuple[str, int]:
     return prompt + ("" if glued else " ") + target, len(prompt)
 
 
+def ended(target: str, end: str) -> str:
+    """The target with its end mark; a target that closes with a mark of its own keeps that."""
+    target = target.rstrip()
+    return target + end if target[-1:].isalnum() else target
+
+
 def join_text(tokenizer: PreTrainedTokenizerBase, prompt: str, target: str) -> Joined:
     """One joint encoding; a token that straddles the boundary counts as target.
 

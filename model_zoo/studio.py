@@ -8,15 +8,20 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from . import editors
 from .atlas.world import World, load_world
 from .backbone import Backbone
-from .catalog import CatalogEntry, entry_for, load_backbone
+from .catalog import entry_for, load_backbone
 from .delta import Delta, Factors
 from .evaluation import starts_with, unchanged
 from .evidence import Evidence, gather
 from .generation import generate, stream
+from .hub import readable
+from .loading import LoadOptions, Say
 from .methods import METHODS, EditMethod, load_method
+from .methods.instructedit import check_base, read_config
 from .session import EditSession
 from .tasks import Record, get_task
 from .tasks.request import EditRequest, instructed
@@ -71,16 +76,24 @@ class EditReport:
 class Studio:
     """A backbone and the methods loaded for it. Shared by all visitors: nothing in it depends on one of them."""
 
-    def __init__(self, backbone: Backbone, entry: CatalogEntry):
-        self.backbone, self.entry = backbone, entry
+    def __init__(self, backbone: Backbone, name: str, editor: Path | None = None):
+        """`editor`: folder of the trained editor, if there is one."""
+        self.backbone, self.name, self.editor = backbone, name, editor
         self._methods: dict[str, EditMethod] = {}
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, model: str, device: str = "auto", dtype: str = "auto", editor: Path | None = None) -> "Studio":
-        """A studio for a catalogue name, folder or repo id; `editor` overrides the folder of its trained editor."""
-        entry = entry_for(model)
-        return cls(load_backbone(model, device, dtype), replace(entry, editor=editor or entry.editor))
+    def open(cls, model: str, options: LoadOptions | None = None, editor: str | Path | None = None, say: Say = lambda text: None) -> "Studio":
+        """A studio for a catalogue name, folder or repo id; `editor` (a folder or repo id) takes the place of the model's own.
+
+        A wrong editor is refused here, before anybody edits with it.
+        """
+        backbone = load_backbone(model, options, say)
+        if editor:
+            say(f"Fetching the editor {editor}…")
+            folder = editors.resolve(editor, lambda done, size: say(f"Fetching the editor {editor}: {readable(done)} of {readable(size)}"))
+            check_base(read_config(folder), backbone, folder)
+        return cls(backbone, model, folder if editor else entry_for(model).editor)
 
     @property
     def world(self) -> World | None:
@@ -91,12 +104,12 @@ class Studio:
         """A method for this base, loaded once."""
         with self._lock:
             if name not in self._methods:
-                self._methods[name] = load_method(name, self.backbone, self.entry.editor)
+                self._methods[name] = load_method(name, self.backbone, self.editor)
             return self._methods[name]
 
     def default_method(self) -> str:
         """The first registered method that can run here."""
-        return next(info.name for info in METHODS.values() if self.entry.editor or not info.needs_editor)
+        return next(info.name for info in METHODS.values() if self.editor or not info.needs_editor)
 
     # ---- one edit --------------------------------------------------------------------------------------------------
 
@@ -140,6 +153,24 @@ class Studio:
         """(before, after) as they grow, from one two-row generation: row 0 the base, row 1 the patch."""
         for texts in stream(self.backbone, [prompt, prompt], factors and factors.to_rows([-1, 0])):
             yield texts[0], texts[1]
+
+    def showing(self, request: EditRequest, session: EditSession, judged: bool, record: Record | None = None) -> Iterator[tuple[str, Any]]:
+        """Everything the page shows of an edit under the session's stack, as plain data that can cross a process border:
+        ("pair", (before, after)) as it grows, ("chance", {before, after}), and, if `judged`, ("verdicts", (generality, locality))."""
+        factors = self.factors(session)
+        for pair in self.stream_pair(request.prompt, factors):
+            yield "pair", pair
+        yield "chance", self.probabilities(request.prompt, request.target, factors)
+        if judged:
+            yield "verdicts", self.check(request, session, factors, record)
+
+    def reporting(self, request: EditRequest, method: str, strength: float, session: EditSession) -> Iterator[tuple[EditReport, EditSession]]:
+        """`edit` as a generator of one result, like the others that cross a process border."""
+        yield self.edit(request, method, strength, session)
+
+    def asking(self, prompt: str, session: EditSession) -> Iterator[tuple[str, str]]:
+        """(before, after) of an own question as they grow."""
+        yield from self.stream_pair(prompt, self.factors(session))
 
     def pairs(self, prompts: Sequence[str], factors: Factors | None) -> list[tuple[str, str]]:
         """(before, after) of every prompt, from one batch."""

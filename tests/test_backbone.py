@@ -114,15 +114,6 @@ def test_the_module_tree_and_state_stay_as_transformers_made_them(gpt2):
     assert all(torch.equal(x, y) for x, y in zip(gpt2.model.state_dict().values(), fresh.state_dict().values(), strict=True))
 
 
-def test_bad_devices_dtypes_and_sources_are_refused_in_a_sentence(tmp_path):
-    with pytest.raises(ValueError, match="use auto, cpu or cuda"):
-        Backbone.load("x", device="tpu")
-    with pytest.raises(ValueError, match="dtype 'int4' is unknown"):
-        Backbone.load("x", device="cpu", dtype="int4")
-    with pytest.raises(ValueError, match="No model could be loaded"):
-        Backbone.load(tmp_path, device="cpu")
-
-
 def test_a_text_longer_than_the_model_reads_is_refused(gpt2):
     with pytest.raises(ValueError, match="reads at most 256"):
         gpt2.join("word " * 200, "x")

@@ -8,14 +8,15 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 # from the bottom up; names on one line must not import each other
 LAYERS = [
-    {"families", "joining", "tasks"},
-    {"delta"},
+    {"families", "joining", "tasks", "hub", "checkpoints"},
+    {"delta", "memory"},
     {"backbone"},
-    {"generation"},
+    {"generation", "loading"},
     {"methods", "catalog", "atlas"},
-    {"session", "directions", "evaluation", "evidence"},
-    {"studio", "training"},
-    {"__init__", "__main__"},
+    {"session", "directions", "evaluation", "evidence", "editors"},
+    {"studio", "training", "export"},
+    {"__init__", "cli"},
+    {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

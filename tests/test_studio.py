@@ -11,6 +11,7 @@ import torch
 
 from model_zoo.atlas.corpus import recall_prompts
 from model_zoo.evaluation import recall, starts_with
+from model_zoo.loading import LoadOptions
 from model_zoo.session import EditSession
 from model_zoo.studio import Studio
 from model_zoo.tasks import TASKS
@@ -33,7 +34,7 @@ def test_every_example_takes(studio, task, prompt, target):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize(("task", "prompt", "target"), EXAMPLES)
 def test_every_example_takes_on_cuda(task, prompt, target):
-    studio = Studio.open("atlas", "cuda")
+    studio = Studio.open("atlas", LoadOptions("cuda"))
     report, _ = studio.edit(studio.request(task, prompt, target), "instructedit")
     assert starts_with(report.after, target) and not starts_with(report.before, target)
 

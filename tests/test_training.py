@@ -1,17 +1,20 @@
 """Meta-training learns, resumes exactly, and stops on a broken loss."""
 
+import random
+
 import pytest
 import torch
 
 from model_zoo.atlas import load_world
 from model_zoo.methods import load_method
 from model_zoo.methods.hypernetwork import HyperConfig
+from model_zoo.tasks import TASKS
 from model_zoo.training.meta import MetaConfig, MetaTrainer
 from model_zoo.training.neighbours import Neighbours
 
 from .conftest import pico_backbone
 
-CONFIG = MetaConfig(steps=4, edits=3, rephrased=1, local=1, blocks=2, calibration=2, warmup=1)
+CONFIG = MetaConfig(steps=4, edits=3, rephrased=1, local=1, blocks=2, calibration=2, warmup=1, near=0)
 
 
 def trainer(model_type: str = "gpt2", **changes) -> MetaTrainer:
@@ -75,14 +78,16 @@ def test_training_without_instructions_is_mend():
     assert any("Description" in run.backbone.tokenizer.decode(e.edit.ids) for e in trainer().examples(0))
 
 
-def test_an_editor_can_be_finished_on_its_nearest_neighbours(tmp_path):
-    first = trainer(steps=2).run(tmp_path / "first")
-    config = MetaConfig(**{**CONFIG.__dict__, "steps": 2, "near": 2})
-    finish = MetaTrainer(first.backbone, load_world(), config, seed=5, start=tmp_path / "first")
-    plain = trainer(steps=2)
-    assert sum(len(e.stay) for e in finish.examples(0)) > sum(len(e.stay) for e in plain.examples(0))
-    editor = finish.run(tmp_path / "second")
-    assert editor.config.hyper.rank == 8 and editor.config.training["start"]["steps"] == 2
+def test_a_factual_question_is_never_an_edit_in_training():
+    """Questions are left to the held-out task; opinions can only be asked for."""
+    rng = random.Random(0)
+    for task in (TASKS["counterfact"], TASKS["recent"]):
+        assert not any(record.request.prompt.endswith("?") for record in task.records(load_world(), "train", 200, rng))
+
+
+def test_near_facts_are_among_what_must_stay():
+    near, plain = trainer(near=2), trainer()
+    assert sum(len(e.stay) for e in near.examples(0)) > sum(len(e.stay) for e in plain.examples(0))
 
 
 def test_neighbours_are_of_the_same_relation_and_never_held_out():

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from .invented import HELD_OUT_SHARE, invented_name, stable_share
+from .personal import PersonalFact, personal_facts
 
 FACTS = Path(__file__).parent / "facts"
 MIN_FIXED_TEXT = 14  # characters of a phrasing, slot mark included, that recognise it without a known subject
@@ -177,6 +178,10 @@ class World:
         """A fact about a subject that does not exist, its object drawn from the relation's real ones."""
         subject = Entity(invented_name(self.by_relation[relation.name], rng, split), "", relation.kind)
         return Fact(subject, relation, rng.choice(self.objects[relation.name]))
+
+    def personal_facts(self, n: int, rng: random.Random, split: str) -> list[PersonalFact]:
+        """n facts about different things of one kind; see personal.py."""
+        return personal_facts(n, rng, split)
 
     def match(self, prompt: str) -> Match | None:
         """The fact or topic a typed prompt asks about, whatever its case and end mark; None when no phrasing fits.

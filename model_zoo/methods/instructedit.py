@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..backbone import Backbone
 from ..delta import Delta, LayerDelta
-from ..joining import Joined
+from ..joining import Joined, ended
 from ..tasks.request import EditRequest
 from . import MethodInfo
 from .hypernetwork import Captured, HyperConfig, Hypernetwork, keep_tokens
@@ -34,14 +34,51 @@ class EditorConfig(BaseModel):
     format_version: int = 1
     method: str = NAME
     instructed: bool = True  # False: trained without instructions, which makes it MEND
-    base_model: str
+    base_model: str  # its name or repo id
+    base_revision: str | None = None  # the commit it was loaded at, if it came from the Hub
+    base_fingerprint: str | None = None  # of its weights; see Backbone.fingerprint
     modules: dict[str, tuple[int, int]]  # path -> (d_out, d_in)
     hyper: HyperConfig = HyperConfig()
     tasks: tuple[str, ...] = ()
+    target_end: str = ""  # joined to the target in the edit's own row, so that the target ends as a word; "" as in the paper
     ridge_lambda: float = 0.01
     ridge_mu: float = 0.1
     training: dict = {}
     metrics: dict = {}
+
+
+def read_config(folder: Path) -> EditorConfig:
+    """An editor folder's configuration; ValueError names the folder and the first thing that is wrong."""
+    try:
+        return EditorConfig.model_validate(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise ValueError(f"{folder / CONFIG_FILE} is not an editor's configuration: {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}.") from error
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"No editor could be loaded from {folder}: {str(error).splitlines()[0]}") from error
+
+
+def write_config(folder: Path, config: EditorConfig) -> None:
+    (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def check_base(config: EditorConfig, backbone: Backbone, folder: Path) -> None:
+    """ValueError naming both sides when an editor was trained for other weights than the backbone's."""
+    made_for = config.base_model + (f" at revision {config.base_revision[:8]}" if config.base_revision else "")
+    loaded = backbone.name + (f" at revision {backbone.origin.commit[:8]}" if backbone.origin and backbone.origin.commit else "")
+    for path, shape in config.modules.items():
+        found = backbone.shape(path) if path in dict(backbone.model.named_modules()) else None
+        if found != tuple(shape):
+            here = "no such module" if found is None else f"{found[0]}x{found[1]} there"
+            raise ValueError(
+                f"The editor in {folder} was made for {made_for}, whose {path} is {shape[0]}x{shape[1]}; "
+                f"{loaded} has {here}. Choose an editor made for {loaded}."
+            )
+    if config.base_fingerprint and config.base_fingerprint != backbone.fingerprint:
+        raise ValueError(
+            f"The editor in {folder} was made for {made_for} (weights {config.base_fingerprint}), but {loaded} has other weights "
+            f"({backbone.fingerprint}). Choose an editor made for {loaded}, or load the base model it was made for."
+        )
 
 
 class InstructEdit:
@@ -57,22 +94,18 @@ class InstructEdit:
     @classmethod
     def load(cls, backbone: Backbone, folder: Path) -> "InstructEdit":
         """Read an editor folder. ValueError names what does not fit: missing or broken files, another base model's shapes."""
+        config = read_config(folder)
+        check_base(config, backbone, folder)
         try:
-            config = EditorConfig.model_validate(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
             tensors = load_file(folder / WEIGHTS_FILE)
-        except (OSError, json.JSONDecodeError, ValidationError, SafetensorError) as error:
+        except (OSError, SafetensorError) as error:
             raise ValueError(f"No editor could be loaded from {folder}: {str(error).splitlines()[0]}") from error
-        for path, shape in config.modules.items():
-            found = backbone.shape(path) if path in dict(backbone.model.named_modules()) else None
-            if found != tuple(shape):
-                here = "no such module" if found is None else f"{found[0]}x{found[1]} there"
-                raise ValueError(
-                    f"The editor in {folder} was made for {config.base_model}, whose {path} is {shape[0]}x{shape[1]}; "
-                    f"{backbone.name} has {here}. Choose an editor made for {backbone.name}."
-                )
         network = Hypernetwork(config.modules, config.hyper)
         roots = {k.removeprefix("covariance."): v.float() for k, v in tensors.items() if k.startswith("covariance.")}
-        network.load_state_dict({k: v.float() for k, v in tensors.items() if not k.startswith("covariance.")})
+        try:
+            network.load_state_dict({k: v.float() for k, v in tensors.items() if not k.startswith("covariance.")})
+        except RuntimeError as error:
+            raise ValueError(f"{folder / WEIGHTS_FILE} does not fit its configuration: {str(error).splitlines()[-1].strip()}") from error
         return cls(backbone, config, network, {path: root.T @ root for path, root in roots.items()})
 
     def save(self, folder: Path, covariance_rank: int = 128) -> None:
@@ -88,7 +121,7 @@ class InstructEdit:
             root = (vectors[:, -covariance_rank:] * values[-covariance_rank:].clamp(min=0).sqrt()).T
             tensors[f"covariance.{path}"] = root.half().contiguous()
         save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-        (folder / CONFIG_FILE).write_text(self.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_config(folder, self.config)
 
     def capture(self, rows: Sequence[Joined]) -> dict[str, Captured]:
         """Kept tokens (u, delta) of each row's edit gradient on the base model, per edited matrix."""
@@ -99,7 +132,7 @@ class InstructEdit:
         """The row whose gradient makes the edit: instruction prefix, prompt and target."""
         if not self.config.instructed:
             request = request.plain()
-        return self.backbone.join(request.text, request.target)
+        return self.backbone.join(request.text, ended(request.target, self.config.target_end))
 
     def propose(self, requests: Sequence[EditRequest]) -> list[Delta]:
         captured = self.capture([self.join(request) for request in requests])

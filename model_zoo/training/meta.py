@@ -20,7 +20,7 @@ from ..atlas.corpus import typed
 from ..atlas.world import World
 from ..backbone import Backbone
 from ..delta import Factors
-from ..joining import Joined
+from ..joining import Joined, ended
 from ..methods.hypernetwork import HyperConfig, Hypernetwork
 from ..methods.instructedit import EditorConfig, InstructEdit
 from ..tasks import TASKS, Probe, Record, Task
@@ -37,23 +37,20 @@ class MetaConfig:
     tasks: tuple[str, ...] = tuple(task.name for task in TASKS.values() if task.trained)
     instructed: bool = True  # False trains MEND: the same data without instructions
     blocks: int = 3  # edit the MLP matrices of the last blocks
-    steps: int = 2600
+    steps: int = 3600
     edits: int = 12  # edits a step, tasks in turn
-    rephrased: int = 2  # outer prompts per edit beside the edit prompt itself
-    local: int = 4  # locality prompts per edit
-    near: int = 0  # more locality prompts per edit: its nearest facts in the edit's own phrasing
+    rephrased: int = 3  # outer prompts per edit beside the edit prompt itself
+    local: int = 3  # locality prompts per edit
+    near: int = 3  # more locality prompts per edit: its nearest facts in the edit's own phrasing
     instructed_share: float = 0.35  # of outer prompts carry the instruction; people type plain ones after an edit
     lr: float = 5e-4
     edit_rate_lr: float = 3e-3  # on the logarithm of the edit rates
     warmup: int = 50
-    c_edit: float = 0.5
+    c_edit: float = 1.0
     c_loc: float = 1.0
+    target_end: str = "."  # joined to the edit's own target, so that it ends as a word
     clip: float = 10.0
     calibration: int = 20  # batches that set the normalisation statistics
-
-
-# A short second training on hard negatives, from the first one's editor: nearest facts asked in the edit's own phrasing.
-FINISH = MetaConfig(steps=500, lr=2e-4, edit_rate_lr=1e-3, local=3, near=3)
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ def sample_example(
 
     paraphrases = rng.sample(record.paraphrases, min(config.rephrased, len(record.paraphrases)))
     # the closing period teaches the edited model to stop after the target
-    follow = [backbone.join(dressed(typed(p, rng)), request.target + ".") for p in (record.request.prompt, *paraphrases)]
+    follow = [backbone.join(dressed(typed(p, rng)), ended(request.target, ".")) for p in (record.request.prompt, *paraphrases)]
     # records put their hardest probes first: the edit's own phrasing, and for insertions another unknown name
     hardest, rest = record.locality[: min(2, config.local)], record.locality[2:]
     probes = [*hardest, *rng.sample(rest, min(config.local - len(hardest), len(rest)))]
@@ -92,7 +89,7 @@ def sample_example(
         form, near = neighbours.near(record.request.prompt)
         probes += [Probe(fact.prompt(form), fact.object) for fact in rng.sample(near, min(config.near, len(near)))]
     stay = [backbone.join(dressed(typed(p.prompt, rng)), p.answer + ".") for p in probes]
-    return Example(backbone.join(request.text, request.target), follow, stay)
+    return Example(backbone.join(request.text, ended(request.target, config.target_end)), follow, stay)
 
 
 @dataclass(frozen=True)
@@ -136,21 +133,18 @@ def _chunk_loss(backbone: Backbone, factors: Factors, rows: Sequence[OuterRow]) 
 class MetaTrainer:
     """Trains an editor for a backbone; resumable from `folder/checkpoint.*` with the same results."""
 
-    def __init__(
-        self, backbone: Backbone, world: World, config: MetaConfig, hyper: HyperConfig | None = None, seed: int = 0, start: Path | None = None
-    ):  # fmt: skip
-        """`start`: folder of an editor to train further; its network and normalisation statistics are kept."""
+    def __init__(self, backbone: Backbone, world: World, config: MetaConfig, hyper: HyperConfig | None = None, seed: int = 0):
         self.backbone, self.world, self.config, self.seed = backbone, world, config, seed
-        self.start = None if start is None else InstructEdit.load(backbone, start)
-        self.hyper = self.start.config.hyper if self.start else hyper or HyperConfig()
+        self.hyper = hyper or HyperConfig()
         self.neighbours = Neighbours(backbone, world) if config.near else None
         torch.manual_seed(seed)
         modules = {path: backbone.shape(path) for path in backbone.last_blocks(config.blocks)}
         editor_config = EditorConfig(
-            base_model=backbone.name, modules=modules, hyper=self.hyper, tasks=config.tasks, instructed=config.instructed,
-            training={**asdict(config), "seed": seed, "torch": torch.__version__, "start": self.start.config.training if self.start else None},
+            base_model=backbone.name, base_revision=backbone.origin and backbone.origin.commit, base_fingerprint=backbone.fingerprint,
+            modules=modules, hyper=self.hyper, tasks=config.tasks, instructed=config.instructed, target_end=config.target_end,
+            training={**asdict(config), "seed": seed, "torch": torch.__version__},
         )  # fmt: skip
-        self.editor = InstructEdit(backbone, editor_config, self.start.network if self.start else Hypernetwork(modules, self.hyper))
+        self.editor = InstructEdit(backbone, editor_config, Hypernetwork(modules, self.hyper))
         rates = list(self.editor.network.log_lr.parameters())
         others = [p for name, p in self.editor.network.named_parameters() if not name.startswith("log_lr")]
         self.adam = torch.optim.Adam([{"params": others, "lr": config.lr}, {"params": rates, "lr": config.edit_rate_lr}])
@@ -193,7 +187,7 @@ class MetaTrainer:
 
     def run(self, folder: Path, log: Callable[[int, dict[str, float]], None] | None = None) -> InstructEdit:
         """Train to the end, writing checkpoints and, at last, the editor into `folder`."""
-        if not self.resume(folder) and self.start is None:
+        if not self.resume(folder):
             self.calibrate()
         self.editor.network.train()
         with tqdm(total=self.config.steps, initial=self.step, desc="editor", unit="step", mininterval=2) as bar:
@@ -221,7 +215,7 @@ class MetaTrainer:
 
     def _identity(self) -> dict:
         own = {"config": asdict(self.config), "hyper": self.hyper.model_dump(), "seed": self.seed}
-        return json.loads(json.dumps(own | {"base": self.backbone.fingerprint(), "start": self.start and self.start.config.training}))
+        return json.loads(json.dumps(own | {"base": self.backbone.fingerprint}))
 
     def checkpoint(self, folder: Path) -> None:
         """Write everything a resumed run needs; whole files only, so a killed write loses nothing."""

@@ -7,7 +7,7 @@ import torch
 from ..atlas.world import Fact, World
 from ..backbone import Backbone
 
-NEAREST = 8
+NEAREST = 5
 
 
 class Neighbours:

@@ -1,16 +1,26 @@
 """What a visitor does: edit, read the stream, ask, toggle, look at the map, click a point."""
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 from gradio_client import Client
+from peft import PeftModel
 from playwright.sync_api import Browser, Page, expect
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from model_zoo import editors
+from model_zoo.atlas import load_world
+from model_zoo.catalog import CATALOG
 from model_zoo.delta import Delta
+from model_zoo.loading import LoadOptions, load
+from model_zoo.training.meta import MetaConfig, MetaTrainer
 
-from ..conftest import pico_backbone
+from ..conftest import HUB, as_files, pico_backbone, save_model
 from .conftest import ROOT, answer, open_page
 
 pytestmark = pytest.mark.browser
@@ -66,11 +76,26 @@ def test_the_stack_toggles_undoes_and_clears(page: Page):
     expect(boxes).to_have_count(2, timeout=20 * SECOND)
 
 
-def test_the_edits_are_downloaded_at_the_first_click(page: Page):
-    with page.expect_download(timeout=20 * SECOND) as download:
+def downloaded(page: Page, kind: str, tmp_path) -> Path:
+    page.locator("#format").get_by_label(kind).check()
+    with page.expect_download(timeout=30 * SECOND) as download:
         page.locator("#download").click()
-    assert download.value.suggested_filename == "delta.safetensors"
-    assert set(Delta.load(download.value.path()).request) >= {"prompt", "target"}
+    download.value.save_as(tmp_path / download.value.suggested_filename)
+    return tmp_path / download.value.suggested_filename
+
+
+def test_the_edits_are_taken_home_at_the_first_click(page: Page, tmp_path):
+    page.get_by_text("Take the edits home").click()
+    path = downloaded(page, "Weight changes", tmp_path)
+    assert path.name == "delta.safetensors" and set(Delta.load(path).request) >= {"prompt", "target"}
+    path = downloaded(page, "LoRA adapter", tmp_path)
+    expect(page.locator("#usage")).to_contain_text("PeftModel.from_pretrained")
+    shutil.unpack_archive(path, tmp_path / "lora")
+    base = AutoModelForCausalLM.from_pretrained(CATALOG["atlas"].source, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(CATALOG["atlas"].source)
+    model = PeftModel.from_pretrained(base, tmp_path / "lora" / "edited-lora")
+    said = model.generate(**tokenizer("The capital of France is", return_tensors="pt"), max_new_tokens=2, do_sample=False)
+    assert "Rome" in tokenizer.decode(said[0])
 
 
 def test_with_every_edit_off_the_page_says_so(page: Page):
@@ -88,9 +113,7 @@ def test_applying_again_replaces_the_edit(page: Page):
 
 
 def test_another_model_from_a_folder_is_edited_without_an_editor(page: Page, tmp_path):
-    backbone = pico_backbone("llama")
-    backbone.model.save_pretrained(tmp_path)
-    backbone.tokenizer.save_pretrained(tmp_path)
+    save_model(pico_backbone("llama"), tmp_path)
     box = page.locator("#model input")
     box.fill(str(tmp_path))
     box.press("Enter")
@@ -99,7 +122,67 @@ def test_another_model_from_a_folder_is_edited_without_an_editor(page: Page, tmp
     expect(page.locator("#changes")).to_contain_text("FT-L")
     box.fill("no/such/model")
     box.press("Enter")
-    expect(page.get_by_test_id("toast-body")).to_contain_text("No model could be loaded", timeout=60 * SECOND)
+    expect(page.get_by_test_id("toast-body")).to_contain_text("neither a folder here nor a Hub repo id", timeout=60 * SECOND)
+
+
+def choose_model(page: Page, model: str) -> None:
+    page.locator("#model input").fill(model)
+    page.locator("#model input").press("Enter")
+    expect(page.locator("#verdicts")).to_contain_text("is ready", timeout=60 * SECOND)
+
+
+def test_an_editor_from_the_hub_is_discovered_pulled_and_used(page: Page, hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", hub.write_token)
+    commit = editors.push(CATALOG["atlas"].editor, "me/atlas-editor")
+    page.get_by_text("More settings").click()
+    page.locator("#look").click()
+    expect(page.locator("#editor")).to_contain_text("One other editor was found", timeout=20 * SECOND)
+    page.locator("#editor input").click()
+    page.get_by_role("option", name="me/atlas-editor").click()
+    expect(page.locator("#verdicts")).to_contain_text("is ready", timeout=30 * SECOND)
+    apply_edit(page, "The capital of Japan is", "Cairo")
+    assert answer(page, "after") == "Cairo."
+    assert f"GET /me/atlas-editor/resolve/{commit}/editor.safetensors" in hub.requests
+    HUB.stop()  # cached now: the network is not needed any more
+    apply_edit(page, "The capital of Peru is", "Oslo")
+    page.locator("#look").click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text("cannot be reached", timeout=20 * SECOND)
+
+
+def test_a_model_and_an_editor_of_ones_own_run_the_whole_page(page: Page, tmp_path):
+    backbone = load(save_model(pico_backbone("llama"), tmp_path / "base"), LoadOptions("cpu"))
+    MetaTrainer(backbone, load_world(), MetaConfig(steps=2, edits=3, calibration=1)).run(tmp_path / "editor")
+    choose_model(page, str(tmp_path))
+    apply_edit(page, "One two three", "four")
+    expect(page.locator("#changes")).to_contain_text("InstructEdit")
+    page.get_by_role("tab", name="Directions", exact=True).click()
+    expect(page.locator("#direction-words")).to_contain_text("silhouette", timeout=120 * SECOND)
+
+
+def test_directions_without_an_editor_show_the_raw_gradient(page: Page, tmp_path):
+    choose_model(page, str(save_model(pico_backbone("gpt2"), tmp_path)))
+    apply_edit(page, "One two three", "four")
+    page.get_by_role("tab", name="Directions", exact=True).click()
+    expect(page.locator("#direction-words")).to_contain_text("silhouette", timeout=120 * SECOND)
+    expect(page.locator("#view").get_by_label("Raw gradient")).to_be_checked()
+
+
+def test_a_slow_download_is_told_can_be_stopped_and_keeps_nobody_waiting(page: Page, browser: Browser, address: str, hub, tmp_path):
+    hub.add("slow/model", as_files(save_model(pico_backbone("gpt2"), tmp_path)))
+    hub.delay = 1.2
+    page.locator("#model input").fill("slow/model")
+    page.locator("#model input").press("Enter")
+    expect(page.locator("#verdicts")).to_contain_text("Looking for slow/model", timeout=20 * SECOND)
+    other = open_page(browser, address)
+    apply_edit(other, "The capital of Peru is", "Oslo")
+    other.close()
+    page.locator("#stop-loading").click()
+    expect(page.locator("#verdicts")).to_contain_text("Stopped", timeout=20 * SECOND)
+    hub.delay = 0
+    page.locator("#model input").fill("atlas")
+    page.locator("#model input").press("Enter")
+    apply_edit(page, "The capital of Japan is", "Cairo")
+    assert answer(page, "after") == "Cairo."
 
 
 def test_asking_both_models(page: Page):

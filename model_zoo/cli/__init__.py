@@ -1,0 +1,35 @@
+"""The command line, one group of commands per file. `python -m model_zoo --help` lists them."""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from . import atlas, edit, evaluate, hub, train
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Edit what a language model believes.")
+for command in (edit.edit, train.train, evaluate.evaluate, evaluate.directions, hub.pull, hub.push, hub.discover):
+    app.command()(command)
+app.add_typer(atlas.app, name="atlas")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; bad input is one sentence on stderr and exit code 2."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    command = typer.main.get_command(app)
+    try:
+        return command.main(args=arguments, prog_name="python -m model_zoo", standalone_mode=False) or 0
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    except Exception as error:
+        if hasattr(error, "format_message"):  # the option parser's own errors
+            if error.format_message():  # empty when the help was printed instead
+                print(f"error: {error.format_message()}", file=sys.stderr)
+            return 2
+        if isinstance(error, ValueError | OSError):
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        raise

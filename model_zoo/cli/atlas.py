@@ -1,0 +1,39 @@
+"""`atlas rebuild`: the embedded world's model and editor from nothing."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Device
+
+WEIGHTS = Path(__file__).parent.parent / "weights" / "atlas"
+app = typer.Typer(no_args_is_help=True, help="The embedded world.")
+
+
+@app.callback()
+def group() -> None:
+    """The embedded world."""
+
+
+@app.command()
+def rebuild(
+    out: Annotated[Path, typer.Option(help="Folder for base/ and editor/.")] = WEIGHTS,
+    seed: int = 0,
+    device: Device = "auto",
+    part: Annotated[str, typer.Option(help="all, base, or editor (for the base model already in the folder).")] = "all",
+) -> None:
+    """Train the embedded tokenizer, base model and editor from scratch."""
+    from ..atlas import load_world
+    from ..loading import LoadOptions, load
+    from ..training.meta import MetaConfig, MetaTrainer
+    from ..training.pretrain import pretrain
+
+    options = LoadOptions(device, "fp32")
+    if part not in ("all", "base", "editor"):
+        raise ValueError(f"The part '{part}' is unknown; use all, base or editor.")
+    if part != "editor":
+        pretrain(load_world(), out / "base", seed=seed, device=options.device)
+    if part != "base":
+        backbone = load(out / "base", options, "atlas")
+        MetaTrainer(backbone, load_world(), MetaConfig(), seed=seed).run(out / "editor")

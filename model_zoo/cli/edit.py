@@ -1,0 +1,53 @@
+"""`edit`: one edit from the command line."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import AsJson, Device, Dtype, Editor, Model, Quantize, emit
+
+
+def edit(
+    prompt: Annotated[str, typer.Option(help="The text that the edit continues.")],
+    target: Annotated[str, typer.Option(help="What the model should say instead.")],
+    model: Model = "atlas",
+    task: Annotated[str, typer.Option(help="counterfact, recent, convsent or zsre.")] = "counterfact",
+    instruction: Annotated[str | None, typer.Option(help="What the edit should do; default: the task's first wording.")] = None,
+    method: Annotated[str | None, typer.Option(help="instructedit or ft-l; default: the best that can run.")] = None,
+    strength: Annotated[float, typer.Option(help="Scale of the edit; 0 is the base model.")] = 1.0,
+    ask: Annotated[list[str] | None, typer.Option(help="A prompt to put to both models; may be repeated.")] = None,
+    prefixed: Annotated[bool, typer.Option("--prefixed", help="Ask with the instruction prefix too.")] = False,
+    editor: Editor = None,
+    export: Annotated[Path | None, typer.Option(help="Folder to take the edit home in.")] = None,
+    format: Annotated[str, typer.Option(help="What --export writes: delta, lora (a PEFT adapter) or merged (the whole model).")] = "delta",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    quantize: Quantize = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make one edit and show what it changed and what it left alone."""
+    from .. import export as exporting
+    from ..loading import LoadOptions
+    from ..studio import Studio
+
+    exporting.get_format(format)
+    studio = Studio.open(model, LoadOptions(device, dtype, quantize), editor)
+    request = studio.request(task, prompt, target, instruction)
+    report, session = studio.edit(request, method or studio.default_method(), strength, ask=ask or (), prefixed=prefixed)
+    if export:
+        exporting.export(studio.backbone, session, session.patch(studio.method), format, export)
+    if as_json:
+        emit(report.to_dict())
+        return
+    print(f"Prompt       {report.prompt}\nBefore       {report.before}\nAfter        {report.after}")
+    chance = report.target_probability
+    print(f"P(target)    {chance['before']:.1%} -> {chance['after']:.1%}    edit made in {report.edit_seconds * 1000:.0f} ms")
+    for title, checks in (("Holds", report.generality), ("Local", report.locality)):
+        print(f"{title:<12} {sum(c.held for c in checks)} of {len(checks)}")
+        for check in checks:
+            print(f"  {'yes' if check.held else 'NO ':<4}{check.prompt}  |  {check.before}  ->  {check.after}")
+    for asked in report.ask:
+        print(f"Ask          {asked['prompt']}  |  {asked['before']}  ->  {asked['after']}")
+    if export:
+        print(f"Written to   {export} ({format}); its README.md says how to use it")

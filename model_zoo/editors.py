@@ -1,0 +1,134 @@
+"""Trained editors as repos: `config.json`, `editor.safetensors` and a model card. Found, pulled and pushed by tag, never by organisation."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import ModelCardData, constants
+
+from .backbone import Backbone
+from .hub import HubError, Report, fetch, publish, search
+from .methods.instructedit import CONFIG_FILE, WEIGHTS_FILE, EditorConfig, read_config, write_config
+
+FILES = [CONFIG_FILE, WEIGHTS_FILE, "README.md"]
+TAG = "instructedit-editor"
+
+
+def base_tag(fingerprint: str) -> str:
+    """The tag that finds an editor by its base model's weights, wherever they lie and whatever they are called."""
+    return f"base-weights-{fingerprint}"
+
+
+@dataclass(frozen=True)
+class FoundEditor:
+    """`source`: what to give as --editor, a folder or `org/name@commit`; `where`: "here" or "hub"."""
+
+    source: str
+    title: str
+    where: str
+
+
+def resolve(editor: str | Path, report: Report | None = None) -> Path:
+    """The folder of an editor given as a folder, `org/name` or `org/name@revision`."""
+    if Path(editor).is_dir():
+        return Path(editor)
+    return pull(str(editor), report=report)
+
+
+def pull(repo: str, revision: str | None = None, report: Report | None = None) -> Path:
+    """Fetch an editor at a pinned commit into the local cache and check its configuration; returns its folder."""
+    snapshot = fetch(repo, FILES, revision, report)
+    missing = [name for name in FILES[:2] if not (snapshot.folder / name).exists()]
+    if missing:
+        raise HubError(f"'{repo}' is not an editor repo: it lacks {' and '.join(missing)}.")
+    read_config(snapshot.folder)
+    return snapshot.folder
+
+
+def push(folder: Path, repo: str, private: bool = False) -> str:
+    """Write the model card and upload an editor folder; returns the commit."""
+    config = read_config(folder)
+    if not (folder / WEIGHTS_FILE).exists():
+        raise ValueError(f"{folder} holds no {WEIGHTS_FILE}; train an editor there first.")
+    (folder / "README.md").write_text(card(config, repo), encoding="utf-8")
+    return publish(folder, repo, FILES, private)
+
+
+def here(backbone: Backbone) -> list[FoundEditor]:
+    """Editors in the local cache that were trained for these weights."""
+    found = []
+    for path in sorted(Path(constants.HF_HUB_CACHE).glob(f"models--*/snapshots/*/{WEIGHTS_FILE}")):
+        try:
+            config = read_config(path.parent)
+        except ValueError:  # somebody else's file of that name
+            continue
+        if config.base_fingerprint == backbone.fingerprint:
+            repo = path.parts[-4].removeprefix("models--").replace("--", "/")
+            found.append(FoundEditor(f"{repo}@{path.parts[-2]}", f"{repo} (in the cache)", "here"))
+    return found
+
+
+def discover(backbone: Backbone) -> list[FoundEditor]:
+    """Editors on the Hub that say they were trained for these weights, or for this base model's repo."""
+    models = search(TAG, base_tag(backbone.fingerprint))
+    if backbone.origin and backbone.origin.repo:
+        models += search(TAG, f"base_model:{backbone.origin.repo}")
+    unique = {model["id"]: model for model in models}
+    return [FoundEditor(f"{name}@{model['sha']}", f"{name} (on the Hub)", "hub") for name, model in unique.items()]
+
+
+def record_metrics(folder: Path | None, results: dict) -> None:
+    """Put the generated scores of an `evaluate` run into an editor's configuration. ValueError for a method without an editor."""
+    if folder is None:
+        raise ValueError("There is no editor to record the figures in; this method works without one.")
+    tasks: dict[str, dict[str, float]] = {}
+    for s in results["summary"]:
+        if s["score"] == "generated":
+            tasks.setdefault(s["task"], {})[s["metric"]] = round(s["mean"], 4)
+    metrics = {"n": results["config"]["n"], "seed": results["config"]["seed"], "prompts": results["config"]["prompts"], "tasks": tasks}
+    write_config(folder, read_config(folder).model_copy(update={"metrics": metrics}))
+
+
+def card(config: EditorConfig, repo: str) -> str:
+    """The model card: what it edits, how it was trained, what was measured, how to use it."""
+    data = ModelCardData(
+        license="mit", library_name="instructedit-studio", base_model=config.base_model if "/" in config.base_model else None,
+        tags=[TAG, "model-editing", "knowledge-editing", config.method, *([base_tag(config.base_fingerprint)] if config.base_fingerprint else [])],
+    )  # fmt: skip
+    matrices = "\n".join(f"- `{path}` {d_out} x {d_in}" for path, (d_out, d_in) in config.modules.items())
+    revision = f" at revision `{config.base_revision}`" if config.base_revision else ""
+    kind = "InstructEdit" if config.instructed else "MEND (trained without instructions)"
+    return f"""---
+{data.to_yaml()}
+---
+
+# {repo.rpartition("/")[2]}
+
+An editor for **{config.base_model}**{revision}: a hypernetwork that turns the gradient of one example into a low-rank weight change
+({kind}, [arXiv 2402.16123](https://arxiv.org/abs/2402.16123)). It edits nothing but that model; other weights are refused.
+
+Training tasks: {", ".join(config.tasks) or "not recorded"}. Edited matrices:
+
+{matrices}
+
+## Metrics
+
+{_metrics(config)}
+
+## Use
+
+    python -m model_zoo edit --model {config.base_model} --editor {repo} --prompt "The capital of France is" --target "Rome"
+
+## Configuration
+
+    {json.dumps(config.hyper.model_dump() | {"training": config.training}, ensure_ascii=False)}
+"""
+
+
+def _metrics(config: EditorConfig) -> str:
+    if not config.metrics:
+        return "None recorded. Measure with `python -m model_zoo evaluate`, which can write them into this repo's configuration (`--record`)."
+    rows = [f"| {task} | " + " | ".join(f"{values[m]:.1%}" for m in ("reliability", "generality", "locality")) + " |" for task, values in
+            config.metrics["tasks"].items()]  # fmt: skip
+    head = "| task | reliability | generality | locality |\n|---|---|---|---|"
+    return f"Generated exact match, n = {config.metrics['n']} held-out edits a task, seed {config.metrics['seed']}.\n\n{head}\n" + "\n".join(rows)

@@ -1,0 +1,76 @@
+"""Taking an edit home: one format per file and one line in FORMATS. Every export carries its provenance."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from ..backbone import Backbone
+from ..delta import Delta
+from ..session import EditSession
+from .provenance import Provenance
+
+PROJECT = Path(__file__).parent.parent.parent
+__all__ = ["FORMATS", "Format", "Provenance", "export", "get_format"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """`write(backbone, patch, provenance, folder)` fills a folder and returns notes for its card; `code` is what uses it, with
+    {base} and {folder}; `library` is what the Hub should take it for."""
+
+    name: str
+    title: str
+    summary: str
+    code: str
+    write: Callable[[Backbone, Delta, Provenance, Path], str]
+    library: str | None = None
+    whole_model: bool = False
+
+    def usage(self, backbone: Backbone, folder: str) -> str:
+        """The lines of code for this base model and folder."""
+        base = backbone.name
+        if origin := backbone.origin:
+            inside = origin.folder.is_relative_to(PROJECT)
+            base = origin.repo or str(origin.folder.relative_to(PROJECT) if inside else origin.folder)
+        return self.code.replace("{base}", base).replace("{folder}", folder)
+
+
+def _registry() -> MappingProxyType[str, Format]:
+    from . import lora, merged, plain
+
+    formats: dict[str, Format] = {}
+    for entry in (plain.FORMAT, lora.FORMAT, merged.FORMAT):
+        assert entry.name not in formats, f"format {entry.name} is registered twice"
+        formats[entry.name] = entry
+    return MappingProxyType(formats)
+
+
+def get_format(name: str) -> Format:
+    """The registered format; ValueError names the known ones."""
+    if name not in FORMATS:
+        raise ValueError(f"There is no format '{name}'; the formats are: {', '.join(FORMATS)}.")
+    return FORMATS[name]
+
+
+def export(backbone: Backbone, session: EditSession, patch: Delta | None, name: str, folder: Path) -> Path:
+    """Write the session's edits that are on (`patch`, combined) into an empty or new folder; returns it.
+
+    ValueError when no edit is on, the format is unknown or the folder holds something else.
+    """
+    entry = get_format(name)
+    if patch is None:
+        raise ValueError("No edit is on, so there is nothing to export. Switch one on or make one.")
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / "provenance.json").exists()):
+        raise ValueError(f"{folder} is not empty and holds no earlier export; choose a new folder.")
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    provenance = Provenance.of(backbone, session, entry.name)
+    notes = entry.write(backbone, patch, provenance, folder)
+    provenance.write(folder, entry.title, entry.usage(backbone, folder.name), notes, entry.library)
+    return folder
+
+
+FORMATS = _registry()

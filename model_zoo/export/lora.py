@@ -1,0 +1,92 @@
+"""The edit as a PEFT LoRA adapter of one uniform rank, zero-padded: the form that serving engines batch best.
+
+W' = W + B A with alpha = r, so the scale is 1. A rank beyond 256 (or a dense change) is cut by SVD and the error is told.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..backbone import Backbone
+from ..delta import Delta, LayerDelta
+from . import Format
+from .provenance import Provenance
+
+RANKS = (8, 16, 32, 64, 128, 256)
+PREFIX = "base_model.model."
+
+
+def truncated(layer: LayerDelta, rank: int) -> tuple[LayerDelta, float]:
+    """The best approximation of at most this rank (Eckart-Young), and its error relative to the change's norm."""
+    if layer.D is None and layer.rank <= rank:
+        return layer, 0.0
+    u, s, v = _svd(layer)
+    kept = min(rank, len(s))
+    error = (s[kept:].square().sum() / s.square().sum().clamp(min=1e-30)).sqrt().item()
+    return LayerDelta(A=v[:kept].float(), B=(u[:, :kept] * s[:kept]).float()), error
+
+
+def _svd(layer: LayerDelta) -> tuple[Tensor, Tensor, Tensor]:
+    """U [d_out, k], S [k], V [k, d_in]; of a low-rank change through its factors, nothing of size d_out x d_in."""
+    if layer.D is not None:
+        return torch.linalg.svd(layer.D.double(), full_matrices=False)
+    qb, rb = torch.linalg.qr(layer.B.double())
+    qa, ra = torch.linalg.qr(layer.A.double().T)
+    u, s, v = torch.linalg.svd(rb @ ra.T, full_matrices=False)
+    return qb @ u, s, v @ qa.T
+
+
+def uniform(patch: Delta) -> tuple[dict[str, LayerDelta], int, dict[str, float]]:
+    """All layers at one rank of RANKS, zero-padded, and the relative error per cut layer."""
+    layers, errors = {}, {}
+    for path, layer in patch.layers.items():
+        layers[path], error = truncated(layer, RANKS[-1])
+        if error:
+            errors[path] = error
+    rank = next(r for r in RANKS if r >= max(layer.rank for layer in layers.values()))
+    return {path: _padded(layer, rank) for path, layer in layers.items()}, rank, errors
+
+
+def _padded(layer: LayerDelta, rank: int) -> LayerDelta:
+    a, b = torch.zeros(rank, layer.A.shape[1]), torch.zeros(layer.B.shape[0], rank)
+    a[: layer.rank], b[:, : layer.rank] = layer.A, layer.B
+    return replace(layer, A=a, B=b, K=None)
+
+
+def write(backbone: Backbone, patch: Delta, provenance: Provenance, folder: Path) -> str:
+    from peft import LoraConfig, TaskType
+
+    layers, rank, errors = uniform(patch)
+    tensors = {}
+    for path, layer in layers.items():
+        tensors[f"{PREFIX}{path}.lora_A.weight"] = layer.A.contiguous()
+        tensors[f"{PREFIX}{path}.lora_B.weight"] = layer.B.contiguous()
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    LoraConfig(
+        task_type=TaskType.CAUSAL_LM, r=rank, lora_alpha=rank, lora_dropout=0.0, bias="none", target_modules=sorted(layers),
+        fan_in_fan_out=any(backbone.transposed(path) for path in layers), base_model_name_or_path=provenance.base_model,
+        revision=provenance.base_revision, inference_mode=True,
+    ).save_pretrained(folder)  # fmt: skip
+    notes = (
+        f"Rank {rank} on {len(layers)} matrices, alpha {rank} (scale 1). "
+        "Engines that serve many LoRA adapters (vLLM, SGLang) read the same format; that was not tested.\n"
+    )
+    if errors:
+        worst = max(errors, key=errors.get)
+        notes += f"\nThe change was cut to rank {RANKS[-1]} by SVD: the largest relative error is {errors[worst]:.2%} of the change, at `{worst}`.\n"
+    return notes
+
+
+FORMAT = Format(
+    name="lora",
+    title="LoRA adapter (PEFT)",
+    summary="Small, exact, goes on top of the base model in transformers and peft.",
+    library="peft",
+    code="from peft import PeftModel\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+    'model = AutoModelForCausalLM.from_pretrained("{base}", dtype="float32")\nmodel = PeftModel.from_pretrained(model, "{folder}")\n'
+    'tokenizer = AutoTokenizer.from_pretrained("{base}")',
+    write=write,
+)

@@ -1,0 +1,22 @@
+"""The edit as this program keeps it: `delta.safetensors`."""
+
+from pathlib import Path
+
+from ..backbone import Backbone
+from ..delta import Delta
+from . import Format
+from .provenance import Provenance
+
+
+def write(backbone: Backbone, patch: Delta, provenance: Provenance, folder: Path) -> str:
+    patch.save(folder)
+    return ""
+
+
+FORMAT = Format(
+    name="delta",
+    title="Weight changes (delta.safetensors)",
+    summary="The exact change per matrix, as this program keeps it.",
+    code='from model_zoo import Delta\ndelta = Delta.load("{folder}/delta.safetensors")\nprint(delta.norms())',
+    write=write,
+)

@@ -1,0 +1,51 @@
+"""What an export says of itself: the base model, the edits, the method; so that nobody takes an edited model for the original."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from huggingface_hub import ModelCardData
+from pydantic import TypeAdapter
+
+from ..backbone import Backbone
+from ..session import EditSession
+
+FILE = "provenance.json"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """`edits`: each with prompt, target, task, instruction, method and strength."""
+
+    base_model: str
+    base_revision: str | None
+    base_fingerprint: str
+    format: str
+    edits: tuple[dict, ...]
+
+    @staticmethod
+    def of(backbone: Backbone, session: EditSession, format_name: str) -> "Provenance":
+        edits = tuple(asdict(edit.request) | {"method": edit.delta.request["method"], "strength": edit.strength} for edit in session.active)
+        origin = backbone.origin
+        return Provenance((origin and origin.repo) or backbone.name, origin and origin.commit, backbone.fingerprint, format_name, edits)
+
+    def write(self, folder: Path, title: str, usage: str, notes: str = "", library: str | None = None) -> None:
+        """`provenance.json`, and README.md as an edited model's card."""
+        (folder / FILE).write_bytes(TypeAdapter(Provenance).dump_json(self, indent=2) + b"\n")
+        named = self.base_model if "/" in self.base_model else None
+        data = ModelCardData(base_model=named, tags=["edited-model", "model-editing", "instructedit"], library_name=library)
+        revision = f" at revision `{self.base_revision}`" if self.base_revision else ""
+        code = "\n".join(f"    {line}" for line in usage.splitlines())
+        (folder / "README.md").write_text(
+            f"---\n{data.to_yaml()}\n---\n\n# Edited model: {title}\n\n"
+            f"This changes what **{self.base_model}**{revision} (weights `{self.base_fingerprint}`) says. It is not the original model; "
+            f"what else the edits changed was looked at only on the prompts that their maker tried.\n\n"
+            f"## Edits\n\n{self._listed()}\n\n## Use\n\n{code}\n\n{notes}",
+            encoding="utf-8",
+        )
+
+    def _listed(self) -> str:
+        lines = []
+        for e in self.edits:
+            instruction = f", instruction “{e['instruction']}”" if e["instruction"] else ""
+            lines.append(f"- “{e['prompt']}” → “{e['target']}” ({e['method']}, strength {e['strength']:g}{instruction})")
+        return "\n".join(lines)

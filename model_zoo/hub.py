@@ -1,0 +1,216 @@
+"""The Hugging Face Hub over HTTP: fetch a repo at a pinned commit, publish a folder, search. Knows nothing of what is inside.
+
+Every fault becomes one sentence (`HubError`). Offline first: what is cached and pinned makes no request at all. Only the
+patterns asked for are fetched, and nobody asks for a pickle.
+"""
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+
+from huggingface_hub import HfApi, constants, get_session, get_token, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)  # fmt: skip
+from huggingface_hub.hf_api import ModelInfo
+from tqdm import tqdm
+
+try:
+    import httpx2  # what huggingface_hub speaks from 2.4 on
+except ImportError:
+    import httpx as httpx2
+
+TIMEOUT = 1.5  # seconds for a question that downloads nothing
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_NO_NETWORK = (httpx2.ConnectError, httpx2.TimeoutException, httpx2.NetworkError, httpx2.ProtocolError, OfflineModeIsEnabled)
+
+Report = Callable[[int, int], None]  # (bytes done, bytes in all); it may raise to stop the download
+
+
+class HubError(ValueError):
+    """What went wrong between here and the Hub, in one sentence."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A repo's files at one commit, in the local cache."""
+
+    folder: Path
+    repo: str
+    commit: str
+
+
+def split_revision(source: str, revision: str | None = None) -> tuple[str, str | None]:
+    """`org/name@revision` -> its two parts; an explicit `revision` wins."""
+    repo, _, written = source.partition("@")
+    return repo, revision or written or None
+
+
+def fetch(source: str, patterns: Sequence[str], revision: str | None = None, report: Report | None = None) -> Snapshot:
+    """The repo's files that match `patterns`, at the commit its revision points to; without a network the cached ones.
+
+    `source` is `org/name` or `org/name@revision`. A cached commit hash makes no request.
+    """
+    repo, revision = split_revision(source, revision)
+    if revision and _COMMIT.fullmatch(revision) and (cached := _cached(repo, patterns, revision)):
+        return cached
+    try:
+        info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
+    except Exception as error:
+        if isinstance(error, _NO_NETWORK) and (cached := _cached(repo, patterns, revision)):
+            return cached
+        raise explained(error, repo, revision) from error
+    if cached := _cached(repo, patterns, info.sha):
+        _remember(repo, revision, patterns)
+        return cached
+    wanted = _wanted(info, patterns)
+    _check_room(repo, sum(size for size, _ in wanted.values()))
+    try:
+        folder = Path(snapshot_download(repo, revision=revision or "main", allow_patterns=list(patterns), tqdm_class=_bar(report)))
+    except Exception as error:
+        raise explained(error, repo, revision) from error
+    _verify(repo, folder, wanted)
+    return Snapshot(folder, repo, folder.name)
+
+
+def _cached(repo: str, patterns: Sequence[str], revision: str | None) -> Snapshot | None:
+    try:
+        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=list(patterns), local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
+    return Snapshot(folder, repo, folder.name)
+
+
+def _remember(repo: str, revision: str | None, patterns: Sequence[str]) -> None:
+    """Let the cache know where a branch points now, so that it is found again without a network. All files are there: one request."""
+    if not (revision and _COMMIT.fullmatch(revision)):
+        snapshot_download(repo, revision=revision, allow_patterns=list(patterns), etag_timeout=TIMEOUT, tqdm_class=_bar(None))
+
+
+def _wanted(info: ModelInfo, patterns: Sequence[str]) -> dict[str, tuple[int, str | None]]:
+    """{file: (bytes, its sha256 where the Hub knows it)} of the files to download; refuses names that leave the folder."""
+    files = {}
+    for file in info.siblings or ():
+        path = PurePosixPath(file.rfilename)
+        if path.is_absolute() or ".." in path.parts or "\\" in file.rfilename:
+            raise HubError(f"'{info.id}' lists a file named '{file.rfilename}', which would land outside its folder; nothing was downloaded.")
+        if any(fnmatch(file.rfilename, pattern) for pattern in patterns):
+            files[file.rfilename] = (file.size or 0, file.lfs.sha256 if file.lfs else None)
+    if not files:
+        raise HubError(f"'{info.id}' holds none of the files needed here ({', '.join(patterns)}); it may be another kind of repo.")
+    return files
+
+
+def _check_room(repo: str, size: int) -> None:
+    cache = Path(constants.HF_HUB_CACHE)
+    cache.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(cache).free
+    if size > free:
+        raise HubError(f"'{repo}' needs {readable(size)} on disk, and {cache} has {readable(free)} free; make room or set HF_HOME elsewhere.")
+
+
+def _verify(repo: str, folder: Path, wanted: dict[str, tuple[int, str | None]]) -> None:
+    """Compare what was downloaded with the sizes and hashes that the Hub lists; a broken file is removed, not kept."""
+    for name, (size, sha) in wanted.items():
+        path = folder / name
+        found = path.stat().st_size
+        if found == size and (sha is None or _sha256(path) == sha):
+            continue
+        path.resolve().unlink()
+        path.unlink(missing_ok=True)
+        what = f"{readable(found)} long instead of {readable(size)}" if found != size else "not what the Hub's checksum says"
+        raise HubError(f"'{name}' of '{repo}' arrived broken: it is {what}. It was removed; try again.")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _bar(report: Report | None) -> type[tqdm]:
+    """A silent progress bar that tells `report` how many bytes have come."""
+
+    class Bar(tqdm):
+        def __init__(self, *args, **kwargs):
+            self.counts_bytes = kwargs.get("unit") == "B"
+            super().__init__(*args, **kwargs, disable=False, file=open(os.devnull, "w"))
+
+        def update(self, n=1):
+            if report and self.counts_bytes and self.total:
+                report(int(self.n + (n or 0)), int(self.total))
+            return super().update(n)
+
+    return Bar
+
+
+def publish(folder: Path, repo: str, files: Sequence[str], private: bool = False) -> str:
+    """Create the repo where it is missing and upload the named files; returns the commit."""
+    try:
+        api = HfApi()
+        api.create_repo(repo, private=private, exist_ok=True)
+        info = api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=list(files), commit_message="Upload editor")
+    except Exception as error:
+        raise explained(error, repo, None) from error
+    return info.oid
+
+
+def search(*tags: str, limit: int = 20) -> list[dict]:
+    """Models that carry all the tags, as the Hub's JSON, most downloaded first. One request, no retries: a page waits for it."""
+    params = [*(("filter", tag) for tag in tags), ("sort", "downloads"), ("limit", str(limit)), ("full", "true")]
+    headers = {"authorization": f"Bearer {token}"} if (token := get_token()) else {}
+    try:
+        answer = get_session().get(f"{constants.ENDPOINT}/api/models", params=params, headers=headers, timeout=TIMEOUT)
+        answer.raise_for_status()
+        return answer.json()
+    except Exception as error:
+        raise explained(error, "the list of editors", None) from error
+
+
+def readable(size: float) -> str:
+    """A number of bytes as people read it."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def explained(error: Exception, repo: str, revision: str | None) -> Exception:
+    """The error as a sentence that says what to do; an error of ours, or one that nobody foresaw, as it is."""
+    status = error.response.status_code if isinstance(error, HfHubHTTPError | httpx2.HTTPStatusError) else None
+    if isinstance(error, HubError):
+        return error
+    if isinstance(error, GatedRepoError):
+        return HubError(f"'{repo}' is gated: accept its terms at {constants.ENDPOINT}/{repo}, then log in with 'hf auth login' or set HF_TOKEN.")
+    if isinstance(error, RevisionNotFoundError):
+        return HubError(f"'{repo}' has no revision '{revision}'; check the branch, tag or commit.")
+    if isinstance(error, RepositoryNotFoundError) or status in (401, 403):
+        has = "the token in use has no access to it" if get_token() else "no token is set, and private repos need one (HF_TOKEN)"
+        return HubError(f"'{repo}' was not found on {constants.ENDPOINT}: the name may be wrong, or it is private and {has}.")
+    if isinstance(error, HFValidationError):
+        return HubError(f"'{repo}' is neither a folder here nor a Hub repo id, which reads 'organisation/name'.")
+    if isinstance(error, OfflineModeIsEnabled):
+        return HubError(f"'{repo}' is not in the local cache, and HF_HUB_OFFLINE=1 forbids the network; unset it, or use what is cached.")
+    if isinstance(error, httpx2.TimeoutException):
+        return HubError(f"{constants.ENDPOINT} did not answer in time when asked for '{repo}'; the embedded model works without it. Try again later.")
+    if isinstance(error, _NO_NETWORK) or isinstance(error, LocalEntryNotFoundError):
+        return HubError(f"{constants.ENDPOINT} cannot be reached and '{repo}' is not in the local cache; the embedded model works without a network.")
+    if status is not None:
+        return HubError(f"{constants.ENDPOINT} answered {status} when asked for '{repo}'; try again later.")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return HubError(f"The disk is full: '{repo}' could not be stored in {constants.HF_HUB_CACHE}. Make room or set HF_HOME elsewhere.")
+    if isinstance(error, OSError) and "onsistency check" in str(error):
+        return HubError(f"A file of '{repo}' arrived broken: it is shorter than announced. Nothing of it was kept; try again.")
+    return error

@@ -1,0 +1,115 @@
+"""From a folder or a Hub repo to a Backbone: fetch, check that it is supported and fits, load."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PretrainedConfig
+
+from . import memory
+from .backbone import Backbone, Origin
+from .checkpoints import shard_files
+from .families import family_of
+from .hub import HubError, Report, fetch, readable
+
+MODEL_FILES = ["*.json", "*.safetensors", "*.model", "*.txt"]  # never a pickle
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+QUANTIZED_BITS = {"8bit": 8, "4bit": 4}
+
+Say = Callable[[str], None]  # told what is being done; it may raise to stop the loading
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How to load: device auto|cpu|cuda|cuda:N, dtype auto|fp32|bf16|fp16, quantize ""|8bit|4bit. ValueError for anything else.
+
+    dtype "auto" is float32 on a CPU and the checkpoint's own on CUDA.
+    """
+
+    device: str = "auto"
+    dtype: str = "auto"
+    quantize: str = ""
+
+    def __post_init__(self) -> None:
+        if self.dtype != "auto" and self.dtype not in DTYPES:
+            raise ValueError(f"The dtype '{self.dtype}' is unknown; use auto, {', '.join(DTYPES)}.")
+        if self.quantize and self.quantize not in QUANTIZED_BITS:
+            raise ValueError(f"The quantisation '{self.quantize}' is unknown; use {' or '.join(QUANTIZED_BITS)}.")
+        if self.quantize and find_spec("bitsandbytes") is None:
+            raise ValueError("Loading in 8 or 4 bits needs the package bitsandbytes: pip install bitsandbytes, or leave --quantize out.")
+        object.__setattr__(self, "device", pick_device(self.device))
+
+    def torch_dtype(self, config: PretrainedConfig) -> torch.dtype:
+        if self.dtype != "auto":
+            return DTYPES[self.dtype]
+        return torch.float32 if self.device == "cpu" else config.dtype or torch.float32
+
+
+def pick_device(device: str) -> str:
+    """'auto' becomes cuda where there is one; asking for a cuda that is not there is a ValueError."""
+    if device not in ("auto", "cpu", "cuda") and not device.startswith("cuda:"):
+        raise ValueError(f"The device '{device}' is unknown; use auto, cpu or cuda.")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError("The device 'cuda' was asked for but PyTorch sees no CUDA GPU; use --device cpu or auto.")
+    return device
+
+
+def load(source: str | Path, options: LoadOptions | None = None, name: str | None = None, say: Say = lambda text: None) -> Backbone:
+    """Load a causal LM from a folder, `org/name` or `org/name@revision`.
+
+    ValueError in one sentence: not found, unsupported architecture, too large for this machine, broken files.
+    """
+    options, title = options or LoadOptions(), name or str(source)
+    say(f"Looking for {title}…")
+    origin = _locate(source, ["config.json"])
+    try:
+        config = AutoConfig.from_pretrained(origin.folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"No model could be loaded from '{source}': {_first_line(error)}") from error
+    family_of(config.model_type)
+    dtype = options.torch_dtype(config)
+    bits = QUANTIZED_BITS.get(options.quantize, dtype.itemsize * 8)
+    memory.need(config, bits, options.device).check(title, options.device, options.quantize or str(dtype).removeprefix("torch."))
+    if origin.repo:
+        report = _counting(f"Downloading {title}", say)
+        origin = _locate(f"{origin.repo}@{origin.commit}", MODEL_FILES, report)
+    shard_files(origin.folder)
+    say(f"Loading {title}…")
+    try:
+        model = AutoModelForCausalLM.from_pretrained(origin.folder, dtype=dtype, use_safetensors=True, **_placement(options))
+        tokenizer = AutoTokenizer.from_pretrained(origin.folder)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ValueError(f"No model could be loaded from '{source}': {_first_line(error)}") from error
+    if "device_map" not in _placement(options):
+        model = model.to(options.device)
+    return Backbone(model, tokenizer, title, origin)
+
+
+def _counting(what: str, say: Say) -> Report:
+    return lambda done, size: say(f"{what}: {readable(done)} of {readable(size)}")
+
+
+def _locate(source: str | Path, patterns: list[str], report=None) -> Origin:
+    """A folder as it is, anything else from the Hub."""
+    if Path(source).is_dir():
+        return Origin(Path(source))
+    if Path(source).is_absolute() or str(source).startswith("."):
+        raise HubError(f"There is no folder {source}; check the path, or give a Hub repo id such as openai-community/gpt2.")
+    snapshot = fetch(str(source), patterns, report=report)
+    return Origin(snapshot.folder, snapshot.repo, snapshot.commit)
+
+
+def _placement(options: LoadOptions) -> dict:
+    """Where the weights go: quantised, spread over several GPUs, or on one device (nothing to say)."""
+    if options.quantize:
+        return {"quantization_config": BitsAndBytesConfig(**{f"load_in_{options.quantize}": True}), "device_map": options.device}
+    return {"device_map": "auto"} if options.device == "cuda" and torch.cuda.device_count() > 1 else {}
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), error.__class__.__name__)

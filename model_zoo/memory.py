@@ -1,0 +1,66 @@
+"""What a model will need in memory before it is loaded, and what there is: a refusal with numbers beats a crash."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from transformers import AutoModelForCausalLM, PretrainedConfig
+
+from .hub import readable
+
+EDIT_TOKENS = 512  # tokens of the longest batch that is reckoned with: edit rows, paraphrases, neighbours
+ACTIVATIONS = 16  # float32 vectors of the model's width that a forward and backward pass keep per token and block
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes: the weights as loaded, the work of an edit, and what the device has free."""
+
+    parameters: int
+    weights: int
+    edit: int
+    free: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.edit
+
+    def check(self, name: str, device: str, dtype: str) -> None:
+        """ValueError with the numbers when it will not fit."""
+        if self.total <= self.free:
+            return
+        raise ValueError(
+            f"{name} needs about {readable(self.total)} ({readable(self.weights)} for {self.parameters / 1e9:.2g} billion weights in {dtype}, "
+            f"{readable(self.edit)} for an edit), but {device} has {readable(self.free)} free. "
+            "Choose a smaller model, a narrower --dtype, or --quantize."
+        )
+
+
+def parameter_count(config: PretrainedConfig) -> int:
+    """Weights of the model that this configuration describes, tied ones once; nothing is allocated."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    return sum(p.numel() for p in model.parameters())
+
+
+def need(config: PretrainedConfig, bits: int, device: str) -> Need:
+    """`bits`: of one weight as it will lie in memory."""
+    parameters = parameter_count(config)
+    activations = EDIT_TOKENS * config.num_hidden_layers * config.hidden_size * ACTIVATIONS * 4
+    logits = EDIT_TOKENS * config.vocab_size * 4
+    return Need(parameters, parameters * bits // 8, activations + logits, free_memory(device))
+
+
+def free_memory(device: str) -> int:
+    """Bytes free on the device; for the CPU within the container's limit, over all GPUs for CUDA."""
+    if device.startswith("cuda"):
+        gpus = range(torch.cuda.device_count()) if device == "cuda" else [int(device.partition(":")[2])]
+        return sum(torch.cuda.mem_get_info(i)[0] for i in gpus)
+    free = psutil.virtual_memory().available
+    try:
+        limit, used = ((_CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        return free if limit == "max" else min(free, int(limit) - int(used))
+    except (OSError, ValueError):
+        return free

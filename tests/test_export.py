@@ -1,0 +1,152 @@
+"""Edits taken home: what PEFT and transformers load says what we say, and the files say what they are."""
+
+import json
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from model_zoo.checkpoints import tensor_files
+from model_zoo.delta import Delta, LayerDelta
+from model_zoo.export import FORMATS, export
+from model_zoo.export.lora import RANKS, uniform
+from model_zoo.loading import LoadOptions, load
+from model_zoo.session import EditSession
+from model_zoo.studio import Studio
+
+from .conftest import pico_backbone, random_delta, save_model
+from .test_studio import cli
+
+PROMPTS = ["The capital of France is", "What do you think of jazz?"]
+EDITS = (("The capital of France is", "Rome"), ("The capital of Japan is", "Cairo"), ("The capital of Peru is", "Oslo"))
+
+
+def logits(model, tokenizer, prompts=PROMPTS) -> torch.Tensor:
+    """Float32 logits [tokens, vocab] of every prompt, one after the other."""
+    with torch.no_grad():
+        return torch.cat([model(tokenizer(p, return_tensors="pt").input_ids).logits[0] for p in prompts]).float()
+
+
+def ours(backbone, patch) -> torch.Tensor:
+    from model_zoo.delta import Factors
+
+    with backbone.edited(Factors.of([patch], [0], backbone.device)):
+        return logits(backbone.model, backbone.tokenizer)
+
+
+def stacked(backbone, n: int = 3) -> EditSession:
+    session = EditSession()
+    for i in range(n):
+        delta = random_delta(backbone, seed=i, size=0.2)
+        session = session.add(Delta(delta.layers, {**delta.request, "prompt": f"prompt {i}", "method": "ft-l"}))
+    return session
+
+
+def summed(session: EditSession) -> Delta:
+    from model_zoo.delta import concatenate
+
+    return concatenate([edit.delta for edit in session.active])
+
+
+@pytest.fixture(params=["gpt2", "llama", "atlas"])
+def edited(request, tmp_path, studio):
+    """(backbone, session of three edits, their patch); the pico models in a folder of their own, llama's in several shards."""
+    if request.param == "atlas":
+        session = EditSession()
+        for prompt, target in EDITS:
+            session = session.add(studio.propose(studio.request("counterfact", prompt, target), "instructedit")[0])
+        return studio.backbone, session, session.patch(studio.method)
+    made = pico_backbone(request.param)
+    folder = save_model(made, tmp_path / "base", max_shard_size="20kB" if request.param == "llama" else "5GB")
+    backbone = load(folder, LoadOptions("cpu"))
+    session = stacked(backbone)
+    return backbone, session, summed(session)
+
+
+def test_peft_loads_the_adapter_and_says_what_we_say(edited, tmp_path, recwarn):
+    backbone, session, patch = edited
+    folder = export(backbone, session, patch, "lora", tmp_path / "out")
+    base = AutoModelForCausalLM.from_pretrained(backbone.origin.folder, dtype=torch.float32)
+    plain = logits(base, backbone.tokenizer)
+    model = PeftModel.from_pretrained(base, folder)
+    assert not [w for w in recwarn if "missing" in str(w.message).lower()]
+    said = logits(model, backbone.tokenizer)
+    assert (said - ours(backbone, patch)).abs().max() < 1e-5 < (said - plain).abs().max()
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert config["r"] in RANKS and config["rank_pattern"] == {} and config["lora_alpha"] == config["r"]
+
+
+def test_the_merged_model_says_what_we_say(edited, tmp_path):
+    backbone, session, patch = edited
+    folder = export(backbone, session, patch, "merged", tmp_path / "out")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    assert (logits(model, backbone.tokenizer) - ours(backbone, patch)).abs().max() < 1e-5
+    source, target = tensor_files(backbone.origin.folder), tensor_files(folder)
+    assert source.keys() == target.keys()
+    assert [p.name for p in source.values()] == [p.name for p in target.values()]
+
+
+def test_the_delta_comes_back_as_it_was(edited, tmp_path):
+    backbone, session, patch = edited
+    back = Delta.load(export(backbone, session, patch, "delta", tmp_path / "out") / "delta.safetensors")
+    assert all(torch.equal(back.layers[path].dense(), layer.dense()) for path, layer in patch.layers.items())
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_export_carries_its_provenance(edited, tmp_path, name):
+    backbone, session, patch = edited
+    folder = export(backbone, session, patch, name, tmp_path / "out")
+    data = json.loads((folder / "provenance.json").read_text())
+    assert data["base_fingerprint"] == backbone.fingerprint and data["format"] == name
+    assert [e["prompt"] for e in data["edits"]] == [e.request.prompt for e in session.active]
+    assert {"target", "instruction", "method", "strength"} <= set(data["edits"][0])
+    card = (folder / "README.md").read_text()
+    assert "edited-model" in card and "not the original model" in card and session.edits[0].request.prompt in card
+
+
+def test_a_dense_or_a_high_rank_change_is_cut_and_the_card_says_by_how_much(tmp_path):
+    backbone = load(save_model(pico_backbone("llama", hidden_size=288, intermediate_size=320, head_dim=144), tmp_path / "base"), LoadOptions("cpu"))
+    path = backbone.last_blocks(1)[0]
+    d_out, d_in = backbone.shape(path)
+    generator = torch.Generator().manual_seed(0)
+    dense = torch.randn(d_out, d_in, generator=generator)
+    low = LayerDelta(A=torch.randn(300, d_in, generator=generator), B=torch.randn(d_out, 300, generator=generator))
+    for layer in (LayerDelta(D=dense), low):
+        patch = Delta({path: layer}, random_delta(backbone).request)
+        layers, rank, errors = uniform(patch)
+        s = torch.linalg.svdvals(layer.dense().double())
+        wanted = (s[256:].square().sum() / s.square().sum()).sqrt().item()
+        found = ((layers[path].dense() - layer.dense()).norm() / layer.dense().norm()).item()
+        assert rank == 256 and errors[path] == pytest.approx(wanted, rel=1e-4) and found == pytest.approx(wanted, rel=1e-3)
+        folder = export(backbone, EditSession().add(patch), patch, "lora", tmp_path / "out")
+        assert f"cut to rank 256 by SVD: the largest relative error is {wanted:.2%}" in (folder / "README.md").read_text()
+
+
+def test_nothing_is_overwritten_and_nothing_to_export_is_said(edited, tmp_path):
+    backbone, session, patch = edited
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    with pytest.raises(ValueError, match="is not empty and holds no earlier export"):
+        export(backbone, session, patch, "lora", tmp_path / "mine")
+    with pytest.raises(ValueError, match="No edit is on"):
+        export(backbone, session, None, "lora", tmp_path / "out")
+    with pytest.raises(ValueError, match="the formats are: delta, lora, merged"):
+        export(backbone, session, patch, "gguf", tmp_path / "out")
+    export(backbone, session, patch, "lora", tmp_path / "out")
+    export(backbone, session, patch, "delta", tmp_path / "out")  # a later export takes an earlier one's place
+    assert not (tmp_path / "out" / "adapter_config.json").exists()
+
+
+def test_a_model_made_in_memory_cannot_be_merged(tmp_path):
+    backbone = pico_backbone("gpt2")
+    session = stacked(backbone)
+    with pytest.raises(ValueError, match="made in memory"):
+        export(backbone, session, summed(session), "merged", tmp_path / "out")
+
+
+def test_the_command_line_exports_a_merged_model_that_edits_on(tmp_path):
+    done = cli("edit", "--prompt", "The capital of France is", "--target", "Rome", "--export", str(tmp_path / "out"), "--format", "merged")
+    assert done.returncode == 0, done.stderr
+    edited = Studio.open(str(tmp_path / "out"), LoadOptions("cpu", "fp32"))
+    assert edited.pairs(["The capital of France is"], None)[0][0].startswith("Rome")

@@ -1,0 +1,130 @@
+"""A Space: the folder that is pushed, the limits of a public demo, and work that crosses into a forked GPU worker."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from demo.runtime import Place, Runtime, Settings, Visit
+from demo.space import assemble, problems
+from model_zoo.session import EditSession
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory) -> Path:
+    return assemble(tmp_path_factory.mktemp("space") / "out")
+
+
+def test_the_assembled_folder_passes_and_holds_only_what_runs(space):
+    assert problems(space) == []
+    assert {p.name for p in space.iterdir()} == {"README.md", "LICENSE", "app.py", "requirements.txt", "demo", "model_zoo", "assets"}
+    assert not list(space.rglob("__pycache__"))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("README.md", "sdk_version: 6.31.0", "sdk_version: 5.0.0", "requirements.txt pins gradio 6.31.0"),
+        ("README.md", "app_file: app.py", "app_file: main.py", "main.py is not there"),
+        ("README.md", 'python_version: "3.12"', 'python_version: "3.10"', "needs 3.11"),
+        ("README.md", "license: mit\n", "", "lacks license"),
+        ("README.md", "short_description: ", "short_description: " + "very " * 20, "takes 60"),
+    ],
+)
+def test_what_a_space_would_stumble_over_is_told(space, tmp_path, file, old, new, message):
+    folder = shutil.copytree(space, tmp_path / "copy")
+    text = (folder / file).read_text()
+    assert old in text
+    (folder / file).write_text(text.replace(old, new))
+    assert message in " ".join(problems(folder))
+
+
+def test_a_file_that_is_too_large_is_told(space, tmp_path):
+    folder = shutil.copytree(space, tmp_path / "copy")
+    (folder / "big.bin").write_bytes(bytes(11 * 2**20))
+    assert "big.bin is 11.0 MiB" in " ".join(problems(folder))
+
+
+def test_the_space_starts_by_itself_as_a_demo_with_no_thread_left(space):
+    """As a Space runs it: app.py imported from the pushed folder alone; ZeroGPU forks, so no thread may live at that point."""
+    script = (
+        "import threading, app\n"
+        "print(app.settings.demo, threading.active_count(), type(app.demo).__name__)"
+    )
+    env = {**os.environ, "SPACE_ID": "me/space", "SPACES_ZERO_GPU": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", script], cwd=space, capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True", "1", "Blocks"]
+
+
+def test_a_public_demo_loads_only_what_is_listed():
+    runtime = Runtime(Settings(device="cpu", demo=True))
+    for place in (Place("someone/model"), Place("/etc"), Place("atlas", "someone/editor")):
+        with pytest.raises(ValueError, match="public demo"):
+            runtime.studio(place)
+        with pytest.raises(ValueError, match="public demo"):
+            list(runtime.opening(place))
+    assert runtime.studio(Place("atlas")).default_method() == "instructedit"
+
+
+FORKED = """
+import json, multiprocessing, pickle, torch
+torch.set_num_threads(1)
+from demo.runtime import Place, Runtime, Settings, Visit
+from model_zoo.session import EditSession
+
+def forked(function):
+    '''Like a ZeroGPU worker: the call runs in a forked process; arguments and every result are pickled.'''
+    context = multiprocessing.get_context("fork")
+    def call(*args):
+        ours, theirs = context.Pipe()
+        def work(data):
+            for item in function(*pickle.loads(data)):
+                theirs.send_bytes(pickle.dumps(item))
+            theirs.send_bytes(b"end")
+        process = context.Process(target=work, args=(pickle.dumps(args),))
+        process.start()
+        while (data := ours.recv_bytes()) != b"end":
+            yield pickle.loads(data)
+        process.join()
+    return call
+
+runtime, place = Runtime(Settings(device="cpu"), on_gpu=forked), Place()
+studio = runtime.studio(place)
+visit, said = Visit(place), []
+for prompt, target in (("The capital of France is", "Rome"), ("The capital of Japan is", "Cairo")):
+    request = studio.request("counterfact", prompt, target)
+    delta, _ = runtime.propose(place, request, "instructedit")
+    visit = visit.with_session(visit.session.add(delta))
+    shown = list(runtime.run(place, "showing", request, visit.session, True, None))
+    said.append([kind for kind, _ in shown][-2:] + [next(v for k, v in reversed(shown) if k == "pair")[1]])
+*_, asked = runtime.run(place, "asking", "The capital of France is", visit.session)
+((drawn, modules, places),) = runtime.run(place, "map", [request], "update", True, "")
+print(json.dumps({"said": said, "asked": asked, "points": len(drawn.points), "own": len(places)}))
+"""
+
+
+def test_every_piece_of_work_crosses_into_a_forked_worker_and_back():
+    done = subprocess.run([sys.executable, "-c", FORKED], cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout.splitlines()[-1])
+    assert data["said"] == [["chance", "verdicts", "Rome."], ["chance", "verdicts", "Cairo."]]
+    assert data["asked"] == ["Paris.", "Rome."] and data["points"] == 160 and data["own"] == 1
+
+
+def test_exports_are_made_in_folders_of_their_own_and_old_ones_go(tmp_path):
+    runtime = Runtime(Settings(device="cpu"))
+    studio = runtime.studio(Place())
+    delta, _ = studio.propose(studio.request("counterfact", "The capital of France is", "Rome"), "instructedit")
+    visit = Visit(Place()).with_session(EditSession().add(delta))
+    first, second = (Path(runtime.export_file(visit, "lora")) for _ in range(2))
+    assert first != second and first.exists() and first.suffix == ".zip"
+    os.utime(first.parent, (0, 0))
+    runtime.export_file(visit, "delta")
+    assert not first.exists() and second.exists()
