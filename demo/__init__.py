@@ -17,14 +17,14 @@ from transformers.utils import logging
 from model_zoo.loading import LoadOptions
 from model_zoo.studio import Studio
 
-from . import tab_directions, tab_edit
+from . import tab_directions, tab_edit, tab_evaluate
 from .runtime import Place, Runtime, Settings, Visit
 from .theme import STYLE, build_theme
 
 __all__ = ["LAUNCH", "Settings", "build"]
 
 # name, builder; a builder gets the runtime, the visitor's state and what earlier tabs returned
-TABS = (("Edit", tab_edit.build), ("Directions", tab_directions.build))
+TABS = (("Edit", tab_edit.build), ("Directions", tab_directions.build), ("Evaluate", tab_evaluate.build))
 
 LAUNCH = {"theme": build_theme(), "css_paths": [STYLE], "run_history": False, "ssr_mode": False, "footer_links": ["api", "settings"]}
 

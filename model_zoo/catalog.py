@@ -2,7 +2,8 @@
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .backbone import Backbone
@@ -13,14 +14,20 @@ DEFAULT_MODEL = "atlas"
 CACHED_BACKBONES = 2
 
 
+def _editors_in(folder: Path) -> dict[str, Path]:
+    """The trained editors that lie beside a base model, by method."""
+    return {name: folder / part for name, part in (("instructedit", "editor"), ("mend", "editor-mend")) if (folder / part).is_dir()}
+
+
 @dataclass(frozen=True)
 class CatalogEntry:
-    """`source`: folder or repo id; `editor`: folder of the editor that ships; `dtype`: what "auto" means for it; `parameters` in millions."""
+    """`source`: folder or repo id; `editors`: folders of the editors that ship, by method; `dtype`: what "auto" means for it;
+    `parameters` in millions."""
 
     name: str
     title: str
     source: str | Path
-    editor: Path | None = None
+    editors: Mapping[str, Path] = field(default_factory=dict)
     dtype: str = "auto"
     parameters: float | None = None
     licence: str = ""
@@ -35,7 +42,7 @@ class CatalogEntry:
         size = f"{billion:.1f} billion weights" if billion >= 1 else f"{self.parameters:.0f} million weights"
         # float32 on a CPU, 16 bits on a GPU; an edit's own work comes on top
         memory = "0.1 GB" if billion < 0.02 else f"{billion * 4:.1f} GB on a CPU, {billion * 2:.1f} GB on a GPU"
-        editor = "its editor ships" if self.editor else "no editor ships: look on the Hub, or use FT-L"
+        editor = "its editor ships" if self.editors else "no editor ships: look on the Hub, or use FT-L"
         return f"{size} · {self.licence}{', gated' if self.gated else ''} · {memory} · {editor}"
 
 
@@ -43,7 +50,7 @@ CATALOG: dict[str, CatalogEntry] = {
     entry.name: entry
     for entry in (
         # stored in float16 to be small; its editor was trained on, and captures gradients in, float32
-        CatalogEntry("atlas", "atlas (5M, offline)", WEIGHTS / "atlas" / "base", WEIGHTS / "atlas" / "editor", "fp32", 4.8, "MIT licence"),
+        CatalogEntry("atlas", "atlas (5M, offline)", WEIGHTS / "atlas" / "base", _editors_in(WEIGHTS / "atlas"), "fp32", 4.8, "MIT licence"),
         CatalogEntry("gpt2", "GPT-2 (124M)", "openai-community/gpt2", parameters=124, licence="MIT licence"),
         CatalogEntry("gpt2-xl", "GPT-2 XL (1.6B)", "openai-community/gpt2-xl", parameters=1558, licence="MIT licence"),
         CatalogEntry("smollm2-135m", "SmolLM2 (135M)", "HuggingFaceTB/SmolLM2-135M", parameters=135, licence="Apache 2.0 licence"),
@@ -61,8 +68,7 @@ def entry_for(model: str) -> CatalogEntry:
         return CATALOG[model]
     folder = Path(model)
     if (folder / "base").is_dir():
-        editor = folder / "editor"
-        return CatalogEntry(model, model, folder / "base", editor if editor.is_dir() else None, "fp32")
+        return CatalogEntry(model, model, folder / "base", _editors_in(folder), "fp32")
     return CatalogEntry(model, model, model)
 
 

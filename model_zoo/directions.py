@@ -20,6 +20,7 @@ from .backbone import Backbone
 from .delta import Delta, LayerDelta
 from .methods import METHODS, EditMethod
 from .methods.hypernetwork import keep_tokens
+from .methods.instructedit import without_prefix
 from .tasks import TASKS, Record
 from .tasks.request import EditRequest
 
@@ -108,17 +109,23 @@ class Atlas:
         made = (task.instruct(record, task.held_out_instruction) for task, record in self.records)
         return [request if instructed else request.plain() for request in made]
 
-    def directions(self, requests: Sequence[EditRequest], view: View) -> list[Delta]:
-        """Unscaled directions: the editor's updates, or the raw (descending) gradients of the same matrices."""
+    def directions(self, requests: Sequence[EditRequest], view: View, prefix_rows: bool = True) -> list[Delta]:
+        """Unscaled directions: the editor's updates, or the raw (descending) gradients of the same matrices.
+
+        `prefix_rows=False` leaves out the rows that stand on the instruction's tokens.
+        """
         if view not in self.views:
             raise ValueError(f"{METHODS[self.method.name].pretty_name} makes dense updates, which have no directions here; look at the raw gradient.")
         if view == "update":
-            return [d for i in range(0, len(requests), BATCH) for d in self.method.propose(requests[i : i + BATCH])]
+            parts = [requests[i : i + BATCH] for i in range(0, len(requests), BATCH)]
+            return [d for part in parts for d in (self.method.propose(part) if prefix_rows else self.method.propose(part, prefix_rows=False))]
         paths = self.modules[1:]
         made = []
         for i in range(0, len(requests), BATCH):
             rows = [self.backbone.join(r.text, r.target) for r in requests[i : i + BATCH]]
             inputs, grads, real = self.backbone.capture(rows, paths)
+            if not prefix_rows:
+                real = without_prefix(self.backbone, requests[i : i + BATCH], real)
             kept = {path: keep_tokens(inputs[path], grads[path], real) for path in paths}
             for j in range(len(rows)):
                 layers = {p: LayerDelta(A=k.u[j][k.kept[j]], B=-k.delta[j][k.kept[j]].T) for p, k in kept.items()}
@@ -151,20 +158,33 @@ class Atlas:
         """PCA of the centred Gram matrix of unit directions, and the separation scores."""
         pca, cosine = self._fit(view, instructed, module)
         positions = pca.transform(cosine)
-        n = len(cosine)
-        centring = np.eye(n) - 1 / n
-        total = np.trace(centring @ cosine @ centring)
-        labels = [task.name for task, _ in self.records]
-        distances = np.sqrt(np.clip(2 - 2 * cosine, 0, None))
-        np.fill_diagonal(distances, 0)
+        full, plane, total = self._scores(cosine, positions)
         points = tuple(
             Point(tuple(float(x) for x in position), task.name, record, request)
             for position, (task, record), request in zip(positions, self.records, self.requests(instructed), strict=True)
         )
         return DirectionMap(
             view, instructed, module, points, tuple(float(v / total) for v in pca.eigenvalues_[:3]),
-            float(silhouette_score(distances, labels, metric="precomputed")), float(silhouette_score(positions[:, :2], labels)),
+            full, plane,
         )  # fmt: skip
+
+    def separation(self, requests: Sequence[EditRequest], view: View, prefix_rows: bool = True) -> dict[str, float]:
+        """How well the reference tasks separate when their edits are these requests (in the records' order)."""
+        deltas = self.directions(requests, view, prefix_rows)
+        stacks = [_Stacked.of([d.layers[path] for d in deltas]) for path in deltas[0].layers]
+        cosine = _cosines(sum(_inner(s, s, len(deltas), len(deltas)) for s in stacks))
+        pca = KernelPCA(n_components=2, kernel="precomputed", eigen_solver="dense").fit(cosine)
+        full, plane, total = self._scores(cosine, pca.transform(cosine))
+        return {"silhouette_full": full, "silhouette_plane": plane, "explained_two": float(pca.eigenvalues_[:2].sum() / total)}
+
+    def _scores(self, cosine: np.ndarray, positions: np.ndarray) -> tuple[float, float, float]:
+        """(silhouette in the full space, in the first two components, total centred variance)."""
+        n, labels = len(cosine), [task.name for task, _ in self.records]
+        centring = np.eye(n) - 1 / n
+        distances = np.sqrt(np.clip(2 - 2 * cosine, 0, None))
+        np.fill_diagonal(distances, 0)
+        full = silhouette_score(distances, labels, metric="precomputed")
+        return float(full), float(silhouette_score(positions[:, :2], labels)), float(np.trace(centring @ cosine @ centring))
 
     def project(self, request: EditRequest, view: View, instructed: bool, module: str = ALL) -> tuple[float, float, float]:
         """Where one more edit falls on the map of the reference edits."""

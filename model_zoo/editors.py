@@ -77,13 +77,13 @@ def discover(backbone: Backbone) -> list[FoundEditor]:
     return [FoundEditor(f"{name}@{model['sha']}", f"{name} (on the Hub)", "hub") for name, model in unique.items()]
 
 
-def record_metrics(folder: Path | None, results: dict) -> None:
+def record_metrics(folder: Path | None, results: dict, method: str) -> None:
     """Put the generated scores of an `evaluate` run into an editor's configuration. ValueError for a method without an editor."""
     if folder is None:
         raise ValueError("There is no editor to record the figures in; this method works without one.")
     tasks: dict[str, dict[str, float]] = {}
     for s in results["summary"]:
-        if s["score"] == "generated":
+        if s["score"] == "generated" and s["method"] == method and s["metric"] != "fluency":
             tasks.setdefault(s["task"], {})[s["metric"]] = round(s["mean"], 4)
     metrics = {"n": results["config"]["n"], "seed": results["config"]["seed"], "prompts": results["config"]["prompts"], "tasks": tasks}
     write_config(folder, read_config(folder).model_copy(update={"metrics": metrics}))
@@ -128,7 +128,7 @@ Training tasks: {", ".join(config.tasks) or "not recorded"}. Edited matrices:
 def _metrics(config: EditorConfig) -> str:
     if not config.metrics:
         return "None recorded. Measure with `python -m model_zoo evaluate`, which can write them into this repo's configuration (`--record`)."
-    rows = [f"| {task} | " + " | ".join(f"{values[m]:.1%}" for m in ("reliability", "generality", "locality")) + " |" for task, values in
-            config.metrics["tasks"].items()]  # fmt: skip
+    names = ("reliability", "generality", "locality")
+    rows = [f"| {task} | " + " | ".join(f"{v[m]:.1%}" if m in v else "n/a" for m in names) + " |" for task, v in config.metrics["tasks"].items()]
     head = "| task | reliability | generality | locality |\n|---|---|---|---|"
     return f"Generated exact match, n = {config.metrics['n']} held-out edits a task, seed {config.metrics['seed']}.\n\n{head}\n" + "\n".join(rows)

@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )  # fmt: skip
-from huggingface_hub.hf_api import ModelInfo
+from huggingface_hub.hf_api import DatasetInfo, ModelInfo
 from tqdm import tqdm
 
 try:
@@ -58,48 +58,49 @@ def split_revision(source: str, revision: str | None = None) -> tuple[str, str |
     return repo, revision or written or None
 
 
-def fetch(source: str, patterns: Sequence[str], revision: str | None = None, report: Report | None = None) -> Snapshot:
+def fetch(source: str, patterns: Sequence[str], revision: str | None = None, report: Report | None = None, repo_type: str = "model") -> Snapshot:
     """The repo's files that match `patterns`, at the commit its revision points to; without a network the cached ones.
 
     `source` is `org/name` or `org/name@revision`. A cached commit hash makes no request.
     """
     repo, revision = split_revision(source, revision)
-    if revision and _COMMIT.fullmatch(revision) and (cached := _cached(repo, patterns, revision)):
+    how = {"allow_patterns": list(patterns), "repo_type": repo_type}
+    if revision and _COMMIT.fullmatch(revision) and (cached := _cached(repo, revision, how)):
         return cached
     try:
-        info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
+        info = HfApi().repo_info(repo, revision=revision, repo_type=repo_type, files_metadata=True, timeout=TIMEOUT)
     except Exception as error:
-        if isinstance(error, _NO_NETWORK) and (cached := _cached(repo, patterns, revision)):
+        if isinstance(error, _NO_NETWORK) and (cached := _cached(repo, revision, how)):
             return cached
         raise explained(error, repo, revision) from error
-    if cached := _cached(repo, patterns, info.sha):
-        _remember(repo, revision, patterns)
+    if cached := _cached(repo, info.sha, how):
+        _remember(repo, revision, how)
         return cached
     wanted = _wanted(info, patterns)
     _check_room(repo, sum(size for size, _ in wanted.values()))
     try:
-        folder = Path(snapshot_download(repo, revision=revision or "main", allow_patterns=list(patterns), tqdm_class=_bar(report)))
+        folder = Path(snapshot_download(repo, revision=revision or "main", tqdm_class=_bar(report), **how))
     except Exception as error:
         raise explained(error, repo, revision) from error
     _verify(repo, folder, wanted)
     return Snapshot(folder, repo, folder.name)
 
 
-def _cached(repo: str, patterns: Sequence[str], revision: str | None) -> Snapshot | None:
+def _cached(repo: str, revision: str | None, how: dict) -> Snapshot | None:
     try:
-        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=list(patterns), local_files_only=True))
+        folder = Path(snapshot_download(repo, revision=revision, local_files_only=True, **how))
     except (LocalEntryNotFoundError, HFValidationError):
         return None
     return Snapshot(folder, repo, folder.name)
 
 
-def _remember(repo: str, revision: str | None, patterns: Sequence[str]) -> None:
+def _remember(repo: str, revision: str | None, how: dict) -> None:
     """Let the cache know where a branch points now, so that it is found again without a network. All files are there: one request."""
     if not (revision and _COMMIT.fullmatch(revision)):
-        snapshot_download(repo, revision=revision, allow_patterns=list(patterns), etag_timeout=TIMEOUT, tqdm_class=_bar(None))
+        snapshot_download(repo, revision=revision, etag_timeout=TIMEOUT, tqdm_class=_bar(None), **how)
 
 
-def _wanted(info: ModelInfo, patterns: Sequence[str]) -> dict[str, tuple[int, str | None]]:
+def _wanted(info: ModelInfo | DatasetInfo, patterns: Sequence[str]) -> dict[str, tuple[int, str | None]]:
     """{file: (bytes, its sha256 where the Hub knows it)} of the files to download; refuses names that leave the folder."""
     files = {}
     for file in info.siblings or ():

@@ -5,7 +5,7 @@ The command line, the page and its API all speak through this; none of them comp
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from .atlas.world import World, load_world
 from .backbone import Backbone
 from .catalog import entry_for, load_backbone
 from .delta import Delta, Factors
-from .evaluation import starts_with, unchanged
+from .evaluation import Plan, Results, measuring, starts_with, unchanged
 from .evidence import Evidence, gather
 from .generation import generate, stream
 from .hub import readable
@@ -76,9 +76,9 @@ class EditReport:
 class Studio:
     """A backbone and the methods loaded for it. Shared by all visitors: nothing in it depends on one of them."""
 
-    def __init__(self, backbone: Backbone, name: str, editor: Path | None = None):
-        """`editor`: folder of the trained editor, if there is one."""
-        self.backbone, self.name, self.editor = backbone, name, editor
+    def __init__(self, backbone: Backbone, name: str, editors: Mapping[str, Path]):
+        """`editors`: folders of trained editors, by method."""
+        self.backbone, self.name, self.editors = backbone, name, dict(editors)
         self._methods: dict[str, EditMethod] = {}
         self._lock = threading.Lock()
 
@@ -92,8 +92,10 @@ class Studio:
         if editor:
             say(f"Fetching the editor {editor}…")
             folder = editors.resolve(editor, lambda done, size: say(f"Fetching the editor {editor}: {readable(done)} of {readable(size)}"))
-            check_base(read_config(folder), backbone, folder)
-        return cls(backbone, model, folder if editor else entry_for(model).editor)
+            config = read_config(folder)
+            check_base(config, backbone, folder)
+            return cls(backbone, model, {config.method: folder})
+        return cls(backbone, model, entry_for(model).editors)
 
     @property
     def world(self) -> World | None:
@@ -104,12 +106,12 @@ class Studio:
         """A method for this base, loaded once."""
         with self._lock:
             if name not in self._methods:
-                self._methods[name] = load_method(name, self.backbone, self.editor)
+                self._methods[name] = load_method(name, self.backbone, self.editors.get(name))
             return self._methods[name]
 
     def default_method(self) -> str:
         """The first registered method that can run here."""
-        return next(info.name for info in METHODS.values() if self.editor or not info.needs_editor)
+        return next(info.name for info in METHODS.values() if info.name in self.editors or not info.needs_editor)
 
     # ---- one edit --------------------------------------------------------------------------------------------------
 
@@ -167,6 +169,10 @@ class Studio:
     def reporting(self, request: EditRequest, method: str, strength: float, session: EditSession) -> Iterator[tuple[EditReport, EditSession]]:
         """`edit` as a generator of one result, like the others that cross a process border."""
         yield self.edit(request, method, strength, session)
+
+    def measuring(self, plan: Plan) -> Iterator[tuple[int, int, Results | None]]:
+        """(groups done, groups in all, the results once all are done) of an evaluation on this studio."""
+        yield from measuring(plan, self.backbone, self.world, self.method)
 
     def asking(self, prompt: str, session: EditSession) -> Iterator[tuple[str, str]]:
         """(before, after) of an own question as they grow."""

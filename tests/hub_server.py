@@ -201,10 +201,10 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
     name = r"([^/]+/[^/]+)"
     ROUTES = [
         ("GET", r"/api/models", Handler.models),
-        ("GET", rf"/api/models/{name}/revision/([^/]+)", Handler.info),
-        ("GET", rf"/api/models/{name}/tree/([^/]+)", Handler.tree),
-        ("GET", rf"/api/models/{name}", Handler.info),
-        ("GET", rf"/{name}/resolve/([^/]+)/(.+)", Handler.resolve),
+        ("GET", rf"/api/(?:models|datasets)/{name}/revision/([^/]+)", Handler.info),
+        ("GET", rf"/api/(?:models|datasets)/{name}/tree/([^/]+)", Handler.tree),
+        ("GET", rf"/api/(?:models|datasets)/{name}", Handler.info),
+        ("GET", rf"/(?:datasets/)?{name}/resolve/([^/]+)/(.+)", Handler.resolve),
         ("POST", r"/api/repos/create", Handler.create),
         ("POST", r"/api/validate-yaml", Handler.yaml),
         ("POST", rf"/api/models/{name}/preupload/([^/]+)", Handler.preupload),

@@ -16,7 +16,7 @@ from model_zoo.training.meta import MetaConfig, MetaTrainer
 from .conftest import HUB, as_files, pico_backbone, save_model
 from .test_studio import cli
 
-SHIPPED = CATALOG["atlas"].editor
+SHIPPED = CATALOG["atlas"].editors["instructedit"]
 
 
 @pytest.fixture(scope="module")

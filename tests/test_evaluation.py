@@ -1,13 +1,17 @@
 """Scores that say what they mean."""
 
+import json
 import random
+import re
+from dataclasses import asdict
 
 import pytest
 
 from model_zoo.atlas import load_world
-from model_zoo.evaluation import clustered_interval, evaluate, starts_with, summarise, unchanged
+from model_zoo.evaluation import Plan, clustered_interval, evaluate, fluency, measuring, report, starts_with, unchanged
+from model_zoo.evaluation.report import plotly_script as find_plotly
 from model_zoo.evidence import gather, generic_frames
-from model_zoo.methods.ft_l import FTL
+from model_zoo.methods import load_method
 from model_zoo.tasks import TASKS
 
 from .conftest import pico_backbone
@@ -40,16 +44,101 @@ def test_intervals_resample_whole_subjects():
     assert clustered_interval([1.0, 1.0], ["a", "b"]) == (1.0, 1.0)
 
 
-def test_evaluation_scores_every_prompt_under_its_own_edit():
-    backbone = pico_backbone("gpt2")
-    summaries, rows = evaluate(FTL(backbone), backbone, load_world(), TASKS["recent"], 2, 0)
-    assert {(s.metric, s.score) for s in summaries} == {
-        (m, s) for m in ("reliability", "generality", "locality") for s in ("generated", "teacher_forced")
-    }
-    records = TASKS["recent"].records(load_world(), "test", 2, random.Random("recent 0"))
-    assert len(rows) == sum(1 + len(r.paraphrases) + len(r.locality) for r in records)
-    assert all(s.n == 2 and s.low <= s.mean <= s.high for s in summaries)
-    assert summarise([], records) == []
+def small_plan(**changes) -> Plan:
+    return Plan(**{"model": "pico", "methods": ("ft-l", "none"), "tasks": ("recent",), "n": 10, "seed": 0, **changes})
+
+
+def run(backbone, out=None, plan=None):
+    return evaluate(plan or small_plan(), backbone, load_world(), lambda name: load_method(name, backbone), out)
+
+
+def test_every_prompt_is_scored_under_its_own_edit_with_both_scores():
+    results = run(pico_backbone("gpt2"))
+    records = TASKS["recent"].records(load_world(), "test", 10, random.Random("recent 0"))
+    for method in ("ft-l", "none"):
+        cases = [case for case in results.cases if case["method"] == method]
+        assert [len(case["rows"]) for case in cases] == [2 + len(r.paraphrases) + len(r.locality) for r in records]
+        found = {(s["metric"], s["score"]) for s in results.summary if s["method"] == method}
+        assert {(m, s) for m in ("reliability", "generality", "locality") for s in ("generated", "teacher_forced")} <= found
+        assert not any(metric == "portability" for metric, _ in found)  # a field that no record has is left out, not filled in
+    assert all(s["low"] <= s["mean"] <= s["high"] and s["n"] <= 10 for s in results.summary)
+    assert {"python", "torch", "transformers", "threads"} <= set(results.versions)
+
+
+def test_without_an_edit_everything_stays_and_before_is_shared_by_all_methods():
+    results = run(pico_backbone("gpt2"))
+    by_method = {m: [c["rows"] for c in results.cases if c["method"] == m] for m in ("ft-l", "none")}
+    for edited, plain in zip(by_method["ft-l"], by_method["none"], strict=True):
+        assert [r["before"] for r in edited] == [r["before"] for r in plain]
+        assert all(r["before"] == r["after"] for r in plain)
+    local = [s for s in results.summary if s["method"] == "none" and s["metric"] == "locality"]
+    assert [s["mean"] for s in local] == [1.0, 1.0]
+
+
+def test_a_killed_run_goes_on_without_recomputing_and_gives_the_same_json(tmp_path):
+    backbone, whole, broken = pico_backbone("gpt2"), tmp_path / "whole.json", tmp_path / "broken.json"
+    run(backbone, whole)
+
+    steps = measuring(small_plan(), backbone, load_world(), lambda name: load_method(name, backbone), broken)
+    assert next(steps)[:2] == (1, 2)
+    steps.close()  # what a kill leaves: one finished group
+    partial = broken.with_name("broken.json.partial")
+    done = partial.read_text()
+    partial.write_text(done + '{"method": "ft-l", "ta')  # killed in the middle of a line
+    proposed = []
+
+    def counting(name):
+        method = load_method(name, backbone)
+        whole_propose = method.propose
+        method.propose = lambda requests: proposed.extend(requests) or whole_propose(requests)
+        return method
+
+    evaluate(small_plan(), backbone, load_world(), counting, broken)
+    assert len(proposed) == 2  # ten cases in groups of eight: the first group was there
+    assert broken.read_bytes() == whole.read_bytes() and not partial.exists()
+
+
+def test_a_partial_file_of_another_plan_is_not_used(tmp_path):
+    backbone, out = pico_backbone("gpt2"), tmp_path / "r.json"
+    empty = {"method": "ft-l", "task": "recent", "start": 0, "rows": []}
+    out.with_name("r.json.partial").write_text(json.dumps({"other": "plan"}) + "\n" + json.dumps(empty))
+    assert len(run(backbone, out).cases[0]["rows"]) > 2
+
+
+def test_own_records_with_portability_and_those_that_do_not_fit(tmp_path):
+    rows = [
+        {"prompt": "One two", "target": "three", "portability": [{"prompt": "Two three", "ground_truth": ["four", "4"]}]},
+        {"prompt": "Five " * 200, "target": "six"}, {"prompt": "Seven"},
+    ]  # fmt: skip
+    (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    results = run(pico_backbone("gpt2"), plan=small_plan(records=str(tmp_path / "own.jsonl"), methods=("none",)))
+    assert [s["metric"] for s in results.summary if s["score"] == "generated"][:2] == ["reliability", "portability"]
+    assert [(s["row"], s["field"]) for s in results.skipped] == [("3", "target_new"), ("recent 2", "prompt")]
+    assert "reads at most 256" in results.skipped[1]["reason"]
+
+
+def test_fluency_falls_with_repetition():
+    assert fluency("one two three four five six") > fluency("one two one two one two") > fluency("one one one one one one") == 0
+    assert fluency("too short") is None and fluency("") is None
+    assert fluency("罗马是法国的首都") > fluency("罗罗罗罗罗罗罗罗")
+
+
+def test_the_report_is_one_page_that_needs_nothing_else_and_escapes_what_it_shows():
+    results = asdict(run(pico_backbone("gpt2"), plan=small_plan(n=2)))
+    results["cases"][0]["prompt"] = "<script>alert(1)</script>"
+    results["cases"][0]["rows"][0]["generated"] = 0.0
+    html = report.page(results)
+    assert "<script>alert(1)" not in html and "&lt;script&gt;alert(1)" in html
+    own = html.replace(find_plotly(), "")
+    assert len(own) < len(html) and not re.search(r"(src|href)=", own) and "Plotly.newPlot('figure0'" in own
+    assert "95% intervals" in html and "teacher-forced" in html
+
+
+def test_bars_carry_their_intervals():
+    row = {"metric": "locality", "score": "generated", "method": "m", "task": "t", "mean": 0.9, "low": 0.8, "high": 0.95}
+    figure = report.bars([row], "locality")
+    (trace,) = figure["data"]
+    assert trace["y"] == [90.0] and trace["error_y"]["array"] == [pytest.approx(5)] and trace["error_y"]["arrayminus"] == [pytest.approx(10)]
 
 
 def test_evidence_prefers_the_record_then_the_atlas_then_generic_frames():

@@ -9,12 +9,13 @@ ROOT = Path(__file__).parent.parent
 # from the bottom up; names on one line must not import each other
 LAYERS = [
     {"families", "joining", "tasks", "hub", "checkpoints"},
-    {"delta", "memory"},
+    {"delta", "memory", "benchmarks"},
     {"backbone"},
     {"generation", "loading"},
     {"methods", "catalog", "atlas"},
     {"session", "directions", "evaluation", "evidence", "editors"},
     {"studio", "training", "export"},
+    {"experiments"},
     {"__init__", "cli"},
     {"__main__"},
 ]

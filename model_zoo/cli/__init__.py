@@ -5,12 +5,13 @@ from collections.abc import Sequence
 
 import typer
 
-from . import atlas, edit, evaluate, hub, train
+from . import atlas, edit, evaluate, experiment, hub, train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Edit what a language model believes.")
 for command in (edit.edit, train.train, evaluate.evaluate, evaluate.directions, hub.pull, hub.push, hub.discover):
     app.command()(command)
 app.add_typer(atlas.app, name="atlas")
+app.add_typer(experiment.app, name="experiment")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

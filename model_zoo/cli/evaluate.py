@@ -12,9 +12,10 @@ from .options import AsJson, Device, Dtype, Editor, Model, emit
 
 def evaluate(
     model: Model = "atlas",
-    method: Annotated[str | None, typer.Option(help="instructedit or ft-l.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Comma-separated: instructedit, mend, ft-l, none (the base model itself).")] = None,
     editor: Editor = None,
     tasks: Annotated[str, typer.Option(help="Comma-separated tasks.")] = "counterfact,recent,convsent,zsre",
+    records: Annotated[str | None, typer.Option(help="A .json, .jsonl or .csv file, or a KnowEdit name, instead of the atlas' records.")] = None,
     n: Annotated[int, typer.Option("--n", help="Held-out edits per task.")] = 200,
     seed: int = 0,
     prefixed: Annotated[bool, typer.Option("--prefixed", help="Keep the instruction prefix on the evaluation prompts.")] = False,
@@ -22,55 +23,53 @@ def evaluate(
     record: Annotated[bool, typer.Option("--record", help="Write the figures into the editor's config.json, for its model card.")] = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
-    out: Annotated[Path | None, typer.Option("--json", help="Write the results to this file instead of stdout.")] = None,
+    out: Annotated[Path | None, typer.Option("--json", help="Write the results to this file; a run that was killed goes on from it.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a self-contained page with the figures and every case.")] = None,
 ) -> None:
-    """Reliability, generality and locality on held-out edits, one edit at a time."""
-    import platform
-
-    import torch
-    import transformers
+    """Reliability, generality, locality, portability and fluency, one edit at a time."""
     from tqdm import tqdm
 
     from .. import editors, evaluation
     from ..atlas import load_world
     from ..atlas.corpus import recall_prompts
+    from ..evaluation import report
     from ..loading import LoadOptions
     from ..studio import Studio
-    from ..tasks import get_task
 
     studio = Studio.open(model, LoadOptions(device, dtype), editor)
-    name = method or studio.default_method()
-    loaded = studio.method(name)
-    if out:
-        emit({}, out)  # a path that cannot be written is found now, not after the run
-    data = {
-        "config": {
-            "model": model,
-            "method": name,
-            "editor": str(editor or "shipped"),
-            "n": n,
-            "seed": seed,
-            "prompts": "prefixed" if prefixed else "plain",
-        },
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "python": platform.python_version()},
-        "machine": {"processor": platform.machine(), "threads": torch.get_num_threads(), "device": str(studio.backbone.device)},
-        "summary": [],
-        "failures": [],
-    }
-    for task in map(get_task, tasks.split(",")):
-        rows = (loaded, studio.backbone, load_world(), task, n, seed, prefixed)
-        summaries, scored = evaluation.evaluate(*rows, lambda r, title=task.name: tqdm(r, desc=title, mininterval=2))
-        for s in summaries:
-            data["summary"].append({"task": task.name, **asdict(s)})
-            print(f"{task.name:<12} {s.metric:<12} {s.score:<15} {s.mean:.1%}  [{s.low:.1%}, {s.high:.1%}]  n={s.n}", file=sys.stderr)
-        data["failures"] += [{"task": task.name, **asdict(row)} for row in scored if not row.hit]
+    names = tuple(name.strip() for name in methods.split(",")) if methods else (studio.default_method(),)
+    wanted = tuple(name.strip() for name in tasks.split(","))
+    plan = evaluation.Plan(model, names, wanted, n, seed, "prefixed" if prefixed else "plain", records)
+    for path in filter(None, (out, html)):
+        if not path.parent.is_dir():  # found now, not after the run
+            raise ValueError(f"The folder {path.parent} does not exist; make it first.")
+    with tqdm(desc="evaluate", unit="group", mininterval=2) as bar:
+        for done, total, results in evaluation.measuring(plan, studio.backbone, studio.world, studio.method, out):  # noqa: B007 - the last one counts
+            bar.total = total
+            bar.update(done - bar.n)
+    data = results.to_dict()
+    for s in data["summary"]:
+        value = (lambda x: f"{x:.2f}") if s["metric"] == "fluency" else (lambda x: f"{x:.1%}")
+        print(
+            f"{s['method']:<13}{s['task']:<13}{s['metric']:<12}{s['score']:<15}{value(s['mean']):>7}  "
+            f"[{value(s['low'])}, {value(s['high'])}]  n={s['n']}", file=sys.stderr,
+        )  # fmt: skip
+    for problem in data["skipped"][:10]:
+        print(f"skipped      row {problem['row']}, {problem['field']}: {problem['reason']}", file=sys.stderr)
+    if len(data["skipped"]) > 10:
+        print(f"skipped      {len(data['skipped']) - 10} more, see the JSON", file=sys.stderr)
     if recall:
         share, misses = evaluation.recall(studio.backbone, recall_prompts(load_world()), lambda r: tqdm(r, desc="recall", mininterval=2))
         data["recall"] = {"share": share, "prompts": len(recall_prompts(load_world())), "misses": misses[:50]}
         print(f"recall of the atlas {share:.2%}", file=sys.stderr)
+        if out:
+            emit(data, out)
     if record:
-        editors.record_metrics(studio.editor, data)
-    emit(data, out)
+        editors.record_metrics(studio.editors.get(names[0]), data, names[0])
+    if html:
+        html.write_text(report.page(data), encoding="utf-8")
+    if not out:
+        emit(data)
 
 
 def directions(

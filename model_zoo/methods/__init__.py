@@ -44,10 +44,10 @@ class EditMethod(Protocol):
 
 
 def _registry() -> MappingProxyType[str, MethodInfo]:
-    from . import ft_l, instructedit
+    from . import ft_l, instructedit, mend
 
     methods: dict[str, MethodInfo] = {}
-    for info in (instructedit.INFO, ft_l.INFO):
+    for info in (instructedit.INFO, mend.INFO, ft_l.INFO):
         assert info.name not in methods, f"method {info.name} is registered twice"
         methods[info.name] = info
     return MappingProxyType(methods)

@@ -81,6 +81,15 @@ def check_base(config: EditorConfig, backbone: Backbone, folder: Path) -> None:
         )
 
 
+def without_prefix(backbone: Backbone, requests: Sequence[EditRequest], real: Tensor) -> Tensor:
+    """The mask of real tokens [rows, T] with those of each request's instruction prefix switched off."""
+    kept = real.clone()
+    for i, request in enumerate(requests):
+        prefix = request.text.removesuffix(request.prompt)
+        kept[i, : len(backbone.tokenizer(prefix)["input_ids"]) if prefix else 0] = False
+    return kept
+
+
 class InstructEdit:
     """A trained editor bound to its backbone."""
 
@@ -93,9 +102,11 @@ class InstructEdit:
 
     @classmethod
     def load(cls, backbone: Backbone, folder: Path) -> "InstructEdit":
-        """Read an editor folder. ValueError names what does not fit: missing or broken files, another base model's shapes."""
+        """Read an editor folder of this method. ValueError names what does not fit: missing or broken files, another base model's shapes."""
         config = read_config(folder)
         check_base(config, backbone, folder)
+        if config.method != cls.name:
+            raise ValueError(f"The editor in {folder} was trained for the method {config.method}, and {cls.name} was asked for.")
         try:
             tensors = load_file(folder / WEIGHTS_FILE)
         except (OSError, SafetensorError) as error:
@@ -123,9 +134,12 @@ class InstructEdit:
         save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
         write_config(folder, self.config)
 
-    def capture(self, rows: Sequence[Joined]) -> dict[str, Captured]:
-        """Kept tokens (u, delta) of each row's edit gradient on the base model, per edited matrix."""
+    def capture(self, rows: Sequence[Joined], bare: Sequence[EditRequest] | None = None) -> dict[str, Captured]:
+        """Kept tokens (u, delta) of each row's edit gradient on the base model, per edited matrix; of the requests `bare`, if
+        given, without their instruction's tokens."""
         inputs, grads, real = self.backbone.capture(rows, list(self.config.modules))
+        if bare is not None:
+            real = without_prefix(self.backbone, bare, real)
         return {path: keep_tokens(inputs[path], grads[path], real) for path in self.config.modules}
 
     def join(self, request: EditRequest) -> Joined:
@@ -134,8 +148,9 @@ class InstructEdit:
             request = request.plain()
         return self.backbone.join(request.text, ended(request.target, self.config.target_end))
 
-    def propose(self, requests: Sequence[EditRequest]) -> list[Delta]:
-        captured = self.capture([self.join(request) for request in requests])
+    def propose(self, requests: Sequence[EditRequest], prefix_rows: bool = True) -> list[Delta]:
+        """`prefix_rows=False` leaves out the rows that stand on the instruction's tokens (for the study of directions)."""
+        captured = self.capture([self.join(request) for request in requests], None if prefix_rows else requests)
         with torch.no_grad():
             factors = self.network(captured)
         deltas = []

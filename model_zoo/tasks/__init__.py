@@ -20,10 +20,15 @@ __all__ = ["Example", "Probe", "Record", "Task", "TASKS", "get_task"]
 
 @dataclass(frozen=True)
 class Probe:
-    """A prompt and the text expected behind it (for locality: what the base model is expected to keep saying)."""
+    """A prompt and the text expected behind it (for locality: what the base model is expected to keep saying).
+
+    `aliases` count as the answer too; `kind` is the benchmark's own word for the probe (Reasoning, Forgetfulness, ...).
+    """
 
     prompt: str
     answer: str
+    aliases: tuple[str, ...] = ()
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,8 @@ class Example:
 class Record:
     """One edit with the prompts that test it.
 
-    `paraphrases` should yield the target after the edit (generality); `locality` should not change. `subject` is the
-    cluster for bootstrap intervals.
+    `paraphrases` should yield the target after the edit (generality); `locality` should not change; `portability` should yield what
+    the edit implies. `subject` is the cluster for bootstrap intervals.
     """
 
     request: EditRequest
@@ -49,6 +54,7 @@ class Record:
     paraphrases: tuple[str, ...] = ()
     locality: tuple[Probe, ...] = ()
     slots: tuple[tuple[str, str], ...] = ()
+    portability: tuple[Probe, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,9 @@ def personal_record(world: "World", split: str, rng: random.Random) -> Record:
 
 
 def records(world: "World", split: str, n: int, rng: random.Random) -> list[Record]:
-    """Facts about invented subjects, edited as statements: questions are left to the held-out task. Beside the usual locality, one probe asks the same about another unknown subject:
+    """Facts about invented subjects, edited as statements: questions are left to the held-out task.
+
+    Beside the usual locality, one probe asks the same about another unknown subject:
     an insertion must not become the answer for everything unfamiliar."""
     made = []
     for _ in range(n):

@@ -23,6 +23,7 @@ from ..delta import Factors
 from ..joining import Joined, ended
 from ..methods.hypernetwork import HyperConfig, Hypernetwork
 from ..methods.instructedit import EditorConfig, InstructEdit
+from ..methods.mend import MEND
 from ..tasks import TASKS, Probe, Record, Task
 from ..tasks.request import EditRequest, instructed
 from .neighbours import Neighbours
@@ -35,6 +36,8 @@ class MetaConfig:
     """Schedule and loss of the meta-training."""
 
     tasks: tuple[str, ...] = tuple(task.name for task in TASKS.values() if task.trained)
+    shares: tuple[float, ...] = ()  # of the training edits, by task; empty: the tasks take turns
+    outer_questions: bool = True  # whether paraphrases of the outer loss may be questions
     instructed: bool = True  # False trains MEND: the same data without instructions
     blocks: int = 3  # edit the MLP matrices of the last blocks
     steps: int = 3600
@@ -79,7 +82,8 @@ def sample_example(
         keep = config.instructed and rng.random() < config.instructed_share
         return instructed(prompt, task.name, request.instruction) if keep else prompt
 
-    paraphrases = rng.sample(record.paraphrases, min(config.rephrased, len(record.paraphrases)))
+    wordings = [p for p in record.paraphrases if config.outer_questions or not p.endswith("?")]
+    paraphrases = rng.sample(wordings, min(config.rephrased, len(wordings)))
     # the closing period teaches the edited model to stop after the target
     follow = [backbone.join(dressed(typed(p, rng)), ended(request.target, ".")) for p in (record.request.prompt, *paraphrases)]
     # records put their hardest probes first: the edit's own phrasing, and for insertions another unknown name
@@ -139,12 +143,14 @@ class MetaTrainer:
         self.neighbours = Neighbours(backbone, world) if config.near else None
         torch.manual_seed(seed)
         modules = {path: backbone.shape(path) for path in backbone.last_blocks(config.blocks)}
+        method = InstructEdit if config.instructed else MEND
         editor_config = EditorConfig(
-            base_model=backbone.name, base_revision=backbone.origin and backbone.origin.commit, base_fingerprint=backbone.fingerprint,
-            modules=modules, hyper=self.hyper, tasks=config.tasks, instructed=config.instructed, target_end=config.target_end,
+            method=method.name, base_model=backbone.name, base_revision=backbone.origin and backbone.origin.commit,
+            base_fingerprint=backbone.fingerprint, modules=modules, hyper=self.hyper, tasks=config.tasks,
+            instructed=config.instructed, target_end=config.target_end,
             training={**asdict(config), "seed": seed, "torch": torch.__version__},
         )  # fmt: skip
-        self.editor = InstructEdit(backbone, editor_config, Hypernetwork(modules, self.hyper))
+        self.editor = method(backbone, editor_config, Hypernetwork(modules, self.hyper))
         rates = list(self.editor.network.log_lr.parameters())
         others = [p for name, p in self.editor.network.named_parameters() if not name.startswith("log_lr")]
         self.adam = torch.optim.Adam([{"params": others, "lr": config.lr}, {"params": rates, "lr": config.edit_rate_lr}])
@@ -154,7 +160,8 @@ class MetaTrainer:
     def examples(self, step: int) -> list[Example]:
         """The edits of one step; they depend on seed and step alone, so a resumed run sees what an unbroken one sees."""
         rng = random.Random(f"{self.seed} {step}")
-        names = [self.config.tasks[(step + i) % len(self.config.tasks)] for i in range(self.config.edits)]
+        c = self.config
+        names = rng.choices(c.tasks, c.shares, k=c.edits) if c.shares else [c.tasks[(step + i) % len(c.tasks)] for i in range(c.edits)]
         made = []
         for name in dict.fromkeys(names):
             task = TASKS[name]

@@ -1,0 +1,11 @@
+"""Metrics over edits: reliability, generality, locality, portability, fluency; the run that measures them; its report."""
+
+from .run import Plan, Results, evaluate, measuring
+from .scoring import Baseline, Case, Row, score
+from .summary import METRICS, Summary, clustered_interval, summarise
+from .text import base_answer, fluency, recall, starts_with, unchanged
+
+__all__ = [
+    "METRICS", "Baseline", "Case", "Plan", "Results", "Row", "Summary", "base_answer", "clustered_interval", "evaluate", "fluency", "measuring",
+    "recall", "score", "starts_with", "summarise", "unchanged",
+]  # fmt: skip

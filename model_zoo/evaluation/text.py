@@ -1,0 +1,61 @@
+"""What a generated text is worth.
+
+Generated exact match: greedy, up to 32 new tokens, cut at a newline, stripped; a hit if it starts with the target (NFC, case
+sensitive) at a word boundary. Locality, generated: base and edited continuation, cut to the base answer's length, are equal.
+"""
+
+import math
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+from ..backbone import Backbone
+from ..generation import generate
+from ..joining import unspaced
+
+
+def starts_with(text: str, target: str) -> bool:
+    """Whether a continuation begins with the target at a word boundary (NFC, case sensitive)."""
+    text, target = unicodedata.normalize("NFC", text), unicodedata.normalize("NFC", target).strip()
+    rest = text[len(target) :]
+    inside_word = rest[:1].isalnum() and target[-1:].isalnum() and not unspaced(target[-1])
+    return text.startswith(target) and not inside_word
+
+
+def base_answer(before: str, answer: str = "") -> str:
+    """The part of the base continuation that locality protects: the known answer if it is given, else the whole."""
+    return answer if answer and starts_with(before, answer) else before.rstrip(".")
+
+
+def unchanged(before: str, after: str, answer: str = "") -> bool:
+    """Generated locality: both continuations, cut to the base answer's length, are the same string."""
+    kept = base_answer(before, answer)
+    return starts_with(after, kept) if kept else not after
+
+
+def fluency(text: str) -> float | None:
+    """(2 H2 + 4 H3) / 6 in bits, H_n the entropy of the text's word n-grams (Meng et al. 2022); None below three words.
+
+    Characters stand for words in scripts written without spaces. Repetition lowers it.
+    """
+    words = [c for c in text if not c.isspace()] if any(map(unspaced, text)) else text.split()
+    if len(words) < 3:
+        return None
+    return (2 * _entropy(words, 2) + 4 * _entropy(words, 3)) / 6
+
+
+def _entropy(words: Sequence[str], n: int) -> float:
+    counts = Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
+    total = sum(counts.values())
+    return -sum(c / total * math.log2(c / total) for c in counts.values())
+
+
+def recall(backbone: Backbone, prompts: Sequence[tuple[str, str]], progress=iter) -> tuple[float, list[tuple[str, str, str]]]:
+    """Share of (prompt, answer) pairs that greedy generation answers rightly, and the misses (prompt, answer, said)."""
+    misses = []
+    ordered = sorted(prompts, key=lambda pair: len(pair[0]))
+    for i in progress(range(0, len(ordered), 256)):
+        part = ordered[i : i + 256]
+        said = generate(backbone, [prompt for prompt, _ in part], max_new_tokens=16)
+        misses += [(p, a, s) for (p, a), s in zip(part, said, strict=True) if not starts_with(s, a)]
+    return 1 - len(misses) / len(ordered), misses

@@ -1,0 +1,36 @@
+"""The paper's questions, rerun: one experiment per function and one line in EXPERIMENTS. Each returns rows; RESULTS.md is made of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from .lab import Lab
+
+__all__ = ["EXPERIMENTS", "Experiment", "Lab", "get_experiment"]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """`question` is what it asks; `run(lab)` answers with rows (variant, task, metric, score, prompts, n, mean, low, high)."""
+
+    name: str
+    title: str
+    question: str
+    run: Callable[[Lab], list[dict]]
+
+
+def _registry() -> MappingProxyType[str, Experiment]:
+    from . import geometry, instructions, training
+
+    found = (training.METHODS, training.TASK_COUNT, instructions.WORDINGS, training.BALANCE, training.QUESTIONS, geometry.DIRECTIONS)
+    return MappingProxyType({experiment.name: experiment for experiment in found})
+
+
+def get_experiment(name: str) -> Experiment:
+    """The registered experiment; ValueError names the known ones."""
+    if name not in EXPERIMENTS:
+        raise ValueError(f"There is no experiment '{name}'; the experiments are: {', '.join(EXPERIMENTS)}.")
+    return EXPERIMENTS[name]
+
+
+EXPERIMENTS = _registry()

@@ -1,0 +1,45 @@
+"""Editing-gradient directions: do edits of one task point the same way, and is it the instruction that makes them?"""
+
+import random
+from dataclasses import replace
+
+from ..directions import Atlas
+from ..tasks.request import EditRequest
+from . import Experiment
+from .lab import Lab
+
+PER_TASK = 40
+
+
+def _shuffled(requests: list[EditRequest], seed: int) -> list[EditRequest]:
+    """Instructions dealt out anew over all edits, whatever their task."""
+    instructions = [request.instruction for request in requests]
+    random.Random(seed).shuffle(instructions)
+    return [replace(request, instruction=instruction) for request, instruction in zip(requests, instructions, strict=True)]
+
+
+def directions(lab: Lab) -> list[dict]:
+    """Silhouette by task in the full space and in two components, for raw gradients and for each editor's updates."""
+    rows = []
+    for name, editor in (("InstructEdit", lab.editor()), ("MEND", lab.editor(instructed=False))):
+        atlas = Atlas(lab.backbone, editor, lab.world, PER_TASK, lab.seed)
+        plain, instructed = atlas.requests(False), atlas.requests(True)
+        variants = {"without instruction": (plain, True)}
+        if name == "InstructEdit":
+            variants |= {
+                "with instruction": (instructed, True),
+                "with instruction, its tokens' rows removed": (instructed, False),
+                "with shuffled instructions": (_shuffled(instructed, lab.seed), True),
+            }
+        for label, (requests, prefix_rows) in variants.items():
+            for view in ("gradient", "update"):
+                if view == "gradient" and name == "MEND":
+                    continue  # the raw gradient does not depend on the editor
+                scores = atlas.separation(requests, view, prefix_rows)
+                rows.append({"variant": f"{'raw gradient' if view == 'gradient' else name + ' update'}, {label}", **scores, "n": len(requests)})
+    return rows
+
+
+DIRECTIONS = Experiment(
+    "directions", "Editing-gradient directions", "Do the tasks' directions separate, and does the instruction separate them?", directions,
+)  # fmt: skip

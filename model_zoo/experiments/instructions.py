@@ -1,0 +1,65 @@
+"""What the instruction's text decides once an editor is trained: the same edits under other wordings."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+from ..evaluation.scoring import Case
+from ..tasks import TASKS
+from . import Experiment
+from .lab import Lab
+
+Wording = Callable[[Case, random.Random], str | None]
+
+_SHORT = {"counterfact": "Change it.", "recent": "Add it.", "convsent": "Change the mood.", "zsre": "Answer so."}
+_LONG = (
+    " Please read the input below with care, think of every way in which somebody could ask for the same thing, and make sure "
+    "that only what is meant here is changed."
+)
+
+
+def _other_task(case: Case, rng: random.Random) -> str:
+    task = TASKS[rng.choice([name for name in TASKS if name != case.task])]
+    return task.fill(rng.choice(task.training_instructions))
+
+
+def _shuffled(case: Case, rng: random.Random) -> str:
+    words = (case.request.instruction or "").split()
+    rng.shuffle(words)
+    return " ".join(words)
+
+
+def _contradiction(case: Case, rng: random.Random) -> str:
+    return "Leave everything as it is and change nothing."
+
+
+def _trained(case: Case, rng: random.Random) -> str:
+    task = TASKS[case.task]
+    return task.fill(rng.choice(task.training_instructions), dict(case.record.slots))
+
+
+WORDINGS_BY_NAME: dict[str, Wording] = {
+    "a wording from training": _trained,
+    "the held-out wording": lambda case, rng: case.request.instruction,
+    "two words": lambda case, rng: _SHORT[case.task],
+    "three times as long": lambda case, rng: (case.request.instruction or "") + _LONG,
+    "its words shuffled": _shuffled,
+    "another task's wording": _other_task,
+    "told to change nothing": _contradiction,
+    "no instruction": lambda case, rng: None,
+}
+
+
+def wordings(lab: Lab) -> list[dict]:
+    """One trained editor, the same edits, evaluation prompts plain."""
+    editor, cases, rows = lab.editor(), lab.cases(), []
+    for name, wording in WORDINGS_BY_NAME.items():
+        rng = random.Random(f"{name} {lab.seed}")
+        worded = {
+            task: [replace(case, request=replace(case.request, instruction=wording(case, rng))) for case in part] for task, part in cases.items()
+        }
+        rows += lab.measure(name, [editor], worded)
+    return rows
+
+
+WORDINGS = Experiment("instructions", "Wording of the instruction", "How much does the text of the instruction matter to a trained editor?", wordings)

@@ -1,0 +1,65 @@
+"""What every experiment works with: one base model, editors trained once and kept, and measurements as plain rows."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ..atlas.world import World
+from ..backbone import Backbone
+from ..evaluation import Plan, Row, summarise
+from ..evaluation.run import evaluate_cases, plan_cases, versions
+from ..evaluation.scoring import Case
+from ..methods import EditMethod, load_method
+from ..methods.hypernetwork import HyperConfig
+from ..training.meta import MetaConfig, MetaTrainer
+
+TASKS = ("counterfact", "recent", "convsent", "zsre")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """`n` held-out edits per task, drawn by `seed`; editors of `steps` steps under `cache`; `trainings` seeds where a question asks for several."""
+
+    backbone: Backbone
+    world: World
+    cache: Path
+    n: int = 100
+    seed: int = 0
+    steps: int = 800
+    trainings: int = 3
+
+    def editor(self, training_seed: int = 0, **changes) -> EditMethod:
+        """An editor of MetaConfig with these changes: from the cache, or trained now (a killed training goes on)."""
+        config = replace(MetaConfig(steps=self.steps), **changes)
+        name = "instructedit" if config.instructed else "mend"
+        key = json.dumps([asdict(config), HyperConfig().model_dump(), training_seed, self.backbone.fingerprint], sort_keys=True)
+        folder = self.cache / f"{name}-{training_seed}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+        if not (folder / "config.json").exists():
+            MetaTrainer(self.backbone, self.world, config, seed=training_seed).run(folder)
+        return load_method(name, self.backbone, folder)
+
+    def cases(self, tasks: Sequence[str] = TASKS, prompts: str = "plain") -> dict[str, list[Case]]:
+        """The same held-out edits for every variant of every experiment."""
+        return plan_cases(Plan(self.backbone.name, (), tuple(tasks), self.n, self.seed, prompts), self.backbone, self.world)[0]
+
+    def measure(self, variant: str, methods: Iterable[EditMethod | None], cases: dict[str, list[Case]]) -> list[dict]:
+        """One row per task, metric and score. Several trainings of a method are averaged per case before the interval is drawn; each
+        training's own mean stands beside it."""
+        found = []
+        trained = [{task: evaluate_cases(self.backbone, method, part) for task, part in cases.items()} for method in methods]
+        for task, part in cases.items():
+            subjects = {case.index: case.record.subject for case in part}
+            pooled: list[Row] = [row for run in trained for row in run[task]]
+            means = [{(s.metric, s.score): s.mean for s in summarise(run[task], subjects, self.seed)} for run in trained]
+            for s in summarise(pooled, subjects, self.seed):
+                each = [m[s.metric, s.score] for m in means]
+                prompts = "prefixed" if part[0].prefixed else "plain"
+                found.append({"variant": variant, "task": task, "prompts": prompts, **asdict(s), "trainings": each})
+        return found
+
+    def config(self) -> dict:
+        return {"model": self.backbone.name, "base": self.backbone.fingerprint, "n": self.n, "seed": self.seed, "steps": self.steps,
+                "trainings": self.trainings, "versions": versions(self.backbone)}  # fmt: skip
+

@@ -1,0 +1,55 @@
+"""What the training of an editor decides: instructions or none, how many tasks, which balance, questions among the outer prompts."""
+
+from ..methods import load_method
+from . import Experiment
+from .lab import Lab
+
+SEVERAL = ("counterfact", "recent", "convsent")
+
+
+def methods(lab: Lab) -> list[dict]:
+    """InstructEdit and MEND on the same data, steps and seeds; FT-L; no edit. zsre is the task that no editor trained on."""
+    variants = {
+        "InstructEdit": [lab.editor(seed) for seed in range(lab.trainings)],
+        "MEND": [lab.editor(seed, instructed=False) for seed in range(lab.trainings)],
+        "FT-L": [load_method("ft-l", lab.backbone)],
+        "no edit": [None],
+    }
+    rows = []
+    for prompts in ("plain", "prefixed"):
+        cases = lab.cases(prompts=prompts)
+        for name, trained in variants.items():
+            if prompts == "plain" or name == "InstructEdit":
+                rows += lab.measure(name, trained, cases)
+    return rows
+
+
+def task_count(lab: Lab) -> list[dict]:
+    """One training task, two, three; the same number of edits in all."""
+    cases = lab.cases()
+    sets = [("counterfact",), ("recent",), ("convsent",), ("counterfact", "recent"), SEVERAL]
+    return [row for tasks in sets for row in lab.measure(" + ".join(tasks), [lab.editor(tasks=tasks)], cases)]
+
+
+def balance(lab: Lab) -> list[dict]:
+    """Equal shares of the training edits, and one task with eight tenths of them."""
+    cases, even = lab.cases(), lab.measure("equal shares", [lab.editor()], lab.cases())
+    skewed = [lab.measure(f"80% {task}", [lab.editor(shares=tuple(8.0 if t == task else 1.0 for t in SEVERAL))], cases) for task in SEVERAL]
+    return even + [row for part in skewed for row in part]
+
+
+def questions(lab: Lab) -> list[dict]:
+    """No question is ever an edit in training; here none is among the outer prompts either."""
+    cases = lab.cases()
+    with_them = lab.measure("questions among the outer prompts (as shipped)", [lab.editor()], cases)
+    return with_them + lab.measure("statements only", [lab.editor(outer_questions=False)], cases)
+
+
+METHODS = Experiment(
+    "methods", "Methods", "Does the instruction help, on the trained tasks and on one that no editor trained on?", methods,
+)  # fmt: skip
+TASK_COUNT = Experiment("tasks", "Single-task and multi-task editors", "What does training on more tasks give or take?", task_count)
+BALANCE = Experiment("balance", "Balance of the training data", "What if one task has most of the training edits?", balance)
+QUESTIONS = Experiment(
+    "questions", "Questions among the outer prompts", "Does the held-out question task profit from questions in training?", questions,
+)  # fmt: skip
