@@ -41,7 +41,8 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:
             gr.DownloadButton("Download a template", str(_TEMPLATE), size="sm", elem_id="template")
     button = gr.Button("Measure", variant="primary", elem_id="measure")
     words = gr.Markdown("Nothing has been measured yet.", elem_id="evaluate-words")
-    figures = [gr.Plot(visible=False, show_label=False, container=False, elem_id=f"bars-{metric}") for metric in report.METRICS]
+    with gr.Row(elem_id="bars"):
+        figures = [gr.Plot(visible=False, show_label=False, container=False, min_width=320, elem_id=f"bars-{m}") for m in report.METRICS]
     table = gr.Dataframe(headers=list(report.HEAD), interactive=False, visible=False, elem_id="evaluate-table", wrap=True)
     cases = gr.Dataframe(
         headers=CASE_HEAD, interactive=False, visible=False, wrap=True, elem_id="evaluate-cases", show_label=True,

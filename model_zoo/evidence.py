@@ -11,6 +11,7 @@ from .tasks.records import locality_around, topic_probe
 
 Source = Literal["record", "atlas", "generic"]
 PARAPHRASES, NEIGHBOURS = 4, 8
+NEAREST = 2  # of the neighbours
 
 _STATEMENT_FRAMES = ("As everyone knows, {p}", "It is a fact that {p}", "Let me tell you: {p}")
 _QUESTION_FRAMES = ("Tell me: {p}", "Here is a question. {p}", "Please answer: {p}")
@@ -98,7 +99,10 @@ def _other_wordings(match: Match, world: World, rng: random.Random) -> tuple[str
 
 def _neighbours(match: Match, world: World, rng: random.Random) -> tuple[Probe, ...]:
     if match.fact:
-        return locality_around(world, match.fact, match.form, "test", rng)[:NEIGHBOURS]
+        # what people try first, and the hardest to leave alone: the nearest subjects in the edit's own wording
+        near = tuple(Probe(f.prompt(match.form), f.object) for f in world.nearest(match.fact, NEAREST))
+        _, *around = locality_around(world, match.fact, match.form, "test", rng)
+        return (*near, *(probe for probe in around if probe not in near))[:NEIGHBOURS]
     topics = rng.sample([t for t in world.opinions.topics if t != match.topic], 4)
     facts = rng.sample(world.facts, NEIGHBOURS - len(topics))
     probes = tuple(topic_probe(t, world.opinions, "test", rng) for t in topics)

@@ -56,7 +56,7 @@ def pico_backbone(model_type: str, seed: int = 0, **other_sizes: int) -> Backbon
             "max_position_embeddings": 256, "head_dim": 16, "initializer_range": 0.2,
         }  # fmt: skip
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **shared, **{**sizes, **other_sizes}))
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **{**shared, **sizes, **other_sizes}))
     return Backbone(model, tokenizer, f"pico-{model_type}")
 
 

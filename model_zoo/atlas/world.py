@@ -179,6 +179,16 @@ class World:
         subject = Entity(invented_name(self.by_relation[relation.name], rng, split), "", relation.kind)
         return Fact(subject, relation, rng.choice(self.objects[relation.name]))
 
+    def nearest(self, fact: Fact, n: int) -> list[Fact]:
+        """The n facts of the same relation whose subjects share the most other facts with this one's (France: Spain, Italy, ...)."""
+        own = {(f.relation.name, f.object) for f in self.by_subject.get((fact.subject.kind, fact.subject.name), ())}
+
+        def shared(other: Fact) -> int:
+            return sum((f.relation.name, f.object) in own for f in self.by_subject[other.subject.kind, other.subject.name])
+
+        others = [f for f in self.by_relation[fact.relation.name] if f.subject.name != fact.subject.name]
+        return sorted(others, key=lambda f: (-shared(f), f.subject.name))[:n]
+
     def personal_facts(self, n: int, rng: random.Random, split: str) -> list[PersonalFact]:
         """n facts about different things of one kind; see personal.py."""
         return personal_facts(n, rng, split)

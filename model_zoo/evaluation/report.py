@@ -27,7 +27,8 @@ def bars(summary: Sequence[dict], metric: str, score: str = "generated") -> dict
             }
         )  # fmt: skip
     layout = {
-        "barmode": "group", "height": 340, "margin": {"l": 55, "r": 10, "t": 40, "b": 40}, "title": {"text": metric, "x": 0, "font": {"size": 16}},
+        "barmode": "group", "bargap": 0.35, "height": 320,
+        "margin": {"l": 55, "r": 10, "t": 40, "b": 40}, "title": {"text": metric, "x": 0, "font": {"size": 16}},
         "yaxis": {"title": {"text": f"{metric}, % of edits"}, "range": [0, 105]},
         "legend": {"orientation": "h", "y": 1.15, "x": 1, "xanchor": "right"},
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "font": {"family": "system-ui, sans-serif"},

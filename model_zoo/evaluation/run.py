@@ -67,7 +67,7 @@ def plan_cases(plan: Plan, backbone: Backbone, world: World | None) -> tuple[dic
             drawn.setdefault(record.request.task, []).append(record)
         drawn = {task: _sample(records, plan, task) for task, records in drawn.items()}
     elif world is None:
-        raise ValueError(f"{plan.model} does not know the atlas, so its records would measure nothing; give --records with a file.")
+        raise ValueError(f"{plan.model} does not know the atlas, so its records would measure nothing; give a file of records instead.")
     else:
         drawn = {name: get_task(name).records(world, "test", plan.n, random.Random(f"{name} {plan.seed}")) for name in plan.tasks}
     cases: dict[str, list[Case]] = {}

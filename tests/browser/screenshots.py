@@ -21,6 +21,11 @@ def main() -> None:
                 page.wait_for_selector("#direction-plot .js-plotly-plot", timeout=120_000)
                 page.wait_for_timeout(2500)
                 page.screenshot(path=OUT / f"directions-{name}.png", full_page=shape == "desktop")
+                page.get_by_role("tab", name="Evaluate", exact=True).click()
+                page.locator("#measure").click()
+                page.wait_for_selector("#bars-locality .js-plotly-plot", timeout=300_000)
+                page.wait_for_timeout(1500)
+                page.screenshot(path=OUT / f"evaluate-{name}.png", full_page=shape == "desktop")
                 page.close()
 
 
