@@ -26,7 +26,10 @@ __all__ = ["LAUNCH", "Settings", "build"]
 # name, builder; a builder gets the runtime, the visitor's state and what earlier tabs returned
 TABS = (("Edit", tab_edit.build), ("Directions", tab_directions.build), ("Evaluate", tab_evaluate.build))
 
-LAUNCH = {"theme": build_theme(), "css_paths": [STYLE], "run_history": False, "ssr_mode": False, "footer_links": ["api", "settings"]}
+LAUNCH = {
+    "theme": build_theme(), "css_paths": [STYLE], "run_history": False, "max_file_size": "5mb", "ssr_mode": False,
+    "footer_links": ["api", "settings"],
+}  # fmt: skip
 
 _HEADER = (
     '<header class="masthead"><h1>InstructEdit Studio</h1><p>Change one thing a language model says, '

@@ -11,12 +11,11 @@ from model_zoo.session import EditSession
 from model_zoo.studio import Studio
 from model_zoo.tasks import TASKS, Example
 
-from . import html, take_home
+from . import api, html, take_home
 from .picker import Picker, about, editor_dropdown, model_dropdown
 from .runtime import COMPUTE, LOADING, Place, Runtime, Visit, sentences
 
 FIRST_TASK = next(iter(TASKS))
-API = {"concurrency_id": "api", "concurrency_limit": 2}  # may wait for a download: not in the page's own queue
 NO_EDIT = "No edit is on: both sides are the base model."
 THIS_IS_OFF = "This edit is off. Tick it to judge it, or look at what the others do to its prompt."
 
@@ -181,7 +180,16 @@ class EditTab:
         visit = visit.at(Place(model, editor or ""))
         yield from self.show(visit)
         if not visit.session.edits:
-            yield {self.out.verdicts: html.waiting(f"{visit.place} is ready; you have made no edit on it yet.")}
+            yield {self.out.verdicts: html.waiting(f"{visit.place} is ready; you have made no edit on it yet. {self._without_editor(visit.place)}")}
+
+    def _without_editor(self, place: Place) -> str:
+        """For a model that no editor is at hand for: what edits it meanwhile, and how to get one."""
+        if self.runtime.studio(place).editors:
+            return ""
+        return (
+            "No trained editor is at hand, so FT-L makes its edits. Look for one on the Hub under More settings, or train one: "
+            f"python -m model_zoo train --model {place.model} --out my-editor, then type my-editor as the editor."
+        )
 
     def ask(self, visit: Visit, prompt: str) -> Iterator[str]:
         if not prompt.strip():
@@ -206,29 +214,6 @@ def first_visit(studio: Studio, place: Place) -> tuple[Visit, dict[str, str]]:
     return Visit(place, {place: session}, request), shown
 
 
-def _api(runtime: Runtime, visit: gr.State, inputs: Inputs, ask_box: gr.Textbox) -> None:
-    """The public endpoints /edit and /ask: the command line's JSON, under the caller's own session."""
-
-    def edit(visit: Visit, model: str, task: str, instruction: str, prompt: str, target: str, strength: float, method: str, editor: str = ""):
-        """Make an edit on top of the session's edits; returns the same JSON as the command line."""
-        place = Place(model, editor or "")
-        studio, at = runtime.studio(place), visit.at(place)
-        request = studio.request(task, prompt, target, instruction)
-        ((report, session),) = runtime.run(place, "reporting", request, method or studio.default_method(), strength, at.session)
-        yield report.to_dict(), at.with_session(session)._replace(request=request)
-
-    def ask(visit: Visit, prompt: str):
-        """Continue a prompt with the base model and under the session's edits."""
-        if not prompt.strip():
-            raise ValueError("The prompt is empty: type a question or the beginning of a sentence.")
-        *_, (before, after) = runtime.run(visit.place, "asking", prompt.strip(), visit.session)
-        yield {"before": before, "after": after}
-
-    result, button = gr.JSON(visible=False), gr.Button(visible=False)
-    button.click(sentences(edit), [visit, *components(inputs)], [result, visit], api_name="edit", **API)
-    button.click(sentences(ask), [visit, ask_box], result, api_name="ask", **API)
-
-
 # ---- wiring ----------------------------------------------------------------------------------------------------------
 
 
@@ -247,7 +232,7 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> dict:
         with gr.Column(scale=7, min_width=320, elem_id="results"):
             outputs, answer, ask_box, ask_button = _outputs(runtime, visit, first.session)
     tab, picker = EditTab(runtime, visit, outputs), Picker(runtime, inputs.model, inputs.editor, stop, outputs.verdicts)
-    _api(runtime, visit, inputs, ask_box)  # first, so that no private listener takes its names
+    api.build(runtime, visit, components(inputs), ask_box)  # first, so that no private listener takes its names
     quiet = {"outputs": [visit, *components(outputs)], "api_visibility": "private", "show_progress": "hidden", **COMPUTE}
     _wire_edits(tab, picker, inputs, apply_button, examples, quiet)
     _wire_models(tab, picker, inputs, look, quiet)

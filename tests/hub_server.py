@@ -49,6 +49,7 @@ class Hub:
     requests: list[str] = field(default_factory=list)
     blobs: dict[str, bytes] = field(default_factory=dict)
     fail: dict[str, int] = field(default_factory=dict)
+    announce: dict[str, int] = field(default_factory=dict)  # file -> the size that is claimed
     truncate: str | None = None
     corrupt: str | None = None
     delay: float = 0.0
@@ -114,7 +115,8 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
         def info(self, name: str, revision: str | None = None) -> None:
             if found := self.files_at(name, revision or "main"):
                 commit, files = found
-                siblings = [{"rfilename": p, **_metadata(p, d)} for p, d in files.items()]
+                claimed = lambda p, d: {**_metadata(p, d), **({"size": hub.announce[p]} if p in hub.announce else {})}  # noqa: E731
+                siblings = [{"rfilename": p, **claimed(p, d)} for p, d in files.items()]
                 self.send(200, {"id": name, "modelId": name, "sha": commit, "private": False, "tags": [], "siblings": siblings})
 
         def tree(self, name: str, revision: str) -> None:
