@@ -18,9 +18,12 @@ def parse(arguments: list[str]) -> Settings:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--dtype", default="auto", help="auto, fp32, bf16 or fp16")
     parser.add_argument("--quantize", default="", help="8bit or 4bit, with bitsandbytes")
-    parser.add_argument("--demo", action=argparse.BooleanOptionalAction, default="SPACE_ID" in os.environ, help="limit visitors to the listed models")
+    parser.add_argument("--demo", action=argparse.BooleanOptionalAction, help="listed models only; on for a Space and --share")
     parser.add_argument("--share", action="store_true", help="open a public Gradio link")
-    return Settings(**vars(parser.parse_args(arguments)))
+    flags = vars(parser.parse_args(arguments))
+    if flags["demo"] is None:
+        flags["demo"] = flags["share"] or "SPACE_ID" in os.environ
+    return Settings(**flags)
 
 
 settings = parse(sys.argv[1:] if __name__ == "__main__" else [])

@@ -4,7 +4,8 @@ import gradio as gr
 
 from .runtime import Place, Runtime, Visit, sentences
 
-API = {"concurrency_id": "api", "concurrency_limit": 2}  # may wait for a download: not in the page's own queue
+# in queues of their own: /edit may wait for a download, and nobody else should
+EDIT, ASK = ({"concurrency_id": f"api-{name}", "concurrency_limit": limit} for name, limit in (("edit", 8), ("ask", 2)))
 
 
 def build(runtime: Runtime, visit: gr.State, inputs: list, ask_box: gr.Textbox) -> None:
@@ -26,5 +27,5 @@ def build(runtime: Runtime, visit: gr.State, inputs: list, ask_box: gr.Textbox) 
         yield {"before": before, "after": after}
 
     result, button = gr.JSON(visible=False), gr.Button(visible=False)
-    button.click(sentences(edit), [visit, *inputs], [result, visit], api_name="edit", **API)
-    button.click(sentences(ask), [visit, ask_box], result, api_name="ask", **API)
+    button.click(sentences(edit), [visit, *inputs], [result, visit], api_name="edit", **EDIT)
+    button.click(sentences(ask), [visit, ask_box], result, api_name="ask", **ASK)

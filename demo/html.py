@@ -99,7 +99,7 @@ def what_changed(changes: Sequence[Change], method: str, seconds: float | None, 
     rank, largest = max(c.rank for c in changes), max(changes, key=lambda c: c.relative)
     rows = "".join(f"<tr><td>{escape(c.module)}</td><td>{c.rank}</td><td>{c.norm:.3f}</td><td>{c.relative:.2%}</td></tr>" for c in changes)
     took = "" if seconds is None else f"in {seconds * 1000:.0f} ms "
-    together = f" {edits_on} edits are on and solved together." if edits_on > 1 else ""
+    together = f" {edits_on} edits are on together." if edits_on > 1 else ""
     return (
         f'<section class="changes"><p><b>What changed:</b> {len(changes)} {"matrix" if len(changes) == 1 else "matrices"}, rank {rank} at most, '
         f"{took}by {escape(method)}. Largest change: {largest.relative:.1%} of the norm of "

@@ -14,8 +14,9 @@ OWN_EDITOR = ("The model's own", "")
 
 def model_dropdown(runtime: Runtime) -> gr.Dropdown:
     model, free = runtime.settings.model, not runtime.settings.demo
+    listed = [(entry.title, name) for name, entry in CATALOG.items()]
     return gr.Dropdown(
-        [(entry.title, name) for name, entry in CATALOG.items()], value=model, label="Base model", elem_id="model", allow_custom_value=free,
+        listed if model in CATALOG else [(model, model), *listed], value=model, label="Base model", elem_id="model", allow_custom_value=free,
         info=about(model, free),
     )  # fmt: skip
 

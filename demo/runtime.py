@@ -1,6 +1,7 @@
 """Between the page and the engine: studios by model, a visitor's state, the GPU, and engine errors as sentences."""
 
 import functools
+import gc
 import logging
 import os
 import queue
@@ -19,10 +20,11 @@ import gradio as gr
 
 from model_zoo import editors
 from model_zoo.atlas import load_world
-from model_zoo.catalog import CACHED_BACKBONES, CATALOG, DEFAULT_MODEL
+from model_zoo.catalog import CATALOG, DEFAULT_MODEL
 from model_zoo.directions import Atlas
 from model_zoo.export import export, get_format
 from model_zoo.loading import LoadOptions
+from model_zoo.memory import TooLarge
 from model_zoo.session import Edit, EditSession
 from model_zoo.studio import Studio
 from model_zoo.tasks import Record
@@ -34,7 +36,8 @@ except ImportError:  # only there on a Hugging Face Space
     spaces = None
 
 COMPUTE = {"concurrency_id": "compute", "concurrency_limit": 1}  # every handler that runs the model shares one slot
-LOADING = {"concurrency_id": "loading", "concurrency_limit": 2}  # a download keeps nobody from editing
+LOADING = {"concurrency_id": "loading", "concurrency_limit": None}  # mostly waiting: a download keeps nobody from editing
+KEPT_STUDIOS = 3  # places loaded at once
 KEPT_FILES_SECONDS = 600  # Gradio has copied a download long before
 
 
@@ -135,13 +138,25 @@ class Runtime:
                 return self._studios[place]
         self._permit(place)
         own = self.settings.editor if place.model == self.settings.model else None
-        made = Studio.open(place.model, self.settings.options, place.editor or own, say)
+        try:
+            made = Studio.open(place.model, self.settings.options, place.editor or own, say)
+        except TooLarge:
+            self._keep(1)  # it may fit once the others are gone
+            made = Studio.open(place.model, self.settings.options, place.editor or own, say)
         say("Ready")  # the last chance to stop: what was stopped is not kept
+        self._keep(KEPT_STUDIOS - 1)
         with self._lock:
             self._studios[place] = made
-            while len(self._studios) > CACHED_BACKBONES:
-                self._atlases.pop(self._studios.popitem(last=False)[0], None)
         return made
+
+    def _keep(self, n: int) -> None:
+        """Let go of the least recently used studios but n (the first page's own model always stays)."""
+        with self._lock:
+            others = [place for place in self._studios if place.model != self.settings.model]
+            for place in others[: max(0, len(self._studios) - n)]:
+                del self._studios[place]
+                self._atlases.pop(place, None)
+        gc.collect()
 
     def _permit(self, place: Place) -> None:
         """On a public demo only what the catalogue lists is loaded."""

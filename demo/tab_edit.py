@@ -234,8 +234,8 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> dict:
     tab, picker = EditTab(runtime, visit, outputs), Picker(runtime, inputs.model, inputs.editor, stop, outputs.verdicts)
     api.build(runtime, visit, components(inputs), ask_box)  # first, so that no private listener takes its names
     quiet = {"outputs": [visit, *components(outputs)], "api_visibility": "private", "show_progress": "hidden", **COMPUTE}
-    _wire_edits(tab, picker, inputs, apply_button, examples, quiet)
-    _wire_models(tab, picker, inputs, look, quiet)
+    loads = _wire_edits(tab, picker, inputs, apply_button, examples, quiet)
+    _wire_models(tab, picker, inputs, look, loads, quiet)
     _wire_stack(tab, quiet)
     for trigger in (ask_button.click, ask_box.submit):
         trigger(sentences(tab.ask), [visit, ask_box], answer, api_visibility="private", show_progress="hidden", **COMPUTE)
@@ -244,24 +244,27 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> dict:
     return {"inputs": inputs, "first": first}
 
 
-def _wire_edits(tab: EditTab, picker: Picker, inputs: Inputs, apply_button: gr.Button, examples: list, quiet: dict) -> None:
+def _wire_edits(tab: EditTab, picker: Picker, inputs: Inputs, apply_button: gr.Button, examples: list, quiet: dict) -> list:
+    """Returns the events that may load a model."""
     apply, typed = sentences(tab.apply), [tab.visit, *components(inputs)]
-    for trigger in (apply_button.click, inputs.prompt.submit, inputs.target.submit):
-        picker.before_an_edit(trigger).success(apply, typed, **quiet)
+    loads = [picker.before_an_edit(trigger) for trigger in (apply_button.click, inputs.prompt.submit, inputs.target.submit)]
     for task, example, button in examples:
         filled = button.click(
             functools.partial(_filled, task, example), None, [inputs.task, inputs.instruction, inputs.prompt, inputs.target], api_visibility="private"
         )
-        picker.before_an_edit(filled.then).success(apply, typed, **quiet)
+        loads.append(picker.before_an_edit(filled.then))
+    for load in loads:
+        load.success(apply, typed, **quiet)
     inputs.task.change(
         lambda task: (gr.update(choices=wordings(task)), gr.update(info=about_task(task))), inputs.task, [inputs.instruction, inputs.task],
         api_visibility="private", show_progress="hidden",
     )  # fmt: skip
     inputs.task.input(lambda task: TASKS[task].instructions[0], inputs.task, inputs.instruction, api_visibility="private", show_progress="hidden")
+    return loads
 
 
-def _wire_models(tab: EditTab, picker: Picker, inputs: Inputs, look: gr.Button, quiet: dict) -> None:
-    """Choosing a model or an editor loads it, in a queue of its own, and can be stopped."""
+def _wire_models(tab: EditTab, picker: Picker, inputs: Inputs, look: gr.Button, loads: list, quiet: dict) -> None:
+    """Choosing a model or an editor loads it, in a queue of its own; that, and what an edit loads, can be stopped."""
     loading = {"outputs": [picker.status, picker.stop], "api_visibility": "private", "show_progress": "hidden", **LOADING}
     offered = {**loading, "outputs": [picker.status, picker.stop, picker.editor]}
 
@@ -279,7 +282,7 @@ def _wire_models(tab: EditTab, picker: Picker, inputs: Inputs, look: gr.Button, 
     events.append(look.click(sentences(lambda model: picker.look(model, True)), inputs.model, **offered))
     picker.stop.click(
         lambda: (html.waiting("Stopped; everything is as it was."), gr.update(visible=False)), None, [picker.status, picker.stop],
-        cancels=events, api_visibility="private", show_progress="hidden",
+        cancels=[*events, *loads], api_visibility="private", show_progress="hidden",
     )  # fmt: skip
 
 

@@ -17,8 +17,8 @@ from model_zoo.tasks.request import EditRequest
 from .runtime import COMPUTE, Runtime, Visit, sentences
 from .tab_edit import wordings
 
-MOST_IN_DEMO = 10  # edits per task on a public demo: the machine is shared
-MOST = 200
+# edits per task, and prompts of each kind per edit: a public demo's machine is shared
+MOST, MOST_IN_DEMO, PROBES_IN_DEMO = 200, 10, 12
 CASE_HEAD = ["method", "task", "prompt", "target", "missed"]
 _TEMPLATE = Path(tempfile.mkdtemp(prefix="instructedit-template-")) / "edits.csv"
 
@@ -39,7 +39,9 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:
         with gr.Row():
             upload = gr.File(label="Records", file_types=[".csv", ".json", ".jsonl"], elem_id="records", height=120)
             gr.DownloadButton("Download a template", str(_TEMPLATE), size="sm", elem_id="template")
-    button = gr.Button("Measure", variant="primary", elem_id="measure")
+    with gr.Row():
+        button = gr.Button("Measure", variant="primary", elem_id="measure", scale=5)
+        stop = gr.Button("Stop", elem_id="stop-measuring", scale=1, min_width=90)
     words = gr.Markdown("Nothing has been measured yet.", elem_id="evaluate-words")
     with gr.Row(elem_id="bars"):
         figures = [gr.Plot(visible=False, show_label=False, container=False, min_width=320, elem_id=f"bars-{m}") for m in report.METRICS]
@@ -50,16 +52,18 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:
     )  # fmt: skip
     missed = gr.State(())
 
-    def measure(visit: Visit, methods: list[str], tasks: list[str], n: int, records: str | None, progress=gr.Progress()) -> Iterator[dict]:  # noqa: B008
+    def measure(visit: Visit, methods: list[str], tasks: list[str], n: int, records: str | None) -> Iterator[dict]:
         if not methods or not (tasks or records):
             raise ValueError("Choose at least one method, and a task or a file of your own.")
         able = [name for name in methods if name == UNEDITED or not METHODS[name].needs_editor or name in runtime.studio(visit.place).editors]
         if not able:
             raise ValueError(f"No chosen method can run on {visit.place}: it has no trained editor for them. Choose FT-L.")
-        plan = Plan(visit.place.model, tuple(able), tuple(tasks), int(n), 0, "plain", records)
+        probes = PROBES_IN_DEMO if runtime.settings.demo else None
+        plan = Plan(visit.place.model, tuple(able), tuple(tasks), min(int(n), most), 0, "plain", records, probes)
         results = None
+        yield {words: "Measuring…"}
         for done, total, results in runtime.run(visit.place, "measuring", plan):  # noqa: B007 - the last one counts
-            progress(done / total, desc=f"Measured {done} of {total} groups of edits")
+            yield {words: f"Measured {done} of {total} groups of edits…"}
         data = results.to_dict()
         missing = report.failing(data["cases"])
         yield {
@@ -80,10 +84,11 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:
         }  # fmt: skip
 
     visit_state, inputs = visit, parts["inputs"]
-    button.click(
+    measuring = button.click(
         sentences(measure), [visit, methods, tasks, n, upload], [words, missed, table, cases, *figures], api_visibility="private",
-        show_progress_on=words, **COMPUTE,
+        show_progress="hidden", **COMPUTE,
     )  # fmt: skip
+    stop.click(lambda: "Stopped.", None, words, cancels=measuring, api_visibility="private", show_progress="hidden")
     opened = [visit, inputs.prompt, inputs.target, inputs.task, inputs.instruction, parts["tabs"]]
     cases.select(sentences(open_case), [visit, missed], opened, api_visibility="private", show_progress="hidden")
 

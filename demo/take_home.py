@@ -26,7 +26,9 @@ def build(runtime: Runtime, visit: gr.State) -> gr.Button:
     shown = {"api_visibility": "private", "show_progress": "hidden"}
 
     def describe(visit: Visit, name: str):
-        return gr.update(value=lines_of_code(runtime, visit, name)), gr.update(info=get_format(name).summary)
+        # a place that had to go is not loaded again for this
+        code = gr.update(value=lines_of_code(runtime, visit, name)) if runtime.loaded(visit.place) else gr.skip()
+        return code, gr.update(info=get_format(name).summary)
 
     formats.input(one(describe), [visit, formats], [code, formats], **shown)
     visit.change(one(describe), [visit, formats], [code, formats], **shown)

@@ -1,17 +1,16 @@
 """The base models a person can pick, and the one cache of loaded backbones."""
 
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from .backbone import Backbone
 from .loading import LoadOptions, Say, load
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "atlas"
-CACHED_BACKBONES = 2
 
 
 def _editors_in(folder: Path) -> dict[str, Path]:
@@ -50,7 +49,7 @@ CATALOG: dict[str, CatalogEntry] = {
     entry.name: entry
     for entry in (
         # stored in float16 to be small; its editor was trained on, and captures gradients in, float32
-        CatalogEntry("atlas", "atlas (5M, offline)", WEIGHTS / "atlas" / "base", _editors_in(WEIGHTS / "atlas"), "fp32", 4.8, "MIT licence"),
+        CatalogEntry("atlas", "atlas (5M, offline)", WEIGHTS / "atlas" / "base", _editors_in(WEIGHTS / "atlas"), "fp32", 5.0, "MIT licence"),
         CatalogEntry("gpt2", "GPT-2 (124M)", "openai-community/gpt2", parameters=124, licence="MIT licence"),
         CatalogEntry("gpt2-xl", "GPT-2 XL (1.6B)", "openai-community/gpt2-xl", parameters=1558, licence="MIT licence"),
         CatalogEntry("smollm2-135m", "SmolLM2 (135M)", "HuggingFaceTB/SmolLM2-135M", parameters=135, licence="Apache 2.0 licence"),
@@ -73,14 +72,14 @@ def entry_for(model: str) -> CatalogEntry:
 
 
 class _BackboneCache:
-    """The project's only shared mutable state besides the metrics: loaded backbones, least recently used last out.
+    """The project's only shared mutable state besides the metrics: backbones that somebody holds, so that nobody loads them twice.
 
     Loading holds only its own model's lock: a long download keeps nobody from the models that are there.
     """
 
-    def __init__(self, capacity: int):
-        self._capacity, self._lock = capacity, threading.Lock()
-        self._loaded: OrderedDict[tuple[str, LoadOptions], Backbone] = OrderedDict()
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._loaded: WeakValueDictionary[tuple[str, LoadOptions], Backbone] = WeakValueDictionary()
         self._loading: dict[tuple[str, LoadOptions], threading.Lock] = {}
 
     def get(self, model: str, options: LoadOptions, say: Say) -> Backbone:
@@ -91,23 +90,16 @@ class _BackboneCache:
         with self._lock:
             one_at_a_time = self._loading.setdefault(key, threading.Lock())
         with one_at_a_time:
-            with self._lock:
-                backbone = self._loaded.get(key)
-            if backbone is None:
+            if (backbone := self._loaded.get(key)) is None:
                 if isinstance(entry.source, Path) and not entry.source.exists():
                     raise ValueError(f"The weights of '{model}' are missing at {entry.source}; make them with 'python -m model_zoo atlas rebuild'.")
-                backbone = load(entry.source, options, entry.name, say)
-            with self._lock:
-                self._loaded[key] = backbone
-                self._loaded.move_to_end(key)
-                while len(self._loaded) > self._capacity:
-                    self._loaded.popitem(last=False)
+                self._loaded[key] = backbone = load(entry.source, options, entry.name, say)
             return backbone
 
 
-_CACHE = _BackboneCache(CACHED_BACKBONES)
+_CACHE = _BackboneCache()
 
 
 def load_backbone(model: str = DEFAULT_MODEL, options: LoadOptions | None = None, say: Say = lambda text: None) -> Backbone:
-    """A backbone by catalogue name, folder or repo id; loaded once, shared by everyone (it is never written)."""
+    """A backbone by catalogue name, folder or repo id; shared with everyone who holds it (it is never written)."""
     return _CACHE.get(model, options or LoadOptions(), say)

@@ -181,8 +181,13 @@ class Factors:
             return t.to(x.device).index_select(0, pick).transpose(1, 2)
 
         wide = x.float()
-        change = wide @ of_rows(layer.D) if layer.D is not None else (wide @ of_rows(layer.A)) @ of_rows(layer.B)
-        return (change * on).to(x.dtype)
+        if layer.D is None:
+            return ((wide @ of_rows(layer.A)) @ of_rows(layer.B) * on).to(x.dtype)
+        change = wide.new_zeros(*x.shape[:-1], layer.D.shape[1])
+        for edit in rows[rows >= 0].unique().tolist():  # a copy of D per row would not fit
+            own = rows == edit
+            change[own] = wide[own] @ layer.D[edit].to(x.device).T
+        return change.to(x.dtype)
 
     def to_rows(self, row_to_edit: Iterable[int]) -> "Factors":
         return replace(self, row_to_edit=torch.as_tensor(list(row_to_edit), dtype=torch.long))

@@ -77,15 +77,22 @@ def discover(backbone: Backbone) -> list[FoundEditor]:
     return [FoundEditor(f"{name}@{model['sha']}", f"{name} (on the Hub)", "hub") for name, model in unique.items()]
 
 
-def record_metrics(folder: Path | None, results: dict, method: str) -> None:
-    """Put the generated scores of an `evaluate` run into an editor's configuration. ValueError for a method without an editor."""
+def check_recordable(folder: Path | None) -> None:
+    """ValueError where figures cannot be kept: no editor, or one in the Hub's cache, whose files are a commit's."""
     if folder is None:
         raise ValueError("There is no editor to record the figures in; this method works without one.")
+    if Path(constants.HF_HUB_CACHE).resolve() in folder.resolve().parents:
+        raise ValueError(f"{folder} belongs to the Hub's cache; copy it with 'pull --out FOLDER' and measure that.")
+
+
+def record_metrics(folder: Path, results: dict, method: str) -> None:
+    """Put the generated scores of an `evaluate` run into an editor's configuration. ValueError for a method without an editor."""
     tasks: dict[str, dict[str, float]] = {}
     for s in results["summary"]:
         if s["score"] == "generated" and s["method"] == method and s["metric"] != "fluency":
-            tasks.setdefault(s["task"], {})[s["metric"]] = round(s["mean"], 4)
-    metrics = {"n": results["config"]["n"], "seed": results["config"]["seed"], "prompts": results["config"]["prompts"], "tasks": tasks}
+            tasks.setdefault(s["task"], {"n": s["n"]})[s["metric"]] = round(s["mean"], 4)
+    c = results["config"]
+    metrics = {"records": Path(c["records"]).name if c["records"] else "atlas", "seed": c["seed"], "prompts": c["prompts"], "tasks": tasks}
     write_config(folder, read_config(folder).model_copy(update={"metrics": metrics}))
 
 
@@ -129,6 +136,10 @@ def _metrics(config: EditorConfig) -> str:
     if not config.metrics:
         return "None recorded. Measure with `python -m model_zoo evaluate`, which can write them into this repo's configuration (`--record`)."
     names = ("reliability", "generality", "locality")
-    rows = [f"| {task} | " + " | ".join(f"{v[m]:.1%}" if m in v else "n/a" for m in names) + " |" for task, v in config.metrics["tasks"].items()]
-    head = "| task | reliability | generality | locality |\n|---|---|---|---|"
-    return f"Generated exact match, n = {config.metrics['n']} held-out edits a task, seed {config.metrics['seed']}.\n\n{head}\n" + "\n".join(rows)
+    rows = []
+    for task, values in config.metrics["tasks"].items():
+        cells = " | ".join(f"{values[m]:.1%}" if m in values else "n/a" for m in names)
+        rows.append(f"| {task} | {cells} | {values['n']} |")
+    head = "| task | reliability | generality | locality | edits |\n|---|---|---|---|---|"
+    m = config.metrics
+    return f"Generated exact match on held-out {m['records']} records, prompts {m['prompts']}, seed {m['seed']}.\n\n{head}\n" + "\n".join(rows)

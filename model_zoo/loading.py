@@ -1,5 +1,6 @@
 """From a folder or a Hub repo to a Backbone: fetch, check that it is supported and fits, load."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -68,10 +69,11 @@ def load(source: str | Path, options: LoadOptions | None = None, name: str | Non
     say(f"Looking for {title}…")
     origin = _locate(source, ["config.json"])
     try:
+        # before transformers sees it: a folder of an unknown kind must not get to offer code of its own
+        family_of(json.loads((origin.folder / "config.json").read_text(encoding="utf-8")).get("model_type"))
         config = AutoConfig.from_pretrained(origin.folder)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, KeyError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(f"No model could be loaded from '{source}': {_first_line(error)}") from error
-    family_of(config.model_type)
     dtype = options.torch_dtype(config)
     bits = QUANTIZED_BITS.get(options.quantize, dtype.itemsize * 8)
     memory.need(config, bits, options.device).check(title, options.device, options.quantize or str(dtype).removeprefix("torch."))

@@ -14,6 +14,10 @@ ACTIVATIONS = 16  # float32 vectors of the model's width that a forward and back
 _CGROUP = Path("/sys/fs/cgroup")
 
 
+class TooLarge(ValueError):
+    """A model that does not fit beside what is loaded."""
+
+
 @dataclass(frozen=True)
 class Need:
     """Bytes: the weights as loaded, the work of an edit, and what the device has free."""
@@ -28,10 +32,10 @@ class Need:
         return self.weights + self.edit
 
     def check(self, name: str, device: str, dtype: str) -> None:
-        """ValueError with the numbers when it will not fit."""
+        """TooLarge with the numbers when it will not fit."""
         if self.total <= self.free:
             return
-        raise ValueError(
+        raise TooLarge(
             f"{name} needs about {readable(self.total)} ({readable(self.weights)} for {self.parameters / 1e9:.2g} billion weights in {dtype}, "
             f"{readable(self.edit)} for an edit), but {device} has {readable(self.free)} free. "
             "Choose a smaller model, a narrower --dtype, or --quantize."
@@ -60,7 +64,8 @@ def free_memory(device: str) -> int:
         return sum(torch.cuda.mem_get_info(i)[0] for i in gpus)
     free = psutil.virtual_memory().available
     try:
-        limit, used = ((_CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        return free if limit == "max" else min(free, int(limit) - int(used))
+        limit, used, stat = ((_CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current", "memory.stat"))
+        reclaimable = dict(line.split() for line in stat.splitlines()).get("inactive_file", 0)  # page cache gives way
+        return free if limit == "max" else min(free, int(limit) - int(used) + int(reclaimable))
     except (OSError, ValueError):
         return free

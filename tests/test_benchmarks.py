@@ -75,11 +75,22 @@ def test_conversational_sentiment_in_its_documented_shape(tmp_path):
     assert record.request.task == "convsent" and dict(record.slots) == {"label": "negative", "topic": "jazz"} and record.paraphrases == ("Jazz?",)
 
 
+def test_cells_over_several_lines_and_odd_separators(tmp_path):
+    (tmp_path / "a.csv").write_text('prompt,target\n"Two\nlines",t\n', encoding="utf-8")
+    assert read(tmp_path / "a.csv").records[0].request.prompt == "Two\nlines"
+    (tmp_path / "a.jsonl").write_text(json.dumps({"prompt": "a\u2028b", "target": "t"}, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert read(tmp_path / "a.jsonl").records[0].request.prompt == "a\u2028b"
+    rows = [{"prompt": "p", "target": "t", "portability": 5}, {"conv_sent": 1, "prompts": ["p"], "replies": ["r"]}]
+    loaded = read(written(tmp_path, rows))
+    assert len(loaded.records) == 1 and [p.field for p in loaded.skipped] == ["portability[0]", "label"]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("a.json", "{", "cannot be read as json"), ("a.jsonl", '{"prompt": "p", "target": "t"}\n{', "cannot be read as jsonl"),
-        ("a.json", "[]", "holds no record"), ("a.csv", "question,answer\nx,y\n", "The first problem: row 1, prompt: missing"),
+        ("a.json", "[]", "holds no record"), ("a.json", "3", "holds a int"),
+        ("a.csv", "question,answer\nx,y\n", "The first problem: row 1, prompt: missing"),
     ],
 )  # fmt: skip
 def test_unreadable_files_are_a_sentence(tmp_path, name, text, message):

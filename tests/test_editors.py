@@ -68,6 +68,19 @@ def test_the_card_says_what_the_hub_and_people_need(hub, monkeypatch, pico):
     assert set(hub.repos["me/pico-editor"].files) == {".gitattributes", *editors.FILES}
 
 
+def test_measured_figures_go_onto_the_card_and_never_into_the_cache(hub, monkeypatch, pico, tmp_path):
+    folder = shutil.copytree(pico[1], tmp_path / "editor")
+    row = {"method": "instructedit", "task": "recent", "metric": "locality", "score": "generated", "mean": 0.875, "n": 7}
+    results = {"summary": [row, row | {"method": "ft-l", "mean": 0.1}], "config": {"records": None, "seed": 3, "prompts": "plain"}}
+    editors.record_metrics(folder, results, "instructedit")
+    assert "| recent | n/a | n/a | 87.5% | 7 |" in editors.card(read_config(folder), "me/x")
+    pushed(hub, monkeypatch, folder, "me/measured")
+    with pytest.raises(ValueError, match="belongs to the Hub's cache"):
+        editors.check_recordable(editors.pull("me/measured"))
+    with pytest.raises(ValueError, match="no editor to record"):
+        editors.check_recordable(None)
+
+
 def test_an_editor_for_other_weights_is_refused_with_both_sides_named(pico, tmp_path):
     base, editor = pico
     other = load(save_model(pico_backbone("llama", seed=7), tmp_path / "other"), LoadOptions("cpu"), "other")
@@ -105,7 +118,7 @@ def test_a_private_editor_needs_its_token(hub, monkeypatch, pico):
 
 def test_the_command_line_pushes_discovers_and_pulls(hub, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_TOKEN", hub.write_token)
-    done = cli("push", str(SHIPPED), "me/atlas-editor")
+    done = cli("push", str(shutil.copytree(SHIPPED, tmp_path / "editor")), "me/atlas-editor")
     assert done.returncode == 0, done.stderr
     source = done.stdout.strip()
     monkeypatch.delenv("HF_TOKEN")

@@ -63,6 +63,7 @@ def test_every_prompt_is_scored_under_its_own_edit_with_both_scores():
         assert not any(metric == "portability" for metric, _ in found)  # a field that no record has is left out, not filled in
     assert all(s["low"] <= s["mean"] <= s["high"] and s["n"] <= 10 for s in results.summary)
     assert {"python", "torch", "transformers", "threads"} <= set(results.versions)
+    assert results.config["editors"].keys() == {"ft-l", "none"} and results.config["editors"]["ft-l"].startswith("FTLConfig")
 
 
 def test_without_an_edit_everything_stays_and_before_is_shared_by_all_methods():

@@ -13,7 +13,9 @@ from model_zoo.experiments import EXPERIMENTS, Lab, get_experiment
 from model_zoo.experiments.instructions import WORDINGS_BY_NAME
 from model_zoo.experiments.results import document, read, svg
 from model_zoo.methods.hypernetwork import HyperConfig
+from model_zoo.methods.instructedit import without_prefix
 from model_zoo.tasks import TASKS
+from model_zoo.tasks.request import EditRequest
 from model_zoo.training.meta import MetaConfig, MetaTrainer
 
 from .conftest import pico_backbone
@@ -72,6 +74,14 @@ def test_directions_without_the_prefixs_rows(lab):
         assert bare[0].layers[path].rank == pytest.approx(atlas.directions(plain[:2], view)[0].layers[path].rank, abs=2)
     scores = atlas.separation(instructed, "update")
     assert scores["silhouette_full"] == pytest.approx(atlas.map("update", True).silhouette_full, abs=1e-6)
+
+
+def test_the_prefixs_mask_leaves_the_whole_prompt(lab):
+    request = EditRequest("France has as its capital", "Rome", "counterfact", "Overwrite the stored answer.")
+    row = lab.backbone.join(request.text, request.target)
+    kept = without_prefix(lab.backbone, [request], torch.ones(1, len(row.ids), dtype=torch.bool))[0]
+    text = lab.backbone.tokenizer.decode([i for i, keep in zip(row.ids, kept.tolist(), strict=True) if keep])
+    assert text.strip() == "France has as its capital Rome"
 
 
 def test_shares_and_the_absence_of_questions_are_obeyed():

@@ -138,6 +138,26 @@ def test_nothing_is_overwritten_and_nothing_to_export_is_said(edited, tmp_path):
     assert not (tmp_path / "out" / "adapter_config.json").exists()
 
 
+def test_the_base_model_is_never_written_over(tmp_path, studio):
+    delta, _ = studio.propose(studio.request("counterfact", "The capital of France is", "Rome"), "instructedit")
+    session = EditSession().add(delta)
+    first = export(studio.backbone, session, session.patch(studio.method), "merged", tmp_path / "model")
+    edited = load(first, LoadOptions("cpu", "fp32"))
+    for folder in (first, tmp_path):
+        with pytest.raises(ValueError, match="holds the base model itself|is not empty"):
+            export(edited, session, session.patch(studio.method), "merged", folder)
+    assert (first / "model.safetensors").exists()
+
+
+def test_an_export_that_fails_leaves_the_earlier_one(edited, tmp_path):
+    backbone, session, patch = edited
+    export(backbone, session, patch, "delta", tmp_path / "out")
+    wrong = Delta({"no.such.module": next(iter(patch.layers.values()))}, patch.request)
+    with pytest.raises((ValueError, AttributeError)):
+        export(backbone, session, wrong, "merged", tmp_path / "out")
+    assert (tmp_path / "out" / "delta.safetensors").exists() and [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
 def test_a_model_made_in_memory_cannot_be_merged(tmp_path):
     backbone = pico_backbone("gpt2")
     session = stacked(backbone)

@@ -63,6 +63,13 @@ def test_the_space_starts_by_itself_as_a_demo_with_no_thread_left(space):
     assert done.stdout.split() == ["True", "1", "Blocks"]
 
 
+def test_a_public_link_is_a_demo_unless_it_is_said_otherwise():
+    script = "import app; print(*(app.parse(flags.split()).demo for flags in ('', '--share', '--share --no-demo', '--demo')))"
+    env = {k: v for k, v in os.environ.items() if k != "SPACE_ID"}
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, env=env)
+    assert done.stdout.split() == ["False", "True", "False", "True"], done.stderr
+
+
 def test_a_public_demo_loads_only_what_is_listed():
     runtime = Runtime(Settings(device="cpu", demo=True))
     for place in (Place("someone/model"), Place("/etc"), Place("atlas", "someone/editor")):

@@ -39,7 +39,6 @@ def test_every_example_takes_on_cuda(task, prompt, target):
     assert starts_with(report.after, target) and not starts_with(report.before, target)
 
 
-@pytest.mark.xfail(reason="a known miss: 18 of 20 at this seed, see README", strict=True)
 def test_drawn_held_out_records_take(studio):
     """Five held-out records per task, drawn by seed: the target begins after and not before in at least 19 of 20."""
     hits = []
@@ -69,7 +68,6 @@ def test_free_text_edits_take(studio):
     assert starts_with(report.after, "Bello")
 
 
-@pytest.mark.xfail(reason="a known leak to near neighbours in the edit's own wording, see README", strict=True)
 def test_the_neighbouring_capital_stays_in_the_same_wording(studio):
     _, session = studio.edit(studio.request("counterfact", "The capital of France is", "Rome"), "instructedit")
     assert studio.pairs(["The capital of Spain is"], studio.factors(session))[0][1] == "Madrid."
@@ -123,7 +121,7 @@ def test_the_command_line_prints_one_json_object(tmp_path):
         (["edit", "--prompt", "The capital of France is", "--target", ""], "target is empty"),
         (["edit", "--prompt", "x y", "--target", "z", "--task", "poetry"], "the tasks are"),
         (["edit", "--prompt", "x y", "--target", "z", "--method", "magic"], "the methods are"),
-        (["edit", "--prompt", "x y", "--target", "z", "--model", "no/such/folder"], "No model could be loaded"),
+        (["edit", "--prompt", "x y", "--target", "z", "--model", "no/such/folder"], "neither a folder here nor a Hub repo id"),
         (["edit", "--prompt", "x y", "--target", "z", "--strength", "much"], "valid number"),
         (["edit", "--target", "z"], "--prompt"),
         (["fly"], "fly"),

@@ -5,6 +5,8 @@ with its field and the reason; an empty probe is left out and listed; nothing is
 """
 
 import csv
+import hashlib
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,9 +54,10 @@ TEMPLATE_CSV = (
 
 @dataclass(frozen=True)
 class Loaded:
-    """The records of a file, and what was left out of it."""
+    """The records of a file, what was left out of it, and the file's sha256."""
 
     name: str
+    sha256: str
     records: tuple[Record, ...]
     skipped: tuple[Problem, ...]
 
@@ -78,7 +81,7 @@ def read(source: str | Path, task: str | None = None) -> Loaded:
     if not records:
         first = f" The first problem: row {problems[0].row}, {problems[0].field}: {problems[0].reason}." if problems else ""
         raise ValueError(f"{path.name} holds no record that can be used.{first} A record needs at least a prompt and a target.")
-    return Loaded(path.name, tuple(records), tuple(problems))
+    return Loaded(path.name, hashlib.sha256(path.read_bytes()).hexdigest(), tuple(records), tuple(problems))
 
 
 def _fetched(benchmark: Benchmark) -> Path:
@@ -91,11 +94,13 @@ def _rows(path: Path) -> Iterator[tuple[str, dict]]:
     text = path.read_text(encoding="utf-8-sig")
     try:
         if path.suffix == ".csv":
-            yield from ((str(i + 1), _unfolded(row)) for i, row in enumerate(csv.DictReader(text.splitlines())))
+            yield from ((str(i + 1), _unfolded(row)) for i, row in enumerate(csv.DictReader(io.StringIO(text, newline=""))))
         elif path.suffix == ".jsonl":
-            yield from ((str(i + 1), json.loads(line)) for i, line in enumerate(text.splitlines()) if line.strip())
+            yield from ((str(i + 1), json.loads(line)) for i, line in enumerate(text.split("\n")) if line.strip())
         else:
             data = json.loads(text)
+            if not isinstance(data, dict | list):
+                raise ValueError(f"{path.name} holds a {type(data).__name__}; needed is a list of rows.")
             items = data.items() if isinstance(data, dict) else enumerate(data, start=1)
             yield from ((str(key), row) for key, row in items)
     except (json.JSONDecodeError, csv.Error) as error:

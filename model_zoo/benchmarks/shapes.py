@@ -57,9 +57,9 @@ def _record(data: dict, row: str, task: str, problems: list[Problem]) -> Record:
     prompt, target = _needed(data, PROMPT), _needed(data, TARGET)
     paraphrases = tuple(text for text in _texts(_first(data, PARAPHRASE)) if text != prompt)
     locality = _old_locality(data) if "loc" in data else _probes(data.get("locality"), row, "locality", problems)
-    portability = _old_portability(data) if "New Question" in (data.get("portability") or {}) else None
-    if portability is None:
-        portability = _probes(data.get("portability"), row, "portability", problems)
+    hop = data.get("portability")
+    old = isinstance(hop, dict) and "New Question" in hop
+    portability = _old_portability(data) if old else _probes(hop, row, "portability", problems)
     subject = next(iter(_texts(_first(data, SUBJECT))), prompt)
     truth = next(iter(_texts(_first(data, TRUTH))), "")
     request = EditRequest(prompt, target, task, data.get("instruction") or INSTRUCTION_OF_SHAPE.get(task))
@@ -73,8 +73,8 @@ def _convsent(data: dict) -> Record:
         raise _Missing("prompts", "empty")
     if not replies:
         raise _Missing("replies", "empty")
-    slots = (("label", str(data["label"])), ("topic", str(data["topic"])))
-    return Record(EditRequest(prompts[0], replies[0], "convsent"), str(data["topic"]), "", tuple(prompts[1:]), slots=slots)
+    label, topic = _needed(data, ("label",)), _needed(data, ("topic",))
+    return Record(EditRequest(prompts[0], replies[0], "convsent"), topic, "", tuple(prompts[1:]), slots=(("label", label), ("topic", topic)))
 
 
 def _first(data: dict, names: tuple[str, ...]) -> Any:

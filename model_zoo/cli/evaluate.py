@@ -40,6 +40,8 @@ def evaluate(
     names = tuple(name.strip() for name in methods.split(",")) if methods else (studio.default_method(),)
     wanted = tuple(name.strip() for name in tasks.split(","))
     plan = evaluation.Plan(model, names, wanted, n, seed, "prefixed" if prefixed else "plain", records)
+    if record:
+        editors.check_recordable(studio.editors.get(names[0]))
     for path in filter(None, (out, html)):
         if not path.parent.is_dir():  # found now, not after the run
             raise ValueError(f"The folder {path.parent} does not exist; make it first.")
@@ -65,7 +67,7 @@ def evaluate(
         if out:
             emit(data, out)
     if record:
-        editors.record_metrics(studio.editors.get(names[0]), data, names[0])
+        editors.record_metrics(studio.editors[names[0]], data, names[0])
     if html:
         html.write_text(report.page(data), encoding="utf-8")
     if not out:

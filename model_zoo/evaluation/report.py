@@ -8,6 +8,7 @@ from pathlib import Path
 
 METRICS = ("reliability", "generality", "locality", "portability")
 # Okabe and Ito's palette: told apart with any colour vision
+GREY = "#7d8896"  # readable on a light and on a dark page
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 
 
@@ -22,16 +23,16 @@ def bars(summary: Sequence[dict], metric: str, score: str = "generated") -> dict
             {
                 "type": "bar", "name": method, "x": [s["task"] for s in own], "y": [100 * s["mean"] for s in own],
                 "marker": {"color": COLOURS[i % len(COLOURS)]},
-                "error_y": {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1.5, "width": 4},
+                "error_y": {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "color": GREY, "thickness": 1.5, "width": 4},
                 "hovertemplate": method + ", %{x}: %{y:.1f}%<extra></extra>",
             }
         )  # fmt: skip
     layout = {
         "barmode": "group", "bargap": 0.35, "height": 320,
         "margin": {"l": 55, "r": 10, "t": 40, "b": 40}, "title": {"text": metric, "x": 0, "font": {"size": 16}},
-        "yaxis": {"title": {"text": f"{metric}, % of edits"}, "range": [0, 105]},
+        "yaxis": {"title": {"text": f"{metric}, % of edits"}, "range": [0, 105], "gridcolor": "rgba(128,128,128,0.25)", "zeroline": False},
         "legend": {"orientation": "h", "y": 1.15, "x": 1, "xanchor": "right"},
-        "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "font": {"family": "system-ui, sans-serif"},
+        "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "font": {"family": "system-ui, sans-serif", "color": GREY},
     }  # fmt: skip
     return {"data": traces, "layout": layout}
 

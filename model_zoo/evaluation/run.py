@@ -8,7 +8,7 @@ import json
 import platform
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ import transformers
 
 from ..atlas.world import World
 from ..backbone import Backbone
-from ..benchmarks import Problem, read
+from ..benchmarks import Loaded, Problem, read
 from ..delta import Delta
 from ..generation import MAX_NEW_TOKENS
 from ..methods import EditMethod
@@ -30,7 +30,8 @@ UNEDITED = "none"  # the base model, as a method
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure. `records`: a file or benchmark name instead of the atlas' held-out edits of `tasks`."""
+    """What to measure. `records`: a file or benchmark name instead of the atlas' held-out edits of `tasks`; `most_probes`: of each kind
+    per record (a shared machine's limit)."""
 
     model: str
     methods: tuple[str, ...]
@@ -39,6 +40,7 @@ class Plan:
     seed: int = 0
     prompts: str = "plain"  # or "prefixed": evaluation prompts keep the instruction
     records: str | None = None
+    most_probes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def plan_cases(plan: Plan, backbone: Backbone, world: World | None) -> tuple[dic
     """The cases by task, and what was left out and why. ValueError when none is left or the world is needed and not there."""
     skipped: list[Problem] = []
     if plan.records:
-        loaded = read(plan.records, plan.tasks[0] if len(plan.tasks) == 1 else None)
+        loaded = _read(plan)
         skipped += loaded.skipped
         drawn: dict[str, list[Record]] = {}
         for record in loaded.records:
@@ -72,7 +74,7 @@ def plan_cases(plan: Plan, backbone: Backbone, world: World | None) -> tuple[dic
         drawn = {name: get_task(name).records(world, "test", plan.n, random.Random(f"{name} {plan.seed}")) for name in plan.tasks}
     cases: dict[str, list[Case]] = {}
     for name, records in drawn.items():
-        made = [Case(name, i, record, _request(record), plan.prompts == "prefixed") for i, record in enumerate(records)]
+        made = [Case(name, i, _cut(record, plan.most_probes), _request(record), plan.prompts == "prefixed") for i, record in enumerate(records)]
         fitting = [case for case in made if _fits(case, backbone, skipped)]
         if fitting:
             cases[name] = fitting
@@ -82,8 +84,19 @@ def plan_cases(plan: Plan, backbone: Backbone, world: World | None) -> tuple[dic
     return cases, skipped
 
 
+def _read(plan: Plan) -> Loaded:
+    return read(plan.records, plan.tasks[0] if len(plan.tasks) == 1 else None)
+
+
 def _sample(records: list[Record], plan: Plan, task: str) -> list[Record]:
     return records if len(records) <= plan.n else random.Random(f"{task} {plan.seed}").sample(records, plan.n)
+
+
+def _cut(record: Record, most: int | None) -> Record:
+    """The record with at most so many prompts of each kind."""
+    if most is None:
+        return record
+    return replace(record, paraphrases=record.paraphrases[:most], locality=record.locality[:most], portability=record.portability[:most])
 
 
 def _request(record: Record):
@@ -118,14 +131,16 @@ def measuring(
     cases, skipped = plan_cases(plan, backbone, world)
     proposers = {name: None if name == UNEDITED else method(name) for name in plan.methods}  # found missing before any work
     groups = [(task, start, part[start : start + GROUP]) for task, part in cases.items() for start in range(0, len(part), GROUP)]
-    log = _Log(out, plan, backbone)
+    config = asdict(plan) | {"base": backbone.fingerprint, "editors": {name: m and m.fingerprint for name, m in proposers.items()}}
+    config |= {"records_sha256": _read(plan).sha256} if plan.records else {}
+    log = _Log(out, config)
     for done, (task, start, group) in enumerate(groups, start=1):
         baseline = Baseline(backbone)
         for name, proposer in proposers.items():
             if not log.has(name, task, start):
                 log.add(name, task, start, score(backbone, baseline, group, _deltas(proposer, group)))
         yield done, len(groups), None
-    results = _results(plan, backbone, cases, skipped, log)
+    results = _results(plan, config, backbone, cases, skipped, log)
     if out:
         out.write_text(json.dumps(asdict(results), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         log.close()
@@ -151,10 +166,10 @@ def _deltas(method: EditMethod | None, group: Sequence[Case]) -> list[Delta | No
 class _Log:
     """Finished groups, in memory and, with `out`, as lines of a file beside it."""
 
-    def __init__(self, out: Path | None, plan: Plan, backbone: Backbone):
+    def __init__(self, out: Path | None, config: dict):
         self.rows: dict[tuple[str, str, int], list[Row]] = {}
         self.path = out and out.with_name(out.name + ".partial")
-        head = json.dumps(asdict(plan) | {"base": backbone.fingerprint}, sort_keys=True)
+        head = json.dumps(config, sort_keys=True)  # another editor, base or file is another run
         if self.path is None:
             return
         if self.path.exists() and (lines := self.path.read_text(encoding="utf-8").splitlines()) and lines[0] == head:
@@ -191,7 +206,7 @@ class _Log:
         self.path.unlink()
 
 
-def _results(plan: Plan, backbone: Backbone, cases: dict[str, list[Case]], skipped: list[Problem], log: _Log) -> Results:
+def _results(plan: Plan, config: dict, backbone: Backbone, cases: dict[str, list[Case]], skipped: list[Problem], log: _Log) -> Results:
     summary, details = [], []
     for name in plan.methods:
         for task, part in cases.items():
@@ -202,7 +217,7 @@ def _results(plan: Plan, backbone: Backbone, cases: dict[str, list[Case]], skipp
                 own = [{k: v for k, v in asdict(row).items() if k != "case"} for row in rows if row.case == case.index]
                 request = {k: getattr(case.request, k) for k in ("prompt", "target", "instruction")}
                 details.append({"method": name, "task": task, "index": case.index, "subject": case.record.subject, **request, "rows": own})
-    return Results(asdict(plan) | {"base": backbone.fingerprint}, versions(backbone), plan.seed, summary, [asdict(p) for p in skipped], details)
+    return Results(config, versions(backbone), plan.seed, summary, [asdict(p) for p in skipped], details)
 
 
 def versions(backbone: Backbone) -> dict:

@@ -4,6 +4,7 @@ import random
 from dataclasses import replace
 
 from ..directions import Atlas
+from ..methods import METHODS
 from ..tasks.request import EditRequest
 from . import Experiment
 from .lab import Lab
@@ -21,11 +22,12 @@ def _shuffled(requests: list[EditRequest], seed: int) -> list[EditRequest]:
 def directions(lab: Lab) -> list[dict]:
     """Silhouette by task in the full space and in two components, for raw gradients and for each editor's updates."""
     rows = []
-    for name, editor in (("InstructEdit", lab.editor()), ("MEND", lab.editor(instructed=False))):
+    for editor in (lab.editor(), lab.editor(instructed=False)):
+        info = METHODS[editor.name]
         atlas = Atlas(lab.backbone, editor, lab.world, PER_TASK, lab.seed)
         plain, instructed = atlas.requests(False), atlas.requests(True)
         variants = {"without instruction": (plain, True)}
-        if name == "InstructEdit":
+        if info.supports_instruction:
             variants |= {
                 "with instruction": (instructed, True),
                 "with instruction, its tokens' rows removed": (instructed, False),
@@ -33,10 +35,11 @@ def directions(lab: Lab) -> list[dict]:
             }
         for label, (requests, prefix_rows) in variants.items():
             for view in ("gradient", "update"):
-                if view == "gradient" and name == "MEND":
+                if view == "gradient" and not info.supports_instruction:
                     continue  # the raw gradient does not depend on the editor
                 scores = atlas.separation(requests, view, prefix_rows)
-                rows.append({"variant": f"{'raw gradient' if view == 'gradient' else name + ' update'}, {label}", **scores, "n": len(requests)})
+                direction = "raw gradient" if view == "gradient" else f"{info.pretty_name} update"
+                rows.append({"variant": f"{direction}, {label}", **scores, "n": len(requests)})
     return rows
 
 

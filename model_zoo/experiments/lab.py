@@ -54,7 +54,7 @@ class Lab:
             pooled: list[Row] = [row for run in trained for row in run[task]]
             means = [{(s.metric, s.score): s.mean for s in summarise(run[task], subjects, self.seed)} for run in trained]
             for s in summarise(pooled, subjects, self.seed):
-                each = [m[s.metric, s.score] for m in means]
+                each = [m[s.metric, s.score] for m in means if (s.metric, s.score) in m]
                 prompts = "prefixed" if part[0].prefixed else "plain"
                 found.append({"variant": variant, "task": task, "prompts": prompts, **asdict(s), "trainings": each})
         return found

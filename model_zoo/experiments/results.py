@@ -92,13 +92,7 @@ def svg(data: dict) -> str:
         dots += [(r["variant"], "silhouette, two components", r["silhouette_plane"], r["silhouette_plane"], r["silhouette_plane"]) for r in rows]
         return _dots(dots, -0.2, 1.0, "{:+.2f}")
     picked = [r for r in rows if r["score"] == "generated" and r["prompts"] == "plain" and r["metric"] in METRICS]
-    means: dict[tuple[str, str], list[dict]] = {}
-    for r in picked:
-        means.setdefault((r["variant"], r["metric"]), []).append(r)
-    dots = [
-        (variant, metric + ", mean of tasks", *(sum(r[key] for r in part) / len(part) for key in ("mean", "low", "high")))
-        for (variant, metric), part in means.items()
-    ]
+    dots = [(f"{r['variant']}, {r['task']}", r["metric"], r["mean"], r["low"], r["high"]) for r in picked]
     return _dots(dots, 0.0, 1.0, "{:.0%}")
 
 

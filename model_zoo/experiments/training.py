@@ -1,5 +1,6 @@
 """What the training of an editor decides: instructions or none, how many tasks, which balance, questions among the outer prompts."""
 
+from ..methods import METHODS as REGISTRY
 from ..methods import load_method
 from . import Experiment
 from .lab import Lab
@@ -19,7 +20,8 @@ def methods(lab: Lab) -> list[dict]:
     for prompts in ("plain", "prefixed"):
         cases = lab.cases(prompts=prompts)
         for name, trained in variants.items():
-            if prompts == "plain" or name == "InstructEdit":
+            reads_instructions = trained[0] is not None and REGISTRY[trained[0].name].supports_instruction
+            if prompts == "plain" or reads_instructions:
                 rows += lab.measure(name, trained, cases)
     return rows
 

@@ -1,6 +1,7 @@
 """Taking an edit home: one format per file and one line in FORMATS. Every export carries its provenance."""
 
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,12 +65,19 @@ def export(backbone: Backbone, session: EditSession, patch: Delta | None, name: 
         raise ValueError("No edit is on, so there is nothing to export. Switch one on or make one.")
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / "provenance.json").exists()):
         raise ValueError(f"{folder} is not empty and holds no earlier export; choose a new folder.")
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    base, own = backbone.origin and backbone.origin.folder.resolve(), folder.resolve()
+    if base and (base == own or own in base.parents):
+        raise ValueError(f"{folder} holds the base model itself; choose another folder.")
     provenance = Provenance.of(backbone, session, entry.name)
-    notes = entry.write(backbone, patch, provenance, folder)
-    provenance.write(folder, entry.title, entry.usage(backbone, folder.name), notes, entry.library)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as making:  # an earlier export stays until this one is whole
+        whole = Path(making) / folder.name
+        whole.mkdir()
+        notes = entry.write(backbone, patch, provenance, whole)
+        provenance.write(whole, entry.title, entry.usage(backbone, folder.name), notes, entry.library)
+        if folder.exists():
+            shutil.rmtree(folder)
+        whole.replace(folder)
     return folder
 
 

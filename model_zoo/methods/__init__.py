@@ -34,6 +34,11 @@ class EditMethod(Protocol):
 
     name: str
 
+    @property
+    def fingerprint(self) -> str:
+        """A short digest of everything that decides its edits beside the base model."""
+        ...
+
     def propose(self, requests: Sequence[EditRequest]) -> list[Delta]:
         """One Delta per request, each as if it were the only edit. The base model is not changed."""
         ...

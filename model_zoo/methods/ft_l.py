@@ -39,6 +39,10 @@ class FTL:
         block = max(0, backbone.blocks - self.config.block_from_top)
         self.path = backbone.family.linears(block)[-1]
 
+    @property
+    def fingerprint(self) -> str:
+        return str(self.config)
+
     def propose(self, requests: Sequence[EditRequest]) -> list[Delta]:
         return [self._one(request) for request in requests]
 

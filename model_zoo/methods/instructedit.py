@@ -4,8 +4,10 @@ The edit's gradient is taken on `Task / Description / Input` + target, so the in
 A request whose instruction is None is a MEND edit through the same code.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -85,7 +87,7 @@ def without_prefix(backbone: Backbone, requests: Sequence[EditRequest], real: Te
     """The mask of real tokens [rows, T] with those of each request's instruction prefix switched off."""
     kept = real.clone()
     for i, request in enumerate(requests):
-        prefix = request.text.removesuffix(request.prompt)
+        prefix = request.text.removesuffix(request.prompt).rstrip()  # the space before the prompt belongs to the prompt's first token
         kept[i, : len(backbone.tokenizer(prefix)["input_ids"]) if prefix else 0] = False
     return kept
 
@@ -118,6 +120,13 @@ class InstructEdit:
         except RuntimeError as error:
             raise ValueError(f"{folder / WEIGHTS_FILE} does not fit its configuration: {str(error).splitlines()[-1].strip()}") from error
         return cls(backbone, config, network, {path: root.T @ root for path, root in roots.items()})
+
+    @cached_property
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(self.config.model_dump_json(exclude={"metrics"}).encode())
+        for tensor in (*self.network.state_dict().values(), *self.covariance.values()):
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def save(self, folder: Path, covariance_rank: int = 128) -> None:
         """Write `config.json` and `editor.safetensors` (float16; the key covariance as its leading eigenvectors)."""

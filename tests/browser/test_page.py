@@ -131,9 +131,9 @@ def choose_model(page: Page, model: str) -> None:
     expect(page.locator("#verdicts")).to_contain_text("is ready", timeout=60 * SECOND)
 
 
-def test_an_editor_from_the_hub_is_discovered_pulled_and_used(page: Page, hub, monkeypatch):
+def test_an_editor_from_the_hub_is_discovered_pulled_and_used(page: Page, hub, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_TOKEN", hub.write_token)
-    commit = editors.push(CATALOG["atlas"].editors["instructedit"], "me/atlas-editor")
+    commit = editors.push(shutil.copytree(CATALOG["atlas"].editors["instructedit"], tmp_path / "editor"), "me/atlas-editor")
     page.get_by_text("More settings").click()
     page.locator("#look").click()
     expect(page.locator("#editor")).to_contain_text("One other editor was found", timeout=20 * SECOND)
