@@ -47,7 +47,7 @@ BENCHMARKS = MappingProxyType(
 # What an own file may hold. Lists are separated by " | ", a probe's prompt and answer by " => ".
 TEMPLATE_CSV = (
     "prompt,target,subject,paraphrases,locality,portability,instruction\n"
-    'The capital of France is,Rome,France,What is the capital of France? | France has as its capital,'
+    "The capital of France is,Rome,France,What is the capital of France? | France has as its capital,"
     "The capital of Spain is => Madrid,The river in the capital of France is => the Tiber,Replace a fact that the model knows with a new one.\n"
 )
 

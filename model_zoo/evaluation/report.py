@@ -91,7 +91,7 @@ def _cases(cases: Sequence[dict], most: int = 300) -> str:
     parts = []
     for case, rows in failing(cases)[:most]:
         lines = "".join(
-            f"<li>{escape(r['metric'])}: {escape(r['prompt'])} | {escape(r['before'])} → <b class=\"no\">{escape(r['after'])}</b>"
+            f'<li>{escape(r["metric"])}: {escape(r["prompt"])} | {escape(r["before"])} → <b class="no">{escape(r["after"])}</b>'
             f" (wanted {escape(r['expected'])})</li>"
             for r in rows
         )

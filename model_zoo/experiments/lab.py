@@ -62,4 +62,3 @@ class Lab:
     def config(self) -> dict:
         return {"model": self.backbone.name, "base": self.backbone.fingerprint, "n": self.n, "seed": self.seed, "steps": self.steps,
                 "trainings": self.trainings, "versions": versions(self.backbone)}  # fmt: skip
-
