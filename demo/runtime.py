@@ -37,6 +37,7 @@ except ImportError:  # only there on a Hugging Face Space
 
 COMPUTE = {"concurrency_id": "compute", "concurrency_limit": 1}  # every handler that runs the model shares one slot
 LOADING = {"concurrency_id": "loading", "concurrency_limit": None}  # mostly waiting: a download keeps nobody from editing
+LARGE, FEW_REFERENCES = 5e7, 10  # on a CPU, models beyond so many weights are mapped among so many reference edits per task
 KEPT_STUDIOS = 3  # places loaded at once
 KEPT_FILES_SECONDS = 600  # Gradio has copied a download long before
 
@@ -215,9 +216,10 @@ class Runtime:
         """The reference edits of a place's Directions tab."""
         studio = self.studio(place)
         method = studio.method(studio.default_method())
+        large = studio.backbone.device.type == "cpu" and studio.backbone.parameters > LARGE
         with self._lock:
             if place not in self._atlases:
-                self._atlases[place] = Atlas(studio.backbone, method, load_world())
+                self._atlases[place] = Atlas(studio.backbone, method, load_world(), *((FEW_REFERENCES,) if large else ()))
             return self._atlases[place]
 
     def _map(self, place: Place, own: list[EditRequest], view: str, instructed: bool, module: str):

@@ -49,7 +49,7 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:
         table = gr.Dataframe(headers=["task", "prompt", "target", "PC 1", "PC 2", "PC 3"], interactive=False, elem_id="direction-table", wrap=True)
 
     def draw(visit: Visit, view: str, instructed: bool, dimensions: str, module: str, progress=gr.Progress()):  # noqa: B008
-        progress(0.1, desc="Editing with 160 reference examples")
+        progress(0.1, desc="Editing with the reference examples")
         mine = [edit for edit in visit.session.active if METHODS[edit.delta.request["method"]].low_rank or view == "gradient"]
         ((m, modules, places),) = runtime.run(visit.place, "map", [edit.request for edit in mine], view, instructed, module)
         own = [(edit.label, place) for edit, place in zip(mine, places, strict=True)]

@@ -108,6 +108,11 @@ class Backbone:
         return self.model.device
 
     @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return sum(p.numel() for p in self.model.parameters())
+
+    @property
     def max_length(self) -> int:
         return self.model.config.max_position_embeddings
 

@@ -27,13 +27,13 @@ def run(
 ) -> None:
     """Run one experiment (or all), training the editors it needs; writes NAME.json and NAME.svg."""
     from ..atlas import load_world
-    from ..catalog import load_backbone
+    from ..catalog import entry_for, load_backbone
     from ..experiments import EXPERIMENTS, Lab, get_experiment
     from ..experiments.results import svg
     from ..loading import LoadOptions
 
     chosen = list(EXPERIMENTS.values()) if name == "all" else [get_experiment(name)]
-    lab = Lab(load_backbone(model, LoadOptions(device)), load_world(), cache, n, seed, steps, trainings)
+    lab = Lab(load_backbone(model, LoadOptions(device)), load_world(), cache, n, seed, steps, trainings, entry_for(model).editors)
     out.mkdir(parents=True, exist_ok=True)
     for experiment in chosen:
         data = {"experiment": experiment.name, "config": lab.config(), "rows": experiment.run(lab)}

@@ -17,6 +17,7 @@ class Experiment:
     title: str
     question: str
     run: Callable[[Lab], list[dict]]
+    uses_finished: bool = False  # asks about an editor's use, so it takes the one that ships
 
 
 def _registry() -> MappingProxyType[str, Experiment]:

@@ -22,7 +22,7 @@ def _shuffled(requests: list[EditRequest], seed: int) -> list[EditRequest]:
 def directions(lab: Lab) -> list[dict]:
     """Silhouette by task in the full space and in two components, for raw gradients and for each editor's updates."""
     rows = []
-    for editor in (lab.editor(), lab.editor(instructed=False)):
+    for editor in (lab.finished(), lab.finished(instructed=False)):
         info = METHODS[editor.name]
         atlas = Atlas(lab.backbone, editor, lab.world, PER_TASK, lab.seed)
         plain, instructed = atlas.requests(False), atlas.requests(True)
@@ -45,4 +45,5 @@ def directions(lab: Lab) -> list[dict]:
 
 DIRECTIONS = Experiment(
     "directions", "Editing-gradient directions", "Do the tasks' directions separate, and does the instruction separate them?", directions,
+    uses_finished=True,
 )  # fmt: skip

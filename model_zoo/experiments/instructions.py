@@ -51,8 +51,8 @@ WORDINGS_BY_NAME: dict[str, Wording] = {
 
 
 def wordings(lab: Lab) -> list[dict]:
-    """One trained editor, the same edits, evaluation prompts plain."""
-    editor, cases, rows = lab.editor(), lab.cases(), []
+    """The finished editor, the same edits, evaluation prompts plain."""
+    editor, cases, rows = lab.finished(), lab.cases(), []
     for name, wording in WORDINGS_BY_NAME.items():
         rng = random.Random(f"{name} {lab.seed}")
         worded = {
@@ -62,4 +62,10 @@ def wordings(lab: Lab) -> list[dict]:
     return rows
 
 
-WORDINGS = Experiment("instructions", "Wording of the instruction", "How much does the text of the instruction matter to a trained editor?", wordings)
+WORDINGS = Experiment(
+    "instructions",
+    "Wording of the instruction",
+    "How much does the text of the instruction matter to a trained editor?",
+    wordings,
+    uses_finished=True,
+)

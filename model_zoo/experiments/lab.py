@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ..atlas.world import World
@@ -13,6 +13,8 @@ from ..evaluation.run import evaluate_cases, plan_cases, versions
 from ..evaluation.scoring import Case
 from ..methods import EditMethod, load_method
 from ..methods.hypernetwork import HyperConfig
+from ..methods.instructedit import InstructEdit
+from ..methods.mend import MEND
 from ..training.meta import MetaConfig, MetaTrainer
 
 TASKS = ("counterfact", "recent", "convsent", "zsre")
@@ -29,16 +31,22 @@ class Lab:
     seed: int = 0
     steps: int = 800
     trainings: int = 3
+    shipped: Mapping[str, Path] = field(default_factory=dict)  # finished editors of this base, by method
 
     def editor(self, training_seed: int = 0, **changes) -> EditMethod:
         """An editor of MetaConfig with these changes: from the cache, or trained now (a killed training goes on)."""
         config = replace(MetaConfig(steps=self.steps), **changes)
-        name = "instructedit" if config.instructed else "mend"
+        name = (InstructEdit if config.instructed else MEND).name
         key = json.dumps([asdict(config), HyperConfig().model_dump(), training_seed, self.backbone.fingerprint], sort_keys=True)
         folder = self.cache / f"{name}-{training_seed}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
         if not (folder / "config.json").exists():
             MetaTrainer(self.backbone, self.world, config, seed=training_seed).run(folder)
         return load_method(name, self.backbone, folder)
+
+    def finished(self, **changes) -> EditMethod:
+        """For questions about an editor's use, not its training: the one that ships, else one trained here."""
+        name = (InstructEdit if changes.get("instructed", True) else MEND).name
+        return load_method(name, self.backbone, self.shipped[name]) if name in self.shipped else self.editor(**changes)
 
     def cases(self, tasks: Sequence[str] = TASKS, prompts: str = "plain") -> dict[str, list[Case]]:
         """The same held-out edits for every variant of every experiment."""
@@ -61,4 +69,4 @@ class Lab:
 
     def config(self) -> dict:
         return {"model": self.backbone.name, "base": self.backbone.fingerprint, "n": self.n, "seed": self.seed, "steps": self.steps,
-                "trainings": self.trainings, "versions": versions(self.backbone)}  # fmt: skip
+                "trainings": self.trainings, "shipped": sorted(self.shipped), "versions": versions(self.backbone)}  # fmt: skip

@@ -45,8 +45,9 @@ def _section(experiment: Experiment, data: dict, folder: str) -> str:
     v = c["versions"]
     machine = f"torch {v['torch']}, transformers {v['transformers']}, {v['machine']}, {v['threads']} threads, {v['device']}"
     body = _geometry(data["rows"]) if "silhouette_full" in data["rows"][0] else _tables(data["rows"])
+    own = ", with the editor that ships" if experiment.uses_finished and c["shipped"] else f", editors trained for {c['steps']} steps"
     figure = f"\n![{experiment.title}]({folder}/{experiment.name}.svg)\n"
-    return f"## {experiment.title}\n\n{experiment.question}\n\n{body}{figure}\n`{made}` ({machine})\n"
+    return f"## {experiment.title}\n\n{experiment.question}\n\n{body}{figure}\n`{made}` ({machine}{own})\n"
 
 
 def _tables(rows: Sequence[dict]) -> str:
