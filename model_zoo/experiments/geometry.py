@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ..directions import Atlas
 from ..methods import METHODS
+from ..methods.mend import MEND
 from ..tasks.request import EditRequest
 from . import Experiment
 from .lab import Lab
@@ -20,9 +21,10 @@ def _shuffled(requests: list[EditRequest], seed: int) -> list[EditRequest]:
 
 
 def directions(lab: Lab) -> list[dict]:
-    """Silhouette by task in the full space and in two components, for raw gradients and for each editor's updates."""
+    """Silhouette by task in the full space and in two components, for raw gradients and for the updates of each finished editor."""
     rows = []
-    for editor in (lab.finished(), lab.finished(instructed=False)):
+    editors = [lab.finished(), *([lab.finished(instructed=False)] if MEND.name in lab.shipped else [])]
+    for editor in editors:
         info = METHODS[editor.name]
         atlas = Atlas(lab.backbone, editor, lab.world, PER_TASK, lab.seed)
         plain, instructed = atlas.requests(False), atlas.requests(True)
