@@ -16,7 +16,7 @@ def build(runtime: Runtime, visit: gr.State, inputs: list, ask_box: gr.Textbox) 
         place = Place(model, editor or "")
         studio, at = runtime.studio(place), visit.at(place)
         request = studio.request(task, prompt, target, instruction)
-        ((report, session),) = runtime.run(place, "reporting", request, method or studio.default_method(), strength, at.session)
+        report, session = runtime.once(place, "edit", request, method or studio.default_method(), strength, at.session)
         yield report.to_dict(), at.with_session(session)._replace(request=request)
 
     def ask(visit: Visit, prompt: str):

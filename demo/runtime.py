@@ -197,20 +197,18 @@ class Runtime:
     # ---- work --------------------------------------------------------------------------------------------------------
 
     def run(self, place: Place, operation: str, *args: Any) -> Iterator[Any]:
-        """Run one of a studio's generators (or of this class) where the GPU is. Arguments and results are plain CPU values."""
+        """Run one of a studio's operations, or the map, where the GPU is; yields its results. Arguments and results are plain CPU values."""
         yield from self._on_gpu(place, operation, args)
 
     def _operate(self, place: Place, operation: str, args: tuple) -> Iterator[Any]:
-        if operation == "map":
-            yield self._map(place, *args)
-        elif operation == "propose":
-            yield self.studio(place).propose(*args)
-        else:
-            yield from getattr(self.studio(place), operation)(*args)
+        work = functools.partial(self._map, place) if operation == "map" else getattr(self.studio(place), operation)
+        result = work(*args)
+        yield from result if isinstance(result, Iterator) else (result,)
 
-    def propose(self, place: Place, request: EditRequest, method: str):
-        """(Delta, seconds) of one edit."""
-        return next(iter(self.run(place, "propose", request, method)))
+    def once(self, place: Place, operation: str, *args: Any) -> Any:
+        """`run` for an operation with a single result."""
+        (result,) = self.run(place, operation, *args)
+        return result
 
     def atlas(self, place: Place) -> Atlas:
         """The reference edits of a place's Directions tab."""

@@ -51,7 +51,7 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:
     def draw(visit: Visit, view: str, instructed: bool, dimensions: str, module: str, progress=gr.Progress()):  # noqa: B008
         progress(0.1, desc="Editing with the reference examples")
         mine = [edit for edit in visit.session.active if METHODS[edit.delta.request["method"]].low_rank or view == "gradient"]
-        ((m, modules, places),) = runtime.run(visit.place, "map", [edit.request for edit in mine], view, instructed, module)
+        m, modules, places = runtime.once(visit.place, "map", [edit.request for edit in mine], view, instructed, module)
         own = [(edit.label, place) for edit, place in zip(mine, places, strict=True)]
         rows = [[TASKS[p.task].title, p.request.prompt, p.request.target, *(round(x, 3) for x in p.position)] for p in m.points]
         rows = [["Your edit", *label.split(" → ", 1), *(round(x, 3) for x in position)] for label, position in own] + rows

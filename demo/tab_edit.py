@@ -120,7 +120,7 @@ class EditTab:
         try:
             studio = self.runtime.studio(place)
             request = studio.request(task, prompt, target, instruction)
-            delta, seconds = self.runtime.propose(place, request, method or studio.default_method())
+            delta, seconds = self.runtime.once(place, "propose", request, method or studio.default_method())
             visit = visit.at(place)
             visit = visit.with_session(visit.session.add(delta, strength))
         except Exception:

@@ -108,6 +108,11 @@ class Backbone:
         return self.model.device
 
     @property
+    def published_name(self) -> str:
+        """The repo it came from, by which others find it too; else how people here call it."""
+        return (self.origin and self.origin.repo) or self.name
+
+    @property
     def parameters(self) -> int:
         """Number of weights."""
         return sum(p.numel() for p in self.model.parameters())

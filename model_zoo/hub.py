@@ -6,7 +6,7 @@ patterns asked for are fetched, and nobody asks for a pickle.
 
 import errno
 import hashlib
-import os
+import io
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -73,10 +73,8 @@ def fetch(source: str, patterns: Sequence[str], revision: str | None = None, rep
         if isinstance(error, _NO_NETWORK) and (cached := _cached(repo, revision, how)):
             return cached
         raise explained(error, repo, revision) from error
-    if cached := _cached(repo, info.sha, how):
-        _remember(repo, revision, how)
-        return cached
-    wanted = _wanted(info, patterns)
+    # with all files cached the download only notes where the branch points now, so that it is found again without a network
+    wanted = {} if _cached(repo, info.sha, how) else _wanted(info, patterns)
     _check_room(repo, sum(size for size, _ in wanted.values()))
     try:
         folder = Path(snapshot_download(repo, revision=revision or "main", tqdm_class=_bar(report), **how))
@@ -92,12 +90,6 @@ def _cached(repo: str, revision: str | None, how: dict) -> Snapshot | None:
     except (LocalEntryNotFoundError, HFValidationError):
         return None
     return Snapshot(folder, repo, folder.name)
-
-
-def _remember(repo: str, revision: str | None, how: dict) -> None:
-    """Let the cache know where a branch points now, so that it is found again without a network. All files are there: one request."""
-    if not (revision and _COMMIT.fullmatch(revision)):
-        snapshot_download(repo, revision=revision, etag_timeout=TIMEOUT, tqdm_class=_bar(None), **how)
 
 
 def _wanted(info: ModelInfo | DatasetInfo, patterns: Sequence[str]) -> dict[str, tuple[int, str | None]]:
@@ -146,7 +138,7 @@ def _bar(report: Report | None) -> type[tqdm]:
     class Bar(tqdm):
         def __init__(self, *args, **kwargs):
             self.counts_bytes = kwargs.get("unit") == "B"
-            super().__init__(*args, **kwargs, disable=False, file=open(os.devnull, "w"))
+            super().__init__(*args, **kwargs, disable=False, file=io.StringIO())
 
         def update(self, n=1):
             if report and self.counts_bytes and self.total:

@@ -166,10 +166,6 @@ class Studio:
         if judged:
             yield "verdicts", self.check(request, session, factors, record)
 
-    def reporting(self, request: EditRequest, method: str, strength: float, session: EditSession) -> Iterator[tuple[EditReport, EditSession]]:
-        """`edit` as a generator of one result, like the others that cross a process border."""
-        yield self.edit(request, method, strength, session)
-
     def measuring(self, plan: Plan) -> Iterator[tuple[int, int, Results | None]]:
         """(groups done, groups in all, the results once all are done) of an evaluation on this studio."""
         yield from measuring(plan, self.backbone, self.world, self.method)

@@ -104,12 +104,12 @@ studio = runtime.studio(place)
 visit, said = Visit(place), []
 for prompt, target in (("The capital of France is", "Rome"), ("The capital of Japan is", "Cairo")):
     request = studio.request("counterfact", prompt, target)
-    delta, _ = runtime.propose(place, request, "instructedit")
+    delta, _ = runtime.once(place, "propose", request, "instructedit")
     visit = visit.with_session(visit.session.add(delta))
     shown = list(runtime.run(place, "showing", request, visit.session, True, None))
     said.append([kind for kind, _ in shown][-2:] + [next(v for k, v in reversed(shown) if k == "pair")[1]])
 *_, asked = runtime.run(place, "asking", "The capital of France is", visit.session)
-((drawn, modules, places),) = runtime.run(place, "map", [request], "update", True, "")
+drawn, modules, places = runtime.once(place, "map", [request], "update", True, "")
 print(json.dumps({"said": said, "asked": asked, "points": len(drawn.points), "own": len(places)}))
 """
 

@@ -16,7 +16,7 @@ import transformers
 
 from ..atlas.world import World
 from ..backbone import Backbone
-from ..benchmarks import Loaded, Problem, read
+from ..benchmarks import Problem, read
 from ..delta import Delta
 from ..generation import MAX_NEW_TOKENS
 from ..methods import EditMethod
@@ -58,11 +58,20 @@ class Results:
         return asdict(self)
 
 
-def plan_cases(plan: Plan, backbone: Backbone, world: World | None) -> tuple[dict[str, list[Case]], list[Problem]]:
-    """The cases by task, and what was left out and why. ValueError when none is left or the world is needed and not there."""
+@dataclass(frozen=True)
+class Planned:
+    """The cases by task, what was left out and why, and the digest of the records' file if they came from one."""
+
+    cases: dict[str, list[Case]]
+    skipped: list[Problem]
+    records_sha256: str | None = None
+
+
+def plan_cases(plan: Plan, backbone: Backbone, world: World | None) -> Planned:
+    """What the plan comes to. ValueError when no case is left or the world is needed and not there."""
     skipped: list[Problem] = []
-    if plan.records:
-        loaded = _read(plan)
+    loaded = read(plan.records, plan.tasks[0] if len(plan.tasks) == 1 else None) if plan.records else None
+    if loaded:
         skipped += loaded.skipped
         drawn: dict[str, list[Record]] = {}
         for record in loaded.records:
@@ -81,11 +90,7 @@ def plan_cases(plan: Plan, backbone: Backbone, world: World | None) -> tuple[dic
     if not cases:
         why = f"; {len(skipped)} were left out, the first because: {skipped[0].reason}" if skipped else ""
         raise ValueError(f"No case is left to measure{why}.")
-    return cases, skipped
-
-
-def _read(plan: Plan) -> Loaded:
-    return read(plan.records, plan.tasks[0] if len(plan.tasks) == 1 else None)
+    return Planned(cases, skipped, loaded and loaded.sha256)
 
 
 def _sample(records: list[Record], plan: Plan, task: str) -> list[Record]:
@@ -128,11 +133,11 @@ def measuring(
 
     With `out` the results are written there, and a run that was killed goes on where it was.
     """
-    cases, skipped = plan_cases(plan, backbone, world)
+    planned = plan_cases(plan, backbone, world)
     proposers = {name: None if name == UNEDITED else method(name) for name in plan.methods}  # found missing before any work
-    groups = [(task, start, part[start : start + GROUP]) for task, part in cases.items() for start in range(0, len(part), GROUP)]
+    groups = [(task, start, part[start : start + GROUP]) for task, part in planned.cases.items() for start in range(0, len(part), GROUP)]
     config = asdict(plan) | {"base": backbone.fingerprint, "editors": {name: m and m.fingerprint for name, m in proposers.items()}}
-    config |= {"records_sha256": _read(plan).sha256} if plan.records else {}
+    config |= {"records_sha256": planned.records_sha256}
     log = _Log(out, config)
     for done, (task, start, group) in enumerate(groups, start=1):
         baseline = Baseline(backbone)
@@ -140,7 +145,7 @@ def measuring(
             if not log.has(name, task, start):
                 log.add(name, task, start, score(backbone, baseline, group, _deltas(proposer, group)))
         yield done, len(groups), None
-    results = _results(plan, config, backbone, cases, skipped, log)
+    results = _results(plan, config, backbone, planned, log)
     if out:
         out.write_text(json.dumps(asdict(results), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         log.close()
@@ -172,12 +177,11 @@ class _Log:
         head = json.dumps(config, sort_keys=True)  # another editor, base or file is another run
         if self.path is None:
             return
-        if self.path.exists() and (lines := self.path.read_text(encoding="utf-8").splitlines()) and lines[0] == head:
+        if self.path.exists() and (lines := self.path.read_text(encoding="utf-8").split("\n"))[0] == head:
             for line in lines[1:]:
                 self._take(line)
         self.file = self.path.open("a" if self.rows else "w", encoding="utf-8")
-        if not self.rows:
-            self._write(head)
+        self._write("" if self.rows else head)  # a line break first: the last line may have been cut short
 
     def _take(self, line: str) -> None:
         try:
@@ -206,10 +210,10 @@ class _Log:
         self.path.unlink()
 
 
-def _results(plan: Plan, config: dict, backbone: Backbone, cases: dict[str, list[Case]], skipped: list[Problem], log: _Log) -> Results:
+def _results(plan: Plan, config: dict, backbone: Backbone, planned: Planned, log: _Log) -> Results:
     summary, details = [], []
     for name in plan.methods:
-        for task, part in cases.items():
+        for task, part in planned.cases.items():
             rows = log.of(name, task)
             for s in summarise(rows, {case.index: case.record.subject for case in part}, plan.seed):
                 summary.append({"method": name, "task": task, "prompts": plan.prompts, **asdict(s)})
@@ -217,7 +221,7 @@ def _results(plan: Plan, config: dict, backbone: Backbone, cases: dict[str, list
                 own = [{k: v for k, v in asdict(row).items() if k != "case"} for row in rows if row.case == case.index]
                 request = {k: getattr(case.request, k) for k in ("prompt", "target", "instruction")}
                 details.append({"method": name, "task": task, "index": case.index, "subject": case.record.subject, **request, "rows": own})
-    return Results(config, versions(backbone), plan.seed, summary, [asdict(p) for p in skipped], details)
+    return Results(config, versions(backbone), plan.seed, summary, [asdict(p) for p in planned.skipped], details)
 
 
 def versions(backbone: Backbone) -> dict:

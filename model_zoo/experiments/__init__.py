@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from ..registry import find, registered
 from .lab import Lab
 
 __all__ = ["EXPERIMENTS", "Experiment", "Lab", "get_experiment"]
@@ -24,14 +25,12 @@ def _registry() -> MappingProxyType[str, Experiment]:
     from . import geometry, instructions, training
 
     found = (training.METHODS, training.TASK_COUNT, instructions.WORDINGS, training.BALANCE, training.QUESTIONS, geometry.DIRECTIONS)
-    return MappingProxyType({experiment.name: experiment for experiment in found})
+    return registered("experiment", found)
 
 
 def get_experiment(name: str) -> Experiment:
     """The registered experiment; ValueError names the known ones."""
-    if name not in EXPERIMENTS:
-        raise ValueError(f"There is no experiment '{name}'; the experiments are: {', '.join(EXPERIMENTS)}.")
-    return EXPERIMENTS[name]
+    return find("experiment", EXPERIMENTS, name)
 
 
 EXPERIMENTS = _registry()

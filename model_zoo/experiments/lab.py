@@ -43,14 +43,14 @@ class Lab:
             MetaTrainer(self.backbone, self.world, config, seed=training_seed).run(folder)
         return load_method(name, self.backbone, folder)
 
-    def finished(self, **changes) -> EditMethod:
+    def finished(self, instructed: bool = True) -> EditMethod:
         """For questions about an editor's use, not its training: the one that ships, else one trained here."""
-        name = (InstructEdit if changes.get("instructed", True) else MEND).name
-        return load_method(name, self.backbone, self.shipped[name]) if name in self.shipped else self.editor(**changes)
+        name = (InstructEdit if instructed else MEND).name
+        return load_method(name, self.backbone, self.shipped[name]) if name in self.shipped else self.editor(instructed=instructed)
 
     def cases(self, tasks: Sequence[str] = TASKS, prompts: str = "plain") -> dict[str, list[Case]]:
         """The same held-out edits for every variant of every experiment."""
-        return plan_cases(Plan(self.backbone.name, (), tuple(tasks), self.n, self.seed, prompts), self.backbone, self.world)[0]
+        return plan_cases(Plan(self.backbone.name, (), tuple(tasks), self.n, self.seed, prompts), self.backbone, self.world).cases
 
     def measure(self, variant: str, methods: Iterable[EditMethod | None], cases: dict[str, list[Case]]) -> list[dict]:
         """One row per task, metric and score. Several trainings of a method are averaged per case before the interval is drawn; each

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from ..backbone import Backbone
 from ..delta import Delta
+from ..registry import find, registered
 from ..session import EditSession
 from .provenance import Provenance
 
@@ -41,18 +42,12 @@ class Format:
 def _registry() -> MappingProxyType[str, Format]:
     from . import lora, merged, plain
 
-    formats: dict[str, Format] = {}
-    for entry in (plain.FORMAT, lora.FORMAT, merged.FORMAT):
-        assert entry.name not in formats, f"format {entry.name} is registered twice"
-        formats[entry.name] = entry
-    return MappingProxyType(formats)
+    return registered("format", (plain.FORMAT, lora.FORMAT, merged.FORMAT))
 
 
 def get_format(name: str) -> Format:
     """The registered format; ValueError names the known ones."""
-    if name not in FORMATS:
-        raise ValueError(f"There is no format '{name}'; the formats are: {', '.join(FORMATS)}.")
-    return FORMATS[name]
+    return find("format", FORMATS, name)
 
 
 def export(backbone: Backbone, session: EditSession, patch: Delta | None, name: str, folder: Path) -> Path:

@@ -26,7 +26,7 @@ class Provenance:
     def of(backbone: Backbone, session: EditSession, format_name: str) -> "Provenance":
         edits = tuple(asdict(edit.request) | {"method": edit.delta.request["method"], "strength": edit.strength} for edit in session.active)
         origin = backbone.origin
-        return Provenance((origin and origin.repo) or backbone.name, origin and origin.commit, backbone.fingerprint, format_name, edits)
+        return Provenance(backbone.published_name, origin and origin.commit, backbone.fingerprint, format_name, edits)
 
     def write(self, folder: Path, title: str, usage: str, notes: str = "", library: str | None = None) -> None:
         """`provenance.json`, and README.md as an edited model's card."""

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ..backbone import Backbone
 from ..delta import Delta, concatenate
+from ..registry import find, registered
 from ..tasks.request import EditRequest
 
 __all__ = ["EditMethod", "MethodInfo", "METHODS", "combine", "load_method"]
@@ -51,18 +52,12 @@ class EditMethod(Protocol):
 def _registry() -> MappingProxyType[str, MethodInfo]:
     from . import ft_l, instructedit, mend
 
-    methods: dict[str, MethodInfo] = {}
-    for info in (instructedit.INFO, mend.INFO, ft_l.INFO):
-        assert info.name not in methods, f"method {info.name} is registered twice"
-        methods[info.name] = info
-    return MappingProxyType(methods)
+    return registered("method", (instructedit.INFO, mend.INFO, ft_l.INFO))
 
 
 def load_method(name: str, backbone: Backbone, editor: Path | None = None) -> EditMethod:
     """Load a registered method for a backbone; ValueError says which names exist or that an editor is missing."""
-    if name not in METHODS:
-        raise ValueError(f"There is no method '{name}'; the methods are: {', '.join(METHODS)}.")
-    info = METHODS[name]
+    info = find("method", METHODS, name)
     if info.needs_editor and editor is None:
         free = ", ".join(m.name for m in METHODS.values() if not m.needs_editor)
         raise ValueError(

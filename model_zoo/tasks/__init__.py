@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from ..registry import find, registered
 from .request import EditRequest
 
 if TYPE_CHECKING:
@@ -95,18 +96,12 @@ class Task:
 def _registry() -> MappingProxyType[str, Task]:
     from . import convsent, counterfact, recent, zsre
 
-    tasks: dict[str, Task] = {}
-    for task in (counterfact.TASK, recent.TASK, convsent.TASK, zsre.TASK):
-        assert task.name not in tasks, f"task {task.name} is registered twice"
-        tasks[task.name] = task
-    return MappingProxyType(tasks)
+    return registered("task", (counterfact.TASK, recent.TASK, convsent.TASK, zsre.TASK))
 
 
 def get_task(name: str) -> Task:
     """The registered task; ValueError names the known ones."""
-    if name not in TASKS:
-        raise ValueError(f"There is no task '{name}'; the tasks are: {', '.join(TASKS)}.")
-    return TASKS[name]
+    return find("task", TASKS, name)
 
 
 TASKS = _registry()

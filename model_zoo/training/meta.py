@@ -145,7 +145,7 @@ class MetaTrainer:
         modules = {path: backbone.shape(path) for path in backbone.last_blocks(config.blocks)}
         method = InstructEdit if config.instructed else MEND
         editor_config = EditorConfig(
-            method=method.name, base_model=backbone.name, base_revision=backbone.origin and backbone.origin.commit,
+            method=method.name, base_model=backbone.published_name, base_revision=backbone.origin and backbone.origin.commit,
             base_fingerprint=backbone.fingerprint, modules=modules, hyper=self.hyper, tasks=config.tasks,
             instructed=config.instructed, target_end=config.target_end,
             training={**asdict(config), "seed": seed, "torch": torch.__version__},
