@@ -229,14 +229,16 @@ class Backbone:
         batch = self.batch([self.join(p, t) for p, t in zip(prompts, targets, strict=True)])
         return (-self.row_nll(batch, factors) * batch.predicting.sum(1)).exp().tolist()
 
-    def capture(self, rows: Sequence[Joined], paths: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-        """Inputs u and output gradients delta of the base model for the mean NLL of each row's target.
+    def capture(
+        self, rows: Sequence[Joined], paths: Sequence[str], factors: Factors | None = None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:  # fmt: skip
+        """Inputs u and output gradients delta of the base model, or of the model under `factors`, for the mean NLL of each row's target.
 
         Returns ({path: u [rows, T, d_in]}, {path: delta [rows, T, d_out]}, real tokens [rows, T] bool), all detached float32.
         Rows do not influence each other: the loss is the sum of per-row means.
         """
         batch, tape = self.batch(rows), Tape(tuple(paths))
-        with torch.enable_grad(), _activate(_Active(self, tape=tape)):
+        with torch.enable_grad(), _activate(_Active(self, factors=factors, tape=tape)):
             hidden = self.hidden(batch)
             logits = self._head(hidden[batch.predicting])
             nll = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none")

@@ -20,7 +20,7 @@ from .backbone import Backbone
 from .delta import Delta, LayerDelta
 from .methods import METHODS, EditMethod
 from .methods.hypernetwork import keep_tokens
-from .methods.instructedit import without_prefix
+from .methods.instructedit import prefix_mask, request_row
 from .tasks import TASKS, Record
 from .tasks.request import EditRequest
 
@@ -122,10 +122,10 @@ class Atlas:
         paths = self.modules[1:]
         made = []
         for i in range(0, len(requests), BATCH):
-            rows = [self.backbone.join(r.text, r.target) for r in requests[i : i + BATCH]]
+            rows = [request_row(self.backbone, request) for request in requests[i : i + BATCH]]
             inputs, grads, real = self.backbone.capture(rows, paths)
             if not prefix_rows:
-                real = without_prefix(self.backbone, requests[i : i + BATCH], real)
+                real = real & ~prefix_mask(rows, real.shape[1]).to(real.device)
             kept = {path: keep_tokens(inputs[path], grads[path], real) for path in paths}
             for j in range(len(rows)):
                 layers = {p: LayerDelta(A=k.u[j][k.kept[j]], B=-k.delta[j][k.kept[j]].T) for p, k in kept.items()}

@@ -21,10 +21,11 @@ _OPENING = "([{<\"'“‘«¿¡$€£#@&*_~`+-"
 
 @dataclass(frozen=True)
 class Joined:
-    """One row: token `ids`, of which those from `start` on are the target."""
+    """One row: token `ids`, of which those from `start` on are the target and the first `prefix` an instruction."""
 
     ids: tuple[int, ...]
     start: int
+    prefix: int = 0
 
 
 def joint_text(prompt: str, target: str) -> tuple[str, int]:

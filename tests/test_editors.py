@@ -11,7 +11,8 @@ from model_zoo.catalog import CATALOG
 from model_zoo.loading import LoadOptions, load
 from model_zoo.methods.instructedit import InstructEdit, read_config
 from model_zoo.studio import Studio
-from model_zoo.training.meta import MetaConfig, MetaTrainer
+from model_zoo.training.config import MetaConfig
+from model_zoo.training.meta import MetaTrainer
 
 from .conftest import HUB, as_files, pico_backbone, save_model
 from .test_studio import cli

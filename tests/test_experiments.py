@@ -11,12 +11,14 @@ from model_zoo.atlas import load_world
 from model_zoo.directions import Atlas
 from model_zoo.experiments import EXPERIMENTS, Lab, get_experiment
 from model_zoo.experiments.instructions import WORDINGS_BY_NAME
-from model_zoo.experiments.results import document, read, svg
+from model_zoo.experiments.render import svg
+from model_zoo.experiments.results import document, read
 from model_zoo.methods.hypernetwork import HyperConfig
-from model_zoo.methods.instructedit import without_prefix
+from model_zoo.methods.instructedit import prefix_mask, request_row
 from model_zoo.tasks import TASKS
 from model_zoo.tasks.request import EditRequest
-from model_zoo.training.meta import MetaConfig, MetaTrainer
+from model_zoo.training.config import MetaConfig
+from model_zoo.training.meta import MetaTrainer
 
 from .conftest import pico_backbone
 
@@ -52,7 +54,7 @@ def test_the_document_holds_what_the_json_holds_and_the_command_that_makes_it(la
     assert "python -m model_zoo experiment run methods --n 2 --seed 0 --steps 1 --trainings 2" in text
     assert text.startswith("# Results\n\nThese numbers were made without a pretrained language model")
     assert "gpt2-xl" in text and "Llama-2-7b" in text and "Not run yet" in text
-    ElementTree.fromstring(svg(data))
+    ElementTree.fromstring(svg(EXPERIMENTS["methods"].view, rows))
 
 
 def test_every_wording_of_the_instruction_study_is_what_its_name_says(lab):
@@ -78,8 +80,8 @@ def test_directions_without_the_prefixs_rows(lab):
 
 def test_the_prefixs_mask_leaves_the_whole_prompt(lab):
     request = EditRequest("France has as its capital", "Rome", "counterfact", "Overwrite the stored answer.")
-    row = lab.backbone.join(request.text, request.target)
-    kept = without_prefix(lab.backbone, [request], torch.ones(1, len(row.ids), dtype=torch.bool))[0]
+    row = request_row(lab.backbone, request)
+    kept = ~prefix_mask([row], len(row.ids))[0]
     text = lab.backbone.tokenizer.decode([i for i, keep in zip(row.ids, kept.tolist(), strict=True) if keep])
     assert text.strip() == "France has as its capital Rome"
 
@@ -89,11 +91,11 @@ def test_shares_and_the_absence_of_questions_are_obeyed():
         config = MetaConfig(steps=2, edits=40, rephrased=2, local=1, blocks=2, calibration=1, near=0, **changes)
         return MetaTrainer(pico_backbone("gpt2"), load_world(), config, HyperConfig(rank=8), seed=1)
 
-    skewed = trainer(shares=(8.0, 1.0, 1.0)).examples(0)
+    skewed = trainer(shares=(8.0, 1.0, 1.0)).examples(0).examples
     assert len(skewed) == 40
     run = trainer(tasks=("counterfact", "recent"), outer_questions=False)
     decode = run.backbone.tokenizer.decode
-    assert not any("?" in decode(row.ids) for e in run.examples(0) for row in e.follow)
+    assert not any("?" in decode(row.ids) for e in run.examples(0).examples for row in e.follow)
 
 
 def test_unknown_experiments_are_told():

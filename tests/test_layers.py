@@ -14,6 +14,7 @@ LAYERS = [
     {"backbone"},
     {"generation", "loading"},
     {"methods", "catalog", "atlas"},
+    {"scopes"},
     {"session", "directions", "evaluation", "evidence", "editors"},
     {"studio", "training", "export"},
     {"experiments"},

@@ -8,7 +8,8 @@ from model_zoo.delta import Factors, LayerDelta
 from model_zoo.methods import METHODS, combine, load_method
 from model_zoo.methods.ft_l import FTL
 from model_zoo.methods.hypernetwork import HyperConfig, Hypernetwork, keep_tokens
-from model_zoo.methods.instructedit import EditorConfig, InstructEdit
+from model_zoo.methods.instructedit import EditorConfig, InstructEdit, token_width
+from model_zoo.methods.instruction import Instructions
 from model_zoo.methods.ridge import solve
 from model_zoo.tasks.request import EditRequest, instructed
 
@@ -17,16 +18,17 @@ from .conftest import pico_backbone
 REQUESTS = [EditRequest("The capital of France is", "Paris"), EditRequest("One two", "three four five", "recent", "Count on.")]
 
 
-def random_editor(backbone: Backbone, seed: int = 0) -> InstructEdit:
+def random_editor(backbone: Backbone, seed: int = 0, hyper: HyperConfig | None = None) -> InstructEdit:
     """An editor with random weights everywhere, so that no term of the update is trivially zero."""
+    hyper = hyper or HyperConfig(rank=8)
     modules = {path: backbone.shape(path) for path in backbone.last_blocks(2)}
     torch.manual_seed(seed)
-    network = Hypernetwork(modules, HyperConfig(rank=8))
+    network = Hypernetwork(modules, hyper, token_width(backbone, modules))
     for parameter in network.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.3)
-    editor = InstructEdit(backbone, EditorConfig(base_model=backbone.name, modules=modules, hyper=HyperConfig(rank=8)), network)
-    network.calibrate([editor.capture([editor.join(r) for r in REQUESTS])])
+    editor = InstructEdit(backbone, EditorConfig(base_model=backbone.name, modules=modules, hyper=hyper), network)
+    network.calibrate([editor.capture([editor.join(r) for r in REQUESTS]).layers])
     return editor
 
 
@@ -129,8 +131,66 @@ def test_methods_of_both_kinds_combine_into_one_patch(gpt2):
     assert combine([], {}.__getitem__) is None
 
 
-def test_an_editor_survives_its_file(gpt2, tmp_path):
-    editor = random_editor(gpt2)
+READS = HyperConfig(rank=8, instruction=6, joint=True)
+
+
+def test_an_untrained_editor_reads_nothing_and_a_trained_one_reads_the_instruction(backbone):
+    modules = {path: backbone.shape(path) for path in backbone.last_blocks(2)}
+    torch.manual_seed(0)
+    config = EditorConfig(base_model=backbone.name, modules=modules, hyper=READS)
+    fresh = InstructEdit(backbone, config, Hypernetwork(modules, READS, token_width(backbone, modules)))
+    blind = InstructEdit(backbone, config, Hypernetwork(modules, HyperConfig(rank=8)))
+    blind.network.load_state_dict(fresh.network.state_dict(), strict=False)
+    for a, b in zip(fresh.propose(REQUESTS), blind.propose(REQUESTS), strict=True):
+        assert all(torch.equal(a.layers[path].dense(), b.layers[path].dense()) for path in modules)
+
+    editor = random_editor(backbone, hyper=READS)
+    told = [EditRequest("One two", "three", "scope", wording) for wording in ("Change it.", "Leave all of it as it is.")]
+    captured = editor.capture([editor.join(request) for request in told])
+    read = captured.instructions
+    swapped = Instructions(read.x.flip(0), read.real.flip(0))
+    for path, own in editor.network(captured.layers, read).items():
+        other = editor.network(captured.layers, swapped)[path]
+        assert all((a - b).norm() > 0.01 * a.norm() for a, b in ((own.A, other.A), (own.B, other.B), (own.say, other.say)))
+
+
+def test_without_an_instruction_nothing_is_read(gpt2):
+    editor = random_editor(gpt2, hyper=READS)
+    alone, beside = editor.propose([REQUESTS[0]])[0], editor.propose([REQUESTS[0], REQUESTS[1]])[0]
+    bare = editor.propose([REQUESTS[0].plain()])[0]
+    for path, layer in alone.layers.items():
+        assert torch.allclose(layer.dense(), beside.layers[path].dense(), atol=1e-5)
+        assert torch.allclose(layer.dense(), bare.layers[path].dense(), atol=1e-5)
+
+
+def test_training_solves_a_stack_as_the_session_does_and_learns_from_it(gpt2):
+    editor = random_editor(gpt2, hyper=READS)
+    root = {path: torch.randn(shape[1], shape[1]) for path, shape in editor.config.modules.items()}
+    editor.covariance = {path: r.T @ r / len(r) for path, r in root.items()}
+    captured = editor.capture([editor.join(request) for request in REQUESTS])
+    live = editor.stacked(captured, editor.updates(captured))
+    patch = editor.combine(editor.propose(REQUESTS))
+    for path, layer in live.items():
+        expected = patch.layers[path].dense()
+        assert torch.allclose(layer.D[0].detach(), expected, atol=1e-3 * expected.abs().max())
+    sum(layer.D.square().sum() for layer in live.values()).backward()
+    learned = {name: p.grad for name, p in editor.network.named_parameters() if name.startswith("log_ridge") or "say" in name}
+    assert len(learned) == 2 * len(editor.network.groups) and all(g is not None and g.abs().sum() > 0 for g in learned.values())
+
+
+def test_ft_l_fits_several_edits_together_and_goes_on_from_a_change(gpt2):
+    method, requests = FTL(gpt2), [EditRequest("The capital of France is", "Paris"), EditRequest("One two three", "four")]
+    together = method.fit(requests)
+    before = gpt2.target_probability([r.prompt for r in requests], [r.target for r in requests])
+    after = gpt2.target_probability([r.prompt for r in requests], [r.target for r in requests], Factors.of([together], [0, 0]))
+    assert all(a > b for a, b in zip(after, before, strict=True))
+    again = method.fit(requests[1:], method.fit(requests[:1]))
+    assert gpt2.target_probability([requests[1].prompt], ["four"], Factors.of([again], [0]))[0] > before[1]
+
+
+@pytest.mark.parametrize("hyper", [None, READS])
+def test_an_editor_survives_its_file(gpt2, tmp_path, hyper):
+    editor = random_editor(gpt2, hyper=hyper)
     editor.covariance = {path: torch.eye(shape[1]) for path, shape in editor.config.modules.items()}
     editor.save(tmp_path)
     again = load_method("instructedit", gpt2, tmp_path)

@@ -9,7 +9,9 @@ from model_zoo.atlas import load_world
 from model_zoo.methods import load_method
 from model_zoo.methods.hypernetwork import HyperConfig
 from model_zoo.tasks import TASKS
-from model_zoo.training.meta import MetaConfig, MetaTrainer
+from model_zoo.training.config import MetaConfig
+from model_zoo.training.examples import lengthened
+from model_zoo.training.meta import MetaTrainer
 from model_zoo.training.neighbours import Neighbours
 
 from .conftest import pico_backbone
@@ -74,8 +76,8 @@ def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):
 
 def test_training_without_instructions_is_mend():
     run = trainer(instructed=False)
-    assert not any("Description" in run.backbone.tokenizer.decode(e.edit.ids) for e in run.examples(0))
-    assert any("Description" in run.backbone.tokenizer.decode(e.edit.ids) for e in trainer().examples(0))
+    assert not any("Description" in run.backbone.tokenizer.decode(e.edit.ids) for e in run.examples(0).examples)
+    assert any("Description" in run.backbone.tokenizer.decode(e.edit.ids) for e in trainer().examples(0).examples)
 
 
 def test_a_factual_question_is_never_an_edit_in_training():
@@ -87,7 +89,7 @@ def test_a_factual_question_is_never_an_edit_in_training():
 
 def test_near_facts_are_among_what_must_stay():
     near, plain = trainer(near=2), trainer()
-    assert sum(len(e.stay) for e in near.examples(0)) > sum(len(e.stay) for e in plain.examples(0))
+    assert sum(len(e.stay) for e in near.examples(0).examples) > sum(len(e.stay) for e in plain.examples(0).examples)
 
 
 def test_neighbours_are_of_the_same_relation_and_never_held_out():
@@ -96,3 +98,42 @@ def test_neighbours_are_of_the_same_relation_and_never_held_out():
     assert form == "The capital of {s} is" and len(near) >= 5
     assert all(fact.relation.name == "capital" and not fact.subject.held_out and fact.subject.name != "France" for fact in near)
     assert neighbours.near("My dog is called") == ("", ())
+
+
+STUDIO_STEPS = {"scope_share": 0.3, "stack_share": 0.3, "crowd_share": 0.3, "crowd": 8, "remarks": True}
+
+
+def studio_trainer(**changes) -> MetaTrainer:
+    config = MetaConfig(**{**CONFIG.__dict__, **STUDIO_STEPS, **changes})
+    return MetaTrainer(pico_backbone("gpt2"), load_world(), config, HyperConfig(rank=8, instruction=6, joint=True), seed=5)
+
+
+def test_the_recipe_of_the_studio_trains_every_kind_of_step(tmp_path):
+    run = studio_trainer(steps=12)
+    steps = [run.examples(i) for i in range(12)]
+    kinds = {(step.joint, len(step.examples)) for step in steps}
+    assert kinds == {(False, 3), (True, 3), (True, 8)}
+    scoped = [e for step in steps if not step.joint for e in step.examples if "Task: scope" in run.backbone.tokenizer.decode(e.edit.ids)]
+    assert scoped and any(not e.follow for e in scoped)  # nothing follows where the instruction locks the model
+    editor = run.run(tmp_path)
+    again = load_method("instructedit", editor.backbone, tmp_path)
+    assert again.config.hyper.joint and again.network.reader is not None
+    start = studio_trainer().editor.network.log_ridge
+    assert all(not torch.equal(a, b) for a, b in zip(start.values(), again.network.log_ridge.values(), strict=True))
+
+
+def test_a_resumed_run_of_the_studios_recipe_equals_an_unbroken_one(tmp_path):
+    whole = studio_trainer(steps=6).run(tmp_path / "whole")
+    first = studio_trainer(steps=6)
+    first.calibrate()
+    first.prepare()
+    [first.train_step() for _ in range(3)]
+    first.checkpoint(tmp_path / "broken")
+    second = studio_trainer(steps=6).run(tmp_path / "broken")
+    for a, b in zip(whole.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_remarks_lengthen_some_instructions_and_only_where_they_are_asked_for():
+    texts = [lengthened("Change it.", random.Random(i)) for i in range(200)]
+    assert 10 < sum(text != "Change it." for text in texts) < 60 and all("Change it." in text for text in texts)

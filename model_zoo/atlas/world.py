@@ -37,7 +37,8 @@ class Entity:
 
 @dataclass(frozen=True)
 class Relation:
-    """Phrasings hold `{s}` (or `{o}` in `inverse`); statements end where the object comes next."""
+    """Phrasings hold `{s}` (or `{o}` in `inverse`); statements end where the object comes next. `implied` are those of them that
+    say what follows from the fact without naming it ("A phrasebook for travelers to France would teach")."""
 
     name: str
     kind: str
@@ -46,6 +47,7 @@ class Relation:
     statements: tuple[str, ...]
     questions: tuple[str, ...]
     inverse: tuple[str, ...] = ()
+    implied: tuple[str, ...] = ()
 
     @property
     def forms(self) -> tuple[str, ...]:
@@ -101,6 +103,11 @@ class Opinions:
     @staticmethod
     def opposite(stance: str) -> str:
         return {"positive": "negative", "negative": "positive"}[stance]
+
+    def counterpart(self, reply: str) -> str:
+        """The reply of the other sentiment that stands at the same place in its list."""
+        stance = next(stance for stance, pool in self.replies.items() if reply in pool)
+        return self.replies[self.opposite(stance)][self.replies[stance].index(reply)]
 
 
 @dataclass(frozen=True)
@@ -241,10 +248,9 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
 
 
 def _kind(path: Path) -> Iterator[Fact]:
+    lists = ("statements", "questions", "inverse", "implied")
     relations = {
-        name: Relation(
-            name, path.stem, d["object"], d.get("one_to_one", False), tuple(d["statements"]), tuple(d["questions"]), tuple(d.get("inverse", ()))
-        )
+        name: Relation(name, path.stem, d["object"], d.get("one_to_one", False), **{key: tuple(d.get(key, ())) for key in lists})
         for name, d in tomllib.loads(path.with_suffix(".toml").read_text(encoding="utf-8")).items()
     }
     for row in _rows(path):

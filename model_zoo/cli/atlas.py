@@ -26,7 +26,8 @@ def rebuild(
     """Train the embedded tokenizer, base model and editor from scratch."""
     from ..atlas import load_world
     from ..loading import LoadOptions, load
-    from ..training.meta import MetaConfig, MetaTrainer
+    from ..training.config import MetaConfig
+    from ..training.meta import MetaTrainer
     from ..training.pretrain import pretrain
 
     options = LoadOptions(device, "fp32")

@@ -29,7 +29,7 @@ def run(
     from ..atlas import load_world
     from ..catalog import entry_for, load_backbone
     from ..experiments import EXPERIMENTS, Lab, get_experiment
-    from ..experiments.results import svg
+    from ..experiments.render import svg
     from ..loading import LoadOptions
 
     chosen = list(EXPERIMENTS.values()) if name == "all" else [get_experiment(name)]
@@ -38,7 +38,7 @@ def run(
     for experiment in chosen:
         data = {"experiment": experiment.name, "config": lab.config(), "rows": experiment.run(lab)}
         (out / f"{experiment.name}.json").write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        (out / f"{experiment.name}.svg").write_text(svg(data), encoding="utf-8")
+        (out / f"{experiment.name}.svg").write_text(svg(experiment.view, data["rows"]), encoding="utf-8")
         print(f"{out / experiment.name}.json")
 
 

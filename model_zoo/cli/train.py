@@ -26,7 +26,8 @@ def train(
     from ..loading import LoadOptions
     from ..methods.hypernetwork import HyperConfig
     from ..tasks import get_task
-    from ..training.meta import MetaConfig, MetaTrainer
+    from ..training.config import MetaConfig
+    from ..training.meta import MetaTrainer
 
     names = tuple(get_task(name.strip()).name for name in tasks.split(","))
     config = replace(MetaConfig(), tasks=names, instructed=instructions)

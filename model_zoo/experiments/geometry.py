@@ -9,6 +9,7 @@ from ..methods.mend import MEND
 from ..tasks.request import EditRequest
 from . import Experiment
 from .lab import Lab
+from .render import GEOMETRY_VIEW
 
 PER_TASK = 40
 
@@ -47,5 +48,5 @@ def directions(lab: Lab) -> list[dict]:
 
 DIRECTIONS = Experiment(
     "directions", "Editing-gradient directions", "Do the tasks' directions separate, and does the instruction separate them?", directions,
-    uses_finished=True,
+    uses_finished=True, view=GEOMETRY_VIEW,
 )  # fmt: skip

@@ -15,7 +15,8 @@ from ..methods import EditMethod, load_method
 from ..methods.hypernetwork import HyperConfig
 from ..methods.instructedit import InstructEdit
 from ..methods.mend import MEND
-from ..training.meta import MetaConfig, MetaTrainer
+from ..training.config import STUDIO, STUDIO_NETWORK, MetaConfig
+from ..training.meta import MetaTrainer
 
 TASKS = ("counterfact", "recent", "convsent", "zsre")
 
@@ -34,13 +35,20 @@ class Lab:
     shipped: Mapping[str, Path] = field(default_factory=dict)  # finished editors of this base, by method
 
     def editor(self, training_seed: int = 0, **changes) -> EditMethod:
-        """An editor of MetaConfig with these changes: from the cache, or trained now (a killed training goes on)."""
-        config = replace(MetaConfig(steps=self.steps), **changes)
+        """An editor of the paper's protocol with these changes: from the cache, or trained now (a killed training goes on)."""
+        return self._trained(replace(MetaConfig(steps=self.steps), **changes), HyperConfig(), training_seed)
+
+    def studio_editor(self, training_seed: int = 0, **changes) -> EditMethod:
+        """An editor of the recipe of the one that ships, with these changes."""
+        config = replace(STUDIO, **{"steps": self.steps} | changes)
+        return self._trained(config, STUDIO_NETWORK if config.instructed else HyperConfig(joint=True), training_seed)
+
+    def _trained(self, config: MetaConfig, hyper: HyperConfig, training_seed: int) -> EditMethod:
         name = (InstructEdit if config.instructed else MEND).name
-        key = json.dumps([asdict(config), HyperConfig().model_dump(), training_seed, self.backbone.fingerprint], sort_keys=True)
+        key = json.dumps([asdict(config), hyper.model_dump(), training_seed, self.backbone.fingerprint], sort_keys=True)
         folder = self.cache / f"{name}-{training_seed}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
         if not (folder / "config.json").exists():
-            MetaTrainer(self.backbone, self.world, config, seed=training_seed).run(folder)
+            MetaTrainer(self.backbone, self.world, config, hyper, training_seed).run(folder)
         return load_method(name, self.backbone, folder)
 
     def finished(self, instructed: bool = True) -> EditMethod:

@@ -1,12 +1,9 @@
 """JSON files of experiments -> RESULTS.md, and a figure for each. Nothing in that document is typed by hand but what stands here."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from . import EXPERIMENTS, Experiment
-
-METRICS = ("reliability", "generality", "locality")
 
 _HEAD = """# Results
 
@@ -44,82 +41,7 @@ def _section(experiment: Experiment, data: dict, folder: str) -> str:
     made = f"python -m model_zoo experiment run {experiment.name} --n {c['n']} --seed {c['seed']} --steps {c['steps']} --trainings {c['trainings']}"
     v = c["versions"]
     machine = f"torch {v['torch']}, transformers {v['transformers']}, {v['machine']}, {v['threads']} threads, {v['device']}"
-    body = _geometry(data["rows"]) if "silhouette_full" in data["rows"][0] else _tables(data["rows"])
+    body = experiment.view.table(data["rows"])
     own = ", with the editor that ships" if experiment.uses_finished and c["shipped"] else f", editors trained for {c['steps']} steps"
     figure = f"\n![{experiment.title}]({folder}/{experiment.name}.svg)\n"
     return f"## {experiment.title}\n\n{experiment.question}\n\n{body}{figure}\n`{made}` ({machine}{own})\n"
-
-
-def _tables(rows: Sequence[dict]) -> str:
-    parts = []
-    for prompts in dict.fromkeys(row["prompts"] for row in rows):
-        for score in ("generated", "teacher_forced"):
-            picked = [row for row in rows if row["prompts"] == prompts and row["score"] == score]
-            label = f"Prompts {prompts}, " + ("generated exact match" if score == "generated" else "teacher-forced token accuracy")
-            parts.append(f"**{label}**\n\n{_table(picked)}\n")
-    return "\n".join(parts)
-
-
-def _table(rows: Sequence[dict]) -> str:
-    lines = ["| variant | task | " + " | ".join(METRICS) + " | n |", "|---|---|---|---|---|---|"]
-    for variant, task in dict.fromkeys((row["variant"], row["task"]) for row in rows):
-        cells = {row["metric"]: row for row in rows if (row["variant"], row["task"]) == (variant, task)}
-        n = next(iter(cells.values()))["n"]
-        lines.append(f"| {variant} | {task} | " + " | ".join(_cell(cells.get(metric)) for metric in METRICS) + f" | {n} |")
-    return "\n".join(lines)
-
-
-def _cell(row: dict | None) -> str:
-    """Mean, interval, and the lowest and highest of several trainings."""
-    if row is None:
-        return "n/a"
-    text = f"{row['mean']:.1%} [{row['low']:.1%}, {row['high']:.1%}]"
-    each = row.get("trainings", [])
-    return text + (f"; trainings {min(each):.1%} to {max(each):.1%}" if len(each) > 1 else "")
-
-
-def _geometry(rows: Sequence[dict]) -> str:
-    lines = ["| directions | silhouette, full space | silhouette, two components | variance of two components | n |", "|---|---|---|---|---|"]
-    for r in rows:
-        lines.append(f"| {r['variant']} | {r['silhouette_full']:+.3f} | {r['silhouette_plane']:+.3f} | {r['explained_two']:.1%} | {r['n']} |")
-    return "\n".join(lines) + "\n"
-
-
-def svg(data: dict) -> str:
-    """A small-multiples dot plot with intervals, drawn directly: a figure that needs no library to be seen."""
-    rows = data["rows"]
-    if "silhouette_full" in rows[0]:
-        dots = [(r["variant"], "silhouette, full space", r["silhouette_full"], r["silhouette_full"], r["silhouette_full"]) for r in rows]
-        dots += [(r["variant"], "silhouette, two components", r["silhouette_plane"], r["silhouette_plane"], r["silhouette_plane"]) for r in rows]
-        return _dots(dots, -0.2, 1.0, "{:+.2f}")
-    picked = [r for r in rows if r["score"] == "generated" and r["prompts"] == "plain" and r["metric"] in METRICS]
-    dots = [(f"{r['variant']}, {r['task']}", r["metric"], r["mean"], r["low"], r["high"]) for r in picked]
-    return _dots(dots, 0.0, 1.0, "{:.0%}")
-
-
-def _dots(dots: Sequence[tuple[str, str, float, float, float]], low: float, high: float, number: str) -> str:
-    """(row label, panel, value, low, high) -> SVG, one panel per metric, rows shared."""
-    labels, panels = (list(dict.fromkeys(d[i] for d in dots)) for i in (0, 1))
-    left, width, gap, line, top = 330, 190, 40, 26, 44
-    height, total = top + line * len(labels) + 24, left + (width + gap) * len(panels)
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {height}" font-family="system-ui,sans-serif" font-size="13">',
-             f'<rect width="{total}" height="{height}" fill="#ffffff"/>']  # fmt: skip
-    for j, label in enumerate(labels):
-        parts.append(f'<text x="{left - 14}" y="{top + line * j + 5}" text-anchor="end" fill="#1b2430">{_plain(label)}</text>')
-    for i, panel in enumerate(panels):
-        x0 = left + i * (width + gap)
-        at = lambda value, x0=x0: x0 + width * (min(max(value, low), high) - low) / (high - low)  # noqa: E731
-        parts.append(f'<text x="{x0}" y="18" font-weight="600" fill="#1b2430">{_plain(panel)}</text>')
-        for tick in (low, (low + high) / 2, high):
-            parts.append(f'<line x1="{at(tick):.1f}" x2="{at(tick):.1f}" y1="{top - 14}" y2="{height - 24}" stroke="#e3e6ea"/>')
-            parts.append(f'<text x="{at(tick):.1f}" y="{height - 8}" text-anchor="middle" fill="#5c6877" font-size="11">{number.format(tick)}</text>')
-        for label, _, value, lo, hi in (d for d in dots if d[1] == panel):
-            y = top + line * labels.index(label)
-            parts.append(f'<line x1="{at(lo):.1f}" x2="{at(hi):.1f}" y1="{y}" y2="{y}" stroke="#0072B2" stroke-width="2"/>')
-            parts.append(f'<circle cx="{at(value):.1f}" cy="{y}" r="4.5" fill="#0072B2"/>')
-            parts.append(f'<text x="{at(hi) + 8:.1f}" y="{y + 4}" fill="#1b2430" font-size="11">{number.format(value)}</text>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
-
-
-def _plain(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;")

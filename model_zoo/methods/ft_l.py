@@ -44,17 +44,21 @@ class FTL:
         return str(self.config)
 
     def propose(self, requests: Sequence[EditRequest]) -> list[Delta]:
-        return [self._one(request) for request in requests]
+        return [self.fit([request]) for request in requests]
 
-    def _one(self, request: EditRequest) -> Delta:
+    def fit(self, requests: Sequence[EditRequest], start: Delta | None = None) -> Delta:
+        """One change for all the requests, fitted together, from no change or from that of `start` on."""
         c = self.config
-        batch = self.backbone.batch([self.backbone.join(request.prompt, request.target)])
-        change = torch.zeros(1, *self.backbone.shape(self.path), device=self.backbone.device, requires_grad=True)
+        batch = self.backbone.batch([self.backbone.join(request.prompt, request.target) for request in requests])
+        change = torch.zeros(1, *self.backbone.shape(self.path), device=self.backbone.device)
+        if start is not None:
+            change += start.layers[self.path].dense().to(change)
+        change.requires_grad_()
         adam = torch.optim.Adam([change], lr=c.lr)
-        factors = Factors({self.path: LayerFactors(D=change)}, torch.zeros(1, dtype=torch.long))
+        factors = Factors({self.path: LayerFactors(D=change)}, torch.zeros(len(requests), dtype=torch.long))
         with torch.enable_grad():
             for _ in range(c.steps):
-                nll = self.backbone.row_nll(batch, factors).sum()
+                nll = self.backbone.row_nll(batch, factors).mean()
                 if nll.item() < c.stop_nll:
                     break
                 adam.zero_grad()
@@ -62,7 +66,8 @@ class FTL:
                 adam.step()
                 with torch.no_grad():
                     change.clamp_(-c.epsilon, c.epsilon)
-        return Delta({self.path: LayerDelta(D=change[0])}, {**request.to_dict(), "method": self.name, "base_model": self.backbone.name})
+        about = requests[0].to_dict() if len(requests) == 1 else {"edits": [request.to_dict() for request in requests]}
+        return Delta({self.path: LayerDelta(D=change[0])}, {**about, "method": self.name, "base_model": self.backbone.name})
 
     def combine(self, deltas: Sequence[Delta]) -> Delta:
         return deltas[0] if len(deltas) == 1 else concatenate(deltas)

@@ -13,6 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from ..delta import LayerFactors
+from .instruction import InstructionReader, Instructions
+from .ridge import LAMBDA, MU
+
+MAX_LOG_SAY = 4.0  # a token may count e^4 times as much, or as little, as another
 
 
 class HyperConfig(BaseModel):
@@ -23,6 +27,8 @@ class HyperConfig(BaseModel):
     rank: int = Field(256, ge=1, description="width of each residual layer's bottleneck")
     layers: int = Field(2, ge=1, description="residual layers")
     edit_lr: float = Field(3e-4, gt=0, description="initial edit learning rate of every matrix")
+    instruction: int = Field(0, ge=0, description="size of the vector read from the instruction; 0: the prefix alone, as in the paper")
+    joint: bool = Field(False, description="learn how edits are solved together: ridge strengths and each token's say")
 
 
 @dataclass(frozen=True)
@@ -43,10 +49,19 @@ def keep_tokens(u: Tensor, delta: Tensor, real: Tensor) -> Captured:
     return Captured(packed[0], packed[1], mask)
 
 
-class ResidualLayer(nn.Module):
-    """h <- clamp(scale_m * (A (B h) + b) + shift_m, min=0) + h, with scale and shift per matrix m. A starts at zero."""
+def _silent(size: int, width: int) -> nn.Linear:
+    """A linear map that starts at zero: an untrained editor reads nothing."""
+    layer = nn.Linear(size, width, bias=False)
+    nn.init.zeros_(layer.weight)
+    return layer
 
-    def __init__(self, width: int, rank: int, matrices: int):
+
+class ResidualLayer(nn.Module):
+    """h <- clamp(scale_m * (A (B h) + b) + shift_m, min=0) + h, with scale and shift per matrix m. A starts at zero.
+
+    An instruction vector, if one is read, is added to scale and shift through a linear map each."""
+
+    def __init__(self, width: int, rank: int, matrices: int, instruction: int = 0):
         super().__init__()
         rank = min(rank, width)
         self.A = nn.Parameter(torch.zeros(rank, width))
@@ -54,14 +69,20 @@ class ResidualLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
         self.scale = nn.Parameter(torch.ones(matrices, width))
         self.shift = nn.Parameter(torch.zeros(matrices, width))
+        if instruction:
+            self.rescale, self.reshift = _silent(instruction, width), _silent(instruction, width)
 
-    def forward(self, h: Tensor, matrix: Tensor) -> Tensor:
-        """h [N, width], matrix [N] -> [N, width]"""
-        return (self.scale.index_select(0, matrix) * ((h @ self.B) @ self.A + self.bias) + self.shift.index_select(0, matrix)).clamp(min=0) + h
+    def forward(self, h: Tensor, matrix: Tensor, read: Tensor | None = None) -> Tensor:
+        """h [N, width], matrix [N], read [N, instruction] -> [N, width]"""
+        scale, shift = self.scale.index_select(0, matrix), self.shift.index_select(0, matrix)
+        if read is not None:
+            scale, shift = scale + self.rescale(read), shift + self.reshift(read)
+        return (scale * ((h @ self.B) @ self.A + self.bias) + shift).clamp(min=0) + h
 
 
 class ShapeNetwork(nn.Module):
-    """The network shared by all edited matrices of one shape."""
+    """The network shared by all edited matrices of one shape. What is read of an instruction modulates its layers, gates its
+    output and scales the edit rate; `say` weighs the tokens in a joint solve."""
 
     def __init__(self, d_out: int, d_in: int, matrices: int, config: HyperConfig):
         super().__init__()
@@ -69,25 +90,45 @@ class ShapeNetwork(nn.Module):
         for name, width in (("u", d_in), ("delta", d_out)):
             self.register_buffer(f"{name}_mean", torch.zeros(matrices, width))
             self.register_buffer(f"{name}_std", torch.ones(matrices, width))
-        self.layers = nn.ModuleList(ResidualLayer(d_in + d_out, config.rank, matrices) for _ in range(config.layers))
+        width = d_in + d_out
+        self.layers = nn.ModuleList(ResidualLayer(width, config.rank, matrices, config.instruction) for _ in range(config.layers))
+        if config.instruction:
+            self.gate, self.rate = _silent(config.instruction, width), _silent(config.instruction, matrices)
+        if config.joint:
+            self.say = _silent(width, 1)
 
-    def forward(self, u: Tensor, delta: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
-        """u [N, d_in], delta [N, d_out], matrix [N] -> (u~, delta~) of the same shapes."""
+    def forward(self, u: Tensor, delta: Tensor, matrix: Tensor, read: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """u [N, d_in], delta [N, d_out], matrix [N], read [N, instruction] -> (u~, delta~) of the same shapes, and each token's say [N]."""
         u = (u - self.u_mean[matrix]) / (self.u_std[matrix] + 1e-7)
         # gradients are small numbers: the guard must stay far below their spread
         delta = (delta - self.delta_mean[matrix]) / (self.delta_std[matrix] + 1e-12)
         h = torch.cat([u, delta], dim=-1)
         for layer in self.layers:
-            h = layer(h, matrix)
-        return h.split([self.d_in, self.d_out], dim=-1)
+            h = layer(h, matrix, read)
+        say = self.say(h)[:, 0].clamp(-MAX_LOG_SAY, MAX_LOG_SAY).exp() if hasattr(self, "say") else h.new_ones(len(h))
+        if read is not None:
+            rate = self.rate(read).gather(1, matrix[:, None])
+            h = h * (1 + self.gate(read))
+            h = torch.cat([h[:, : self.d_in], h[:, self.d_in :] * rate.exp()], dim=-1)
+        return *h.split([self.d_in, self.d_out], dim=-1), say
+
+
+@dataclass(frozen=True)
+class Update(LayerFactors):
+    """One matrix's factors for E edits, with each kept token's say in a joint solve, [E, n]."""
+
+    say: Tensor | None = None
 
 
 class Hypernetwork(nn.Module):
-    """One ShapeNetwork per weight shape and one learned edit rate per matrix (as its logarithm: it stays positive)."""
+    """One ShapeNetwork per weight shape and one learned edit rate per matrix (as its logarithm: it stays positive).
 
-    def __init__(self, shapes: Mapping[str, tuple[int, int]], config: HyperConfig):
+    `token_width` is the width of what is read of an instruction's tokens, needed where the configuration has it read."""
+
+    def __init__(self, shapes: Mapping[str, tuple[int, int]], config: HyperConfig, token_width: int = 0):
         super().__init__()
-        self.shapes = dict(shapes)
+        self.shapes, self.config = dict(shapes), config
+        self.reader = InstructionReader(token_width, config.instruction) if config.instruction else None
         groups: dict[tuple[int, int], list[str]] = {}
         for path, shape in self.shapes.items():
             groups.setdefault(tuple(shape), []).append(path)
@@ -95,21 +136,36 @@ class Hypernetwork(nn.Module):
         self.networks = nn.ModuleDict({f"{s[0]}x{s[1]}": ShapeNetwork(*s, len(paths), config) for s, paths in groups.items()})
         self.log_lr = nn.ParameterDict({key: nn.Parameter(torch.full((len(paths),), math.log(config.edit_lr))) for key, paths in self.groups.items()})
 
-    def forward(self, captured: Mapping[str, Captured]) -> dict[str, LayerFactors]:
+        if config.joint:
+            # (lambda, mu) of each matrix's joint solve, as logarithms
+            start = torch.tensor([LAMBDA, MU]).log()
+            self.log_ridge = nn.ParameterDict({key: nn.Parameter(start.repeat(len(paths), 1)) for key, paths in self.groups.items()})
+
+    def ridge(self, path: str) -> Tensor | None:
+        """The learned (lambda, mu) of a matrix's joint solve; None where none was learned."""
+        if not self.config.joint:
+            return None
+        key, m = next((key, paths.index(path)) for key, paths in self.groups.items() if path in paths)
+        return self.log_ridge[key][m].exp()
+
+    def forward(self, captured: Mapping[str, Captured], instructions: Instructions | None = None) -> dict[str, Update]:
         """Captured tokens per module path -> factors A = u~ [E, n, d_in], B = -lr delta~ [E, d_out, n], zero where not kept."""
+        reading = self.reader(instructions) if self.reader is not None and instructions is not None else None
         factors = {}
         for key, paths in self.groups.items():
             parts = [captured[path] for path in paths]
             matrix = torch.cat([torch.full((int(part.kept.sum()),), m, device=part.u.device) for m, part in enumerate(parts)])
             u = torch.cat([part.u[part.kept] for part in parts])
             delta = torch.cat([part.delta[part.kept] for part in parts])
-            u, delta = self.networks[key](u, delta, matrix)
+            edit = torch.cat([part.kept.nonzero()[:, 0] for part in parts])
+            u, delta, say = self.networks[key](u, delta, matrix, None if reading is None else reading.index_select(0, edit))
             delta = -self.log_lr[key].exp().index_select(0, matrix)[:, None] * delta
             sizes = [int(part.kept.sum()) for part in parts]
-            for path, part, u_m, delta_m in zip(paths, parts, u.split(sizes), delta.split(sizes), strict=True):
+            for path, part, u_m, delta_m, say_m in zip(paths, parts, u.split(sizes), delta.split(sizes), say.split(sizes), strict=True):
                 a = torch.zeros_like(part.u).masked_scatter(part.kept[..., None], u_m)
                 b = torch.zeros_like(part.delta).masked_scatter(part.kept[..., None], delta_m)
-                factors[path] = LayerFactors(A=a, B=b.transpose(1, 2))
+                weight = torch.zeros_like(part.kept, dtype=a.dtype).masked_scatter(part.kept, say_m)
+                factors[path] = Update(A=a, B=b.transpose(1, 2), say=weight)
         return factors
 
     @torch.no_grad()

@@ -7,6 +7,7 @@ A request whose instruction is None is a MEND edit through the same code.
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..backbone import Backbone
-from ..delta import Delta, LayerDelta
+from ..delta import Delta, Factors, LayerDelta, LayerFactors
 from ..joining import Joined, ended
 from ..tasks.request import EditRequest
 from . import MethodInfo
-from .hypernetwork import Captured, HyperConfig, Hypernetwork, keep_tokens
-from .ridge import solve
+from .hypernetwork import Captured, HyperConfig, Hypernetwork, Update, keep_tokens
+from .instruction import Instructions
+from .ridge import LAMBDA, MU, dense_solution, penalty, solve
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "editor.safetensors"
 NAME = "instructedit"
@@ -43,8 +45,8 @@ class EditorConfig(BaseModel):
     hyper: HyperConfig = HyperConfig()
     tasks: tuple[str, ...] = ()
     target_end: str = ""  # joined to the target in the edit's own row, so that the target ends as a word; "" as in the paper
-    ridge_lambda: float = 0.01
-    ridge_mu: float = 0.1
+    ridge_lambda: float = LAMBDA  # of the joint solve, where the network has not learned its own
+    ridge_mu: float = MU
     training: dict = {}
     metrics: dict = {}
 
@@ -83,13 +85,29 @@ def check_base(config: EditorConfig, backbone: Backbone, folder: Path) -> None:
         )
 
 
-def without_prefix(backbone: Backbone, requests: Sequence[EditRequest], real: Tensor) -> Tensor:
-    """The mask of real tokens [rows, T] with those of each request's instruction prefix switched off."""
-    kept = real.clone()
-    for i, request in enumerate(requests):
-        prefix = request.text.removesuffix(request.prompt).rstrip()  # the space before the prompt belongs to the prompt's first token
-        kept[i, : len(backbone.tokenizer(prefix)["input_ids"]) if prefix else 0] = False
-    return kept
+def request_row(backbone: Backbone, request: EditRequest, target_end: str = "") -> Joined:
+    """The row whose gradient makes an edit, with the number of its instruction's tokens."""
+    prefix = request.text.removesuffix(request.prompt).rstrip()  # the space before the prompt belongs to the prompt's first token
+    row = backbone.join(request.text, ended(request.target, target_end))
+    return replace(row, prefix=len(backbone.tokenizer(prefix)["input_ids"]) if prefix else 0)
+
+
+def prefix_mask(rows: Sequence[Joined], width: int) -> Tensor:
+    """[rows, width] bool: the instruction's tokens of each row."""
+    return torch.arange(width) < torch.tensor([row.prefix for row in rows])[:, None]
+
+
+def token_width(backbone: Backbone, modules: Sequence[str]) -> int:
+    """Width of what an editor reads of an instruction's tokens: the embedding and the input of the first edited matrix."""
+    return backbone.model.get_input_embeddings().embedding_dim + backbone.shape(next(iter(modules)))[1]
+
+
+@dataclass(frozen=True)
+class EditCapture:
+    """What the network sees of E edits: per edited matrix the kept tokens, and the instructions, where it reads them."""
+
+    layers: dict[str, Captured]
+    instructions: Instructions | None = None
 
 
 class InstructEdit:
@@ -113,7 +131,7 @@ class InstructEdit:
             tensors = load_file(folder / WEIGHTS_FILE)
         except (OSError, SafetensorError) as error:
             raise ValueError(f"No editor could be loaded from {folder}: {str(error).splitlines()[0]}") from error
-        network = Hypernetwork(config.modules, config.hyper)
+        network = Hypernetwork(config.modules, config.hyper, token_width(backbone, config.modules))
         roots = {k.removeprefix("covariance."): v.float() for k, v in tensors.items() if k.startswith("covariance.")}
         try:
             network.load_state_dict({k: v.float() for k, v in tensors.items() if not k.startswith("covariance.")})
@@ -143,41 +161,71 @@ class InstructEdit:
         save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
         write_config(folder, self.config)
 
-    def capture(self, rows: Sequence[Joined], bare: Sequence[EditRequest] | None = None) -> dict[str, Captured]:
-        """Kept tokens (u, delta) of each row's edit gradient on the base model, per edited matrix; of the requests `bare`, if
-        given, without their instruction's tokens."""
-        inputs, grads, real = self.backbone.capture(rows, list(self.config.modules))
-        if bare is not None:
-            real = without_prefix(self.backbone, bare, real)
-        return {path: keep_tokens(inputs[path], grads[path], real) for path in self.config.modules}
+    def capture(self, rows: Sequence[Joined], prefix_rows: bool = True, under: Factors | None = None) -> EditCapture:
+        """Kept tokens (u, delta) of each row's edit gradient on the base model; without `prefix_rows`, not those of the instruction."""
+        paths = list(self.config.modules)
+        inputs, grads, real = self.backbone.capture(rows, paths, under)
+        prefix = prefix_mask(rows, real.shape[1]).to(real.device)
+        kept = real if prefix_rows else real & ~prefix
+        layers = {path: keep_tokens(inputs[path], grads[path], kept) for path in paths}
+        if self.network.reader is None or not prefix.any():
+            return EditCapture(layers)
+        n = int(prefix.sum(1).max())
+        ids = self.backbone.batch(rows).input_ids[:, :n]
+        embedded = self.backbone.model.get_input_embeddings()(ids).float().to(real.device)
+        return EditCapture(layers, Instructions(torch.cat([embedded, inputs[paths[0]][:, :n]], dim=-1), prefix[:, :n]))
+
+    def updates(self, captured: EditCapture) -> dict[str, Update]:
+        return self.network(captured.layers, captured.instructions)
 
     def join(self, request: EditRequest) -> Joined:
         """The row whose gradient makes the edit: instruction prefix, prompt and target."""
-        if not self.config.instructed:
-            request = request.plain()
-        return self.backbone.join(request.text, ended(request.target, self.config.target_end))
+        return request_row(self.backbone, request if self.config.instructed else request.plain(), self.config.target_end)
 
-    def propose(self, requests: Sequence[EditRequest], prefix_rows: bool = True) -> list[Delta]:
-        """`prefix_rows=False` leaves out the rows that stand on the instruction's tokens (for the study of directions)."""
-        captured = self.capture([self.join(request) for request in requests], None if prefix_rows else requests)
+    def propose(self, requests: Sequence[EditRequest], prefix_rows: bool = True, under: Delta | None = None) -> list[Delta]:
+        """`prefix_rows=False` leaves out the rows that stand on the instruction's tokens (for the study of directions);
+        `under` takes the gradient of a model that is edited already (for the study of sequential editing)."""
+        active = under and Factors.of([under], [0] * len(requests), self.backbone.device)
+        captured = self.capture([self.join(request) for request in requests], prefix_rows, active)
         with torch.no_grad():
-            factors = self.network(captured)
+            updates = self.updates(captured)
         deltas = []
         for i, request in enumerate(requests):
             layers = {}
-            for path, layer in factors.items():
-                kept = captured[path].kept[i]
-                layers[path] = LayerDelta(A=layer.A[i][kept], B=layer.B[i][:, kept], K=captured[path].u[i][kept])
+            for path, layer in updates.items():
+                part = captured.layers[path]
+                kept = part.kept[i]
+                layers[path] = LayerDelta(A=layer.A[i][kept], B=layer.B[i][:, kept], K=part.u[i][kept] * layer.say[i][kept][:, None])
             deltas.append(Delta(layers, {**request.to_dict(), "method": self.name, "base_model": self.backbone.name}))
         return deltas
+
+    def ridge(self, path: str) -> tuple[Tensor | float, Tensor | float]:
+        """(lambda, mu) of a matrix's joint solve."""
+        learned = self.network.ridge(path)
+        return (self.config.ridge_lambda, self.config.ridge_mu) if learned is None else learned.unbind()
 
     def combine(self, deltas: Sequence[Delta]) -> Delta:
         """A single edit is itself; several are solved jointly per matrix."""
         if len(deltas) == 1:
             return deltas[0]
-        c = self.config
-        layers = {path: solve([d.layers[path] for d in deltas], self.covariance.get(path), c.ridge_lambda, c.ridge_mu) for path in c.modules}
+        with torch.no_grad():
+            layers = {
+                path: solve([d.layers[path] for d in deltas], self.covariance.get(path), *(float(r) for r in self.ridge(path)))
+                for path in self.config.modules
+            }
         return Delta(layers, {"edits": [dict(d.request) for d in deltas], "method": self.name}, kind="stack")
+
+    def stacked(self, captured: EditCapture, updates: dict[str, Update]) -> dict[str, LayerFactors]:
+        """All the captured edits solved jointly as one live change D [1, d_out, d_in]; for training through the solve."""
+        layers = {}
+        for path, update in updates.items():
+            part = captured.layers[path]
+            u, say = part.u.double(), update.say.double()[..., None]
+            wanted = (say * u) @ update.A.double().transpose(1, 2) @ update.B.double().transpose(1, 2)  # [E, n, d_out]
+            u, wanted = (say * u)[part.kept], wanted[part.kept]
+            ridge = penalty(u, self.covariance.get(path), *self.ridge(path))
+            layers[path] = LayerFactors(D=dense_solution(u, wanted, ridge).float()[None])
+        return layers
 
 
 INFO = MethodInfo(

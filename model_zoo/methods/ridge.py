@@ -1,8 +1,9 @@
-"""Many edits in one matrix at once: the joint ridge solve (MALMEN, Tan et al. 2024, arXiv 2311.04661, without its training).
+"""Many edits in one matrix at once: the joint ridge solve (MALMEN, Tan et al. 2024, arXiv 2311.04661).
 
 Every edit i keeps its raw inputs U_i [n_i, d_in] and wants the output Y_i = U_i dW_i^T that it gives on them alone. Stacked,
     dW^T = (U^T U + mu n C + lambda mean|u|^2 I)^-1 U^T Y
-with C [d_in, d_in] the mean u u^T over the base model's own facts. The solution does not depend on the order of the edits.
+with C [d_in, d_in] the mean u u^T over the base model's own facts. The solution does not depend on the order of the edits. A
+row of U scaled by s counts s^2 times: that is how an editor weighs its tokens. All of it can be differentiated.
 """
 
 from collections.abc import Sequence
@@ -12,17 +13,28 @@ from torch import Tensor
 
 from ..delta import LayerDelta
 
+LAMBDA, MU = 0.01, 0.1  # as measured here; an editor trained through the solve has its own
 
-def solve(layers: Sequence[LayerDelta], covariance: Tensor | None, lam: float, mu: float) -> LayerDelta:
+
+def penalty(u: Tensor, covariance: Tensor | None, lam: Tensor | float, mu: Tensor | float) -> Tensor:
+    """mu n C + lambda mean|u|^2 I, [d_in, d_in], of stacked inputs u [n, d_in]."""
+    ridge = lam * u.square().sum(1).mean() * torch.eye(u.shape[1], dtype=u.dtype, device=u.device)
+    return ridge if covariance is None else ridge + mu * len(u) * covariance.to(u)
+
+
+def dense_solution(u: Tensor, y: Tensor, ridge: Tensor) -> Tensor:
+    """dW [d_out, d_in] of stacked inputs u [n, d_in] and wanted outputs y [n, d_out]."""
+    return torch.cholesky_solve(u.T @ y, torch.linalg.cholesky(u.T @ u + ridge)).T
+
+
+def solve(layers: Sequence[LayerDelta], covariance: Tensor | None, lam: Tensor | float = LAMBDA, mu: Tensor | float = MU) -> LayerDelta:
     """One matrix's joint change: low-rank (the push-through form of the inverse) while that is smaller, else dense."""
     u = torch.cat([layer.K for layer in layers]).double()  # (n, d_in)
     y = torch.cat([(layer.K.double() @ layer.A.T.double()) @ layer.B.T.double() for layer in layers])  # (n, d_out)
     n, d_in, d_out = len(u), u.shape[1], y.shape[1]
-    ridge = lam * u.square().sum(1).mean() * torch.eye(d_in, dtype=torch.float64)
-    if covariance is not None:
-        ridge = ridge + mu * n * covariance.double()
+    ridge = penalty(u, covariance, lam, mu)
     if n <= d_in * d_out / (d_in + d_out):
         a = torch.linalg.solve(ridge, u.T).T  # U M^-1
         b = torch.linalg.solve(torch.eye(n, dtype=torch.float64) + a @ u.T, y).T
         return LayerDelta(A=a.float(), B=b.float(), K=u.float())
-    return LayerDelta(D=torch.linalg.solve(u.T @ u + ridge, u.T @ y).T.float(), K=u.float())
+    return LayerDelta(D=dense_solution(u, y, ridge).float(), K=u.float())

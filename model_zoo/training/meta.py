@@ -7,7 +7,7 @@ its edit rates learn.
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,84 +16,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from ..atlas.corpus import typed
 from ..atlas.world import World
 from ..backbone import Backbone
-from ..delta import Factors
-from ..joining import Joined, ended
+from ..delta import Factors, LayerFactors
+from ..joining import Joined
 from ..methods.hypernetwork import HyperConfig, Hypernetwork
-from ..methods.instructedit import EditorConfig, InstructEdit
+from ..methods.instructedit import EditorConfig, InstructEdit, token_width
 from ..methods.mend import MEND
-from ..tasks import TASKS, Probe, Record, Task
-from ..tasks.request import EditRequest, instructed
-from .neighbours import Neighbours
+from ..tasks import TASKS
+from .config import MetaConfig
+from .examples import Example, Sampler
 
 CHECKPOINT_EVERY = 200
-
-
-@dataclass(frozen=True)
-class MetaConfig:
-    """Schedule and loss of the meta-training."""
-
-    tasks: tuple[str, ...] = tuple(task.name for task in TASKS.values() if task.trained)
-    shares: tuple[float, ...] = ()  # of the training edits, by task; empty: the tasks take turns
-    outer_questions: bool = True  # whether paraphrases of the outer loss may be questions
-    instructed: bool = True  # False trains MEND: the same data without instructions
-    blocks: int = 3  # edit the MLP matrices of the last blocks
-    steps: int = 3600
-    edits: int = 12  # edits a step, tasks in turn
-    rephrased: int = 3  # outer prompts per edit beside the edit prompt itself
-    local: int = 3  # locality prompts per edit
-    near: int = 3  # more locality prompts per edit: its nearest facts in the edit's own phrasing
-    instructed_share: float = 0.35  # of outer prompts carry the instruction; people type plain ones after an edit
-    lr: float = 5e-4
-    edit_rate_lr: float = 3e-3  # on the logarithm of the edit rates
-    warmup: int = 50
-    c_edit: float = 1.0
-    c_loc: float = 1.0
-    target_end: str = "."  # joined to the edit's own target, so that it ends as a word
-    clip: float = 10.0
-    calibration: int = 20  # batches that set the normalisation statistics
-
-
-@dataclass(frozen=True)
-class Example:
-    """One edit of a step, as tokens: its own row, the rows that should follow it, the rows that should stay."""
-
-    edit: Joined
-    follow: list[Joined]
-    stay: list[Joined]
-
-
-def sample_request(task: Task, record: Record, config: MetaConfig, rng: random.Random) -> EditRequest:
-    """The record's request under a random training wording, now and then typed carelessly."""
-    request = task.instruct(record, rng.choice(task.training_instructions))
-    request = EditRequest(typed(request.prompt, rng), request.target, request.task, request.instruction)
-    return request if config.instructed else request.plain()
-
-
-def sample_example(
-    backbone: Backbone, task: Task, record: Record, config: MetaConfig, rng: random.Random, neighbours: Neighbours | None = None
-) -> Example:  # fmt: skip
-    """Draw the instruction, the paraphrases and the locality prompts of one edit."""
-    request = sample_request(task, record, config, rng)
-
-    def dressed(prompt: str) -> str:
-        keep = config.instructed and rng.random() < config.instructed_share
-        return instructed(prompt, task.name, request.instruction) if keep else prompt
-
-    wordings = [p for p in record.paraphrases if config.outer_questions or not p.endswith("?")]
-    paraphrases = rng.sample(wordings, min(config.rephrased, len(wordings)))
-    # the closing period teaches the edited model to stop after the target
-    follow = [backbone.join(dressed(typed(p, rng)), ended(request.target, ".")) for p in (record.request.prompt, *paraphrases)]
-    # records put their hardest probes first: the edit's own phrasing, and for insertions another unknown name
-    hardest, rest = record.locality[: min(2, config.local)], record.locality[2:]
-    probes = [*hardest, *rng.sample(rest, min(config.local - len(hardest), len(rest)))]
-    if neighbours is not None:
-        form, near = neighbours.near(record.request.prompt)
-        probes += [Probe(fact.prompt(form), fact.object) for fact in rng.sample(near, min(config.near, len(near)))]
-    stay = [backbone.join(dressed(typed(p.prompt, rng)), p.answer + ".") for p in probes]
-    return Example(backbone.join(request.text, ended(request.target, config.target_end)), follow, stay)
 
 
 @dataclass(frozen=True)
@@ -105,12 +39,22 @@ class OuterRow:
     follow: bool
 
 
-def outer_loss(editor: InstructEdit, examples: Sequence[Example], config: MetaConfig) -> tuple[Tensor, dict[str, float]]:
+@dataclass(frozen=True)
+class Step:
+    """The edits of one step: each alone, or `joint`, all of them solved into one change."""
+
+    examples: Sequence[Example]
+    joint: bool = False
+
+
+def outer_loss(editor: InstructEdit, step: Step, config: MetaConfig) -> tuple[Tensor, dict[str, float]]:
     """The outer loss of one step, its gradient reaching the hypernetwork alone; and its parts as numbers."""
-    captured = editor.capture([example.edit for example in examples])
-    layers = editor.network(captured)
-    rows = [OuterRow(row, i, True) for i, example in enumerate(examples) for row in example.follow]
-    rows += [OuterRow(row, i, False) for i, example in enumerate(examples) for row in example.stay]
+    captured = editor.capture([example.edit for example in step.examples])
+    layers: Mapping[str, LayerFactors] = editor.updates(captured)
+    if step.joint:
+        layers = editor.stacked(captured, layers)
+    rows = [OuterRow(row, 0 if step.joint else i, True) for i, example in enumerate(step.examples) for row in example.follow]
+    rows += [OuterRow(row, 0 if step.joint else i, False) for i, example in enumerate(step.examples) for row in example.stay]
     rows.sort(key=lambda r: len(r.row.ids))
     half = len(rows) // 2  # short and long rows apart: instructed rows are several times as long, padding would double the work
     parts = [_chunk_loss(editor.backbone, Factors(layers, torch.tensor([r.edit for r in chunk])), chunk) for chunk in (rows[:half], rows[half:])]
@@ -140,7 +84,7 @@ class MetaTrainer:
     def __init__(self, backbone: Backbone, world: World, config: MetaConfig, hyper: HyperConfig | None = None, seed: int = 0):
         self.backbone, self.world, self.config, self.seed = backbone, world, config, seed
         self.hyper = hyper or HyperConfig()
-        self.neighbours = Neighbours(backbone, world) if config.near else None
+        self.sampler = Sampler(backbone, world, config)
         torch.manual_seed(seed)
         modules = {path: backbone.shape(path) for path in backbone.last_blocks(config.blocks)}
         method = InstructEdit if config.instructed else MEND
@@ -150,29 +94,38 @@ class MetaTrainer:
             instructed=config.instructed, target_end=config.target_end,
             training={**asdict(config), "seed": seed, "torch": torch.__version__},
         )  # fmt: skip
-        self.editor = method(backbone, editor_config, Hypernetwork(modules, self.hyper))
-        rates = list(self.editor.network.log_lr.parameters())
-        others = [p for name, p in self.editor.network.named_parameters() if not name.startswith("log_lr")]
+        self.editor = method(backbone, editor_config, Hypernetwork(modules, self.hyper, token_width(backbone, modules)))
+        named = dict(self.editor.network.named_parameters())
+        rates = [p for name, p in named.items() if name.startswith("log_")]
+        others = [p for name, p in named.items() if not name.startswith("log_")]
         self.adam = torch.optim.Adam([{"params": others, "lr": config.lr}, {"params": rates, "lr": config.edit_rate_lr}])
         self.peaks = [config.lr, config.edit_rate_lr]
         self.step = 0
 
-    def examples(self, step: int) -> list[Example]:
+    def examples(self, step: int) -> Step:
         """The edits of one step; they depend on seed and step alone, so a resumed run sees what an unbroken one sees."""
-        rng = random.Random(f"{self.seed} {step}")
-        c = self.config
-        names = rng.choices(c.tasks, c.shares, k=c.edits) if c.shares else [c.tasks[(step + i) % len(c.tasks)] for i in range(c.edits)]
+        rng, c = random.Random(f"{self.seed} {step}"), self.config
+        shares = (c.scope_share, c.stack_share, c.crowd_share)
+        kind = rng.choices(("alone", "scopes", "stack", "crowd"), (1 - sum(shares), *shares))[0] if any(shares) else "alone"
+        if kind == "scopes":
+            return Step(self.sampler.of_scopes(c.edits, rng))
+        n = c.crowd if kind == "crowd" else c.edits
+        names = rng.choices(c.tasks, c.shares, k=n) if c.shares else [c.tasks[(step + i) % len(c.tasks)] for i in range(n)]
         made = []
         for name in dict.fromkeys(names):
             task = TASKS[name]
             for record in task.records(self.world, "train", names.count(name), rng):
-                made.append(sample_example(self.backbone, task, record, self.config, rng, self.neighbours))
-        return made
+                made.append(self.sampler.of_record(task, record, rng, few=kind == "crowd"))
+        return Step(made, joint=kind in ("stack", "crowd"))
 
     def calibrate(self) -> None:
         """Normalisation statistics from edits before step 0."""
-        batches = [self.editor.capture([e.edit for e in self.examples(-1 - i)]) for i in range(self.config.calibration)]
-        self.editor.network.calibrate(batches)
+        batches = [self.editor.capture([e.edit for e in self.examples(-1 - i).examples]) for i in range(self.config.calibration)]
+        self.editor.network.calibrate([batch.layers for batch in batches])
+
+    def prepare(self) -> None:
+        """What joint solves weigh an edit against: the keys of the base model's own facts."""
+        self.editor.covariance = key_covariance(self.backbone, self.world, list(self.editor.config.modules), self.seed)
 
     def train_step(self) -> dict[str, float]:
         c = self.config
@@ -196,6 +149,7 @@ class MetaTrainer:
         """Train to the end, writing checkpoints and, at last, the editor into `folder`."""
         if not self.resume(folder):
             self.calibrate()
+        self.prepare()
         self.editor.network.train()
         with tqdm(total=self.config.steps, initial=self.step, desc="editor", unit="step", mininterval=2) as bar:
             while self.step < self.config.steps:
@@ -208,7 +162,6 @@ class MetaTrainer:
                 if self.step % CHECKPOINT_EVERY == 0:
                     self.checkpoint(folder)
         self.editor.network.eval()
-        self.editor.covariance = key_covariance(self.backbone, self.world, list(self.editor.config.modules), self.seed)
         self.editor.save(folder)
         for path in self._checkpoint_files(folder):
             path.unlink(missing_ok=True)

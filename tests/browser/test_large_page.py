@@ -5,7 +5,8 @@ from playwright.sync_api import Page, expect
 
 from model_zoo.atlas import load_world
 from model_zoo.loading import LoadOptions, load
-from model_zoo.training.meta import MetaConfig, MetaTrainer
+from model_zoo.training.config import MetaConfig
+from model_zoo.training.meta import MetaTrainer
 
 from ..conftest import pico_backbone, save_model
 from .test_page import SECOND, answer, apply_edit, choose_model

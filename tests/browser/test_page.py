@@ -18,7 +18,8 @@ from model_zoo.atlas import load_world
 from model_zoo.catalog import CATALOG
 from model_zoo.delta import Delta
 from model_zoo.loading import LoadOptions, load
-from model_zoo.training.meta import MetaConfig, MetaTrainer
+from model_zoo.training.config import MetaConfig
+from model_zoo.training.meta import MetaTrainer
 
 from ..conftest import HUB, as_files, pico_backbone, save_model
 from .conftest import ROOT, answer, open_page

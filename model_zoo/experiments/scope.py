@@ -1,0 +1,50 @@
+"""Beyond the paper: the same edit under instructions that say how far it should reach."""
+
+import random
+from dataclasses import asdict
+
+from ..evaluation.scopes import Wording, balanced_score, blind_ceiling, scope_rows, summarise_scopes
+from ..methods import EditMethod
+from ..scopes import SCOPES, Scope
+from ..scopes.cases import draw_cases
+from . import Experiment
+from .lab import Lab
+from .render import SCOPE_VIEW
+
+
+def _shuffled(scope: Scope, rng: random.Random) -> str:
+    words = rng.choice(scope.unseen).split()
+    rng.shuffle(words)
+    return " ".join(words)
+
+
+def _wrong(scope: Scope, rng: random.Random) -> str:
+    return rng.choice(SCOPES[rng.choice([name for name in SCOPES if name != scope.name])].unseen)
+
+
+WORDINGS: dict[str, Wording] = {
+    "unseen wordings": lambda scope, rng: rng.choice(scope.unseen),
+    "wordings from training": lambda scope, rng: rng.choice(scope.training),
+    "another scope's wording": _wrong,
+    "the words of an unseen wording shuffled": _shuffled,
+    "an empty instruction": lambda scope, rng: "",
+}
+
+
+def scopes(lab: Lab) -> list[dict]:
+    """InstructEdit under right and wrong wordings; MEND trained on the same scoped edits, whose instructions it does not see."""
+    cases = draw_cases(lab.world, "test", lab.n, random.Random(f"scopes {lab.seed}"))
+    variants: list[tuple[str, EditMethod, Wording]] = [(f"InstructEdit, {name}", lab.finished(), wording) for name, wording in WORDINGS.items()]
+    variants.append(("MEND, the same training edits", lab.studio_editor(instructed=False), lambda scope, rng: None))
+    rows, ceiling = [], blind_ceiling(cases)
+    for name, method, wording in variants:
+        summaries = summarise_scopes(scope_rows(lab.backbone, method, cases, wording, lab.seed, opinions=lab.world.opinions), lab.seed)
+        rows += [{"variant": name, **asdict(s), "balanced": balanced_score(summaries), "ceiling": ceiling} for s in summaries]
+    return rows
+
+
+SCOPE = Experiment(
+    "scopes", "The instruction decides how far an edit reaches",
+    "Does the same edit change one sentence, a subject, a category, the tone or nothing, as it is told?", scopes,
+    uses_finished=True, view=SCOPE_VIEW,
+)  # fmt: skip

@@ -1,0 +1,125 @@
+"""Many edits at once in one model: curves over the number of edits that live together."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from statistics import fmean
+
+import torch
+
+from ..backbone import Backbone
+from ..delta import Delta, Factors, concatenate
+from ..evaluation.scoring import Baseline, Case, score
+from ..evaluation.summary import clustered_interval
+from ..methods import EditMethod, load_method
+from ..methods.ft_l import FTL
+from ..methods.instructedit import InstructEdit
+from ..tasks.request import EditRequest
+from . import Experiment
+from .lab import Lab
+from .render import METRICS, STACK_VIEW
+
+SIZES = (1, 10, 30, 100)
+PER_SIZE = 100  # edits measured at each size, in as many stacks as that takes
+TASKS = ("counterfact", "recent")
+PROSE = 200  # sentences whose perplexity is taken
+
+
+@torch.no_grad()
+def perplexity(backbone: Backbone, texts: Sequence[str], delta: Delta | None) -> float:
+    """exp of the mean NLL per token of the texts, each behind its own first word."""
+    pairs = [text.split(" ", 1) for text in texts]
+    batch = backbone.batch([backbone.join(first, rest) for first, rest in pairs])
+    nll = backbone.row_nll(batch, Factors.of([delta], [0] * len(pairs), backbone.device) if delta else None)
+    tokens = batch.predicting.sum(1)
+    return float(((nll * tokens).sum() / tokens.sum()).exp())
+
+
+Stacker = Callable[[Sequence[EditRequest]], Delta]
+
+
+def jointly(method: EditMethod) -> Stacker:
+    """Every edit proposed on the base model, all combined as the method does it."""
+
+    def stack(requests: Sequence[EditRequest]) -> Delta:
+        return method.combine([delta for i in range(0, len(requests), 16) for delta in method.propose(requests[i : i + 16])])
+
+    return stack
+
+
+def one_after_another(editor: InstructEdit) -> Stacker:
+    """Every edit proposed on the model as the edits before it left it."""
+
+    def stack(requests: Sequence[EditRequest]) -> Delta:
+        patch: Delta | None = None
+        for request in requests:
+            (delta,) = editor.propose([request], under=patch)
+            patch = concatenate([patch, delta]) if patch else delta
+        return patch
+
+    return stack
+
+
+def fitted_one_after_another(method: FTL) -> Stacker:
+    def stack(requests: Sequence[EditRequest]) -> Delta:
+        patch: Delta | None = None
+        for request in requests:
+            patch = method.fit([request], patch)
+        return patch
+
+    return stack
+
+
+def _stack_row(lab: Lab, stacker: Stacker, cases: Sequence[Case], size: int, prose: Sequence[str]) -> dict:
+    """`cases` in stacks of `size`, every case measured under its whole stack."""
+    values: dict[str, list[tuple[float, str]]] = {metric: [] for metric in METRICS}
+    perplexities, baseline = [], Baseline(lab.backbone)
+    for stack in (cases[i : i + size] for i in range(0, len(cases), size)):
+        patch = stacker([case.request for case in stack])
+        rows = score(lab.backbone, baseline, stack, [patch] * len(stack))
+        for case in stack:
+            for metric in METRICS:
+                own = [row.generated for row in rows if row.case == case.index and row.metric == metric]
+                values[metric] += [(fmean(own), case.record.subject)] if own else []
+        perplexities.append(perplexity(lab.backbone, prose, patch))
+    found: dict = {"stacks": len(perplexities), "perplexity": fmean(perplexities)}
+    for metric, pairs in values.items():
+        means, subjects = zip(*pairs, strict=True)
+        found |= {metric: fmean(means), f"{metric}_interval": clustered_interval(means, subjects, lab.seed)}
+    return found
+
+
+def different(cases: Sequence[Case], n: int, rng: random.Random) -> list[Case]:
+    """n cases, no two about the same subject: edits that contradict each other cannot all hold."""
+    found: dict[str, Case] = {}
+    for case in rng.sample(cases, len(cases)):
+        found.setdefault(case.record.subject, case)
+    return list(found.values())[:n]
+
+
+def stacks(lab: Lab) -> list[dict]:
+    """InstructEdit and MEND jointly and one after another; FT-L fitted on all at once and one after another."""
+    drawn = [case for part in lab.cases(TASKS).values() for case in part]
+    cases = [replace(case, index=i) for i, case in enumerate(different(drawn, PER_SIZE, random.Random(lab.seed)))]
+    prose = [text for text in lab.world.prose if " " in text][:PROSE]
+    instructedit, mend, ft_l = lab.finished(), lab.finished(instructed=False), load_method("ft-l", lab.backbone)
+    variants = {
+        "InstructEdit, solved jointly": jointly(instructedit),
+        "InstructEdit, one after another": one_after_another(instructedit),
+        "MEND, solved jointly": jointly(mend),
+        "MEND, one after another": one_after_another(mend),
+        "FT-L, fitted together": ft_l.fit,
+        "FT-L, one after another": fitted_one_after_another(ft_l),
+    }
+    base = perplexity(lab.backbone, prose, None)
+    return [
+        {"variant": name, "edits": size, **_stack_row(lab, stacker, cases, size, prose), "base_perplexity": base}
+        for name, stacker in variants.items()
+        for size in SIZES
+    ]
+
+
+STACKS = Experiment(
+    "stacks", "Edits that live together", "How many edits hold at once, and what do they do to everything else?", stacks,
+    uses_finished=True, view=STACK_VIEW,
+)  # fmt: skip

@@ -1,0 +1,105 @@
+"""How far an edit reaches: the same example, told by its instruction alone to change one sentence, a subject, a category, the
+tone, or nothing.
+
+A `ScopeCase` is one edit with probes around it; a `Scope` says what a perfect editor would answer to each. One scope is one line
+in SCOPES and one table in wordings.toml.
+"""
+
+import itertools
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from ..registry import find, registered
+from ..tasks.request import EditRequest
+
+__all__ = ["SCOPES", "TASK_WORD", "Scope", "ScopeCase", "ScopeProbe", "get_scope"]
+
+Kind = Literal["itself", "rewording", "alias", "implied", "category", "relation", "world"]
+TASK_WORD = "scope"  # the Task line of every scoped request: it must not tell the scopes apart, only the Description may
+WORDINGS = Path(__file__).parent / "wordings.toml"
+
+
+@dataclass(frozen=True)
+class ScopeProbe:
+    """A prompt near an edit, what the base model answers, and how it is related to the edit.
+
+    `itself`: the edit's prompt. `rewording`, `alias`, `implied`: the same fact or opinion. `category`: others of the kind.
+    `relation`: other facts of the subject. `world`: anything else. `toned`: the answer in the mood of the edit's target, for opinions.
+    """
+
+    prompt: str
+    answer: str
+    kind: Kind
+    toned: str = ""
+
+
+@dataclass(frozen=True)
+class ScopeCase:
+    """One edit, without an instruction, and the probes around it; the first is the edit's own prompt."""
+
+    prompt: str
+    target: str
+    subject: str
+    probes: tuple[ScopeProbe, ...]
+
+    def request(self, instruction: str | None) -> EditRequest:
+        return EditRequest(self.prompt, self.target, TASK_WORD, instruction)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which kinds of probes an edit reaches, and whether they get its target or only its tone."""
+
+    name: str
+    title: str
+    summary: str
+    reaches: frozenset[Kind]
+    gives: Literal["target", "tone"] = "target"
+
+    def expected(self, case: ScopeCase, probe: ScopeProbe) -> str:
+        """What the edited model should answer: the base model's own answer where the edit does not reach."""
+        if probe.kind not in self.reaches:
+            return probe.answer
+        return case.target if self.gives == "target" else probe.toned or probe.answer
+
+    @cached_property
+    def training(self) -> tuple[str, ...]:
+        """Every instruction that training may show."""
+        return tuple(text for wording in _wordings()[self.name]["training"] for text in expanded(wording))
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Instructions that no editor was trained on."""
+        return tuple(_wordings()[self.name]["unseen"])
+
+
+def expanded(wording: str) -> list[str]:
+    """Every reading of a wording with [a|b] alternatives."""
+    parts = re.split(r"\[([^\]]*)\]", wording)
+    choices = [part.split("|") if i % 2 else [part] for i, part in enumerate(parts)]
+    return ["".join(reading) for reading in itertools.product(*choices)]
+
+
+@lru_cache(maxsize=1)
+def _wordings() -> dict[str, dict[str, list[str]]]:
+    return tomllib.loads(WORDINGS.read_text(encoding="utf-8"))
+
+
+_SAME = ("itself", "rewording", "alias", "implied")
+SCOPES: MappingProxyType[str, Scope] = registered("scope", (
+    Scope("statement", "This sentence only", "Asked in other words, the model answers as before.", frozenset({"itself"})),
+    Scope("subject", "The subject", "Every wording, other names, and what follows from it.", frozenset(_SAME)),
+    Scope("category", "The whole category", "Everything of the same kind gets the new answer.", frozenset((*_SAME, "category"))),
+    Scope("tone", "Only the tone", "Opinions take on the mood of the example; facts stay.", frozenset((*_SAME, "category")), "tone"),
+    Scope("locked", "Nothing: locked", "The model stays as it is, whatever the example says.", frozenset()),
+))  # fmt: skip
+
+
+def get_scope(name: str) -> Scope:
+    """The registered scope; ValueError names the known ones."""
+    return find("scope", SCOPES, name)

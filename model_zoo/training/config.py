@@ -1,0 +1,40 @@
+"""The settings of a meta-training: the paper's protocol by default, and the recipe of the editor that ships."""
+
+from dataclasses import dataclass
+
+from ..methods.hypernetwork import HyperConfig
+from ..tasks import TASKS
+
+
+@dataclass(frozen=True)
+class MetaConfig:
+    """Schedule and loss of the meta-training."""
+
+    tasks: tuple[str, ...] = tuple(task.name for task in TASKS.values() if task.trained)
+    shares: tuple[float, ...] = ()  # of the training edits, by task; empty: the tasks take turns
+    outer_questions: bool = True  # whether paraphrases of the outer loss may be questions
+    instructed: bool = True  # False trains MEND: the same data without instructions
+    remarks: bool = False  # lengthen some instructions by remarks that say nothing
+    scope_share: float = 0.0  # of the steps: edits whose instruction decides how far they reach
+    stack_share: float = 0.0  # of the steps: all their edits solved jointly, as they live together in a session
+    crowd_share: float = 0.0  # of the steps: the same with `crowd` edits
+    crowd: int = 60
+    blocks: int = 3  # edit the MLP matrices of the last blocks
+    steps: int = 3600
+    edits: int = 12  # edits a step, tasks in turn
+    rephrased: int = 3  # outer prompts per edit beside the edit prompt itself
+    local: int = 3  # locality prompts per edit
+    near: int = 3  # more locality prompts per edit: its nearest facts in the edit's own phrasing
+    instructed_share: float = 0.2  # of outer prompts carry the instruction; people type plain ones after an edit
+    lr: float = 5e-4
+    edit_rate_lr: float = 3e-3  # on logarithms: of the edit rates and of the ridge strengths
+    warmup: int = 50
+    c_edit: float = 1.0
+    c_loc: float = 1.0
+    target_end: str = "."  # joined to the edit's own target, so that it ends as a word
+    clip: float = 10.0
+    calibration: int = 20  # batches that set the normalisation statistics
+
+
+STUDIO = MetaConfig(remarks=True, scope_share=0.4, stack_share=0.2, crowd_share=0.1)
+STUDIO_NETWORK = HyperConfig(instruction=64, joint=True)

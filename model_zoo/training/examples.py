@@ -1,0 +1,113 @@
+"""What an editor is trained on: edits as tokens, with the rows that should follow each and the rows that should stay."""
+
+import random
+from dataclasses import dataclass
+
+from ..atlas.corpus import typed
+from ..atlas.world import World
+from ..backbone import Backbone
+from ..joining import Joined, ended
+from ..methods.instructedit import request_row
+from ..scopes import SCOPES, Scope, ScopeCase
+from ..scopes.cases import draw_cases
+from ..tasks import Probe, Record, Task
+from ..tasks.request import EditRequest, instructed
+from .config import MetaConfig
+from .neighbours import Neighbours
+
+LENGTHENED = 0.15  # of instructions get a remark or two around them: people write long ones
+REMARKS = (
+    "Please read this with care.",
+    "Thank you for your help with this.",
+    "It matters to us that this is done well.",
+    "Here is what we would like to have.",
+    "Think of every way in which somebody could ask.",
+    "We have talked about this for some time and this is what we decided.",
+    "Take the example below as it is given.",
+    "If anything is unclear, read the input again.",
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One edit of a step, as tokens: its own row, the rows that should follow it, the rows that should stay."""
+
+    edit: Joined
+    follow: list[Joined]
+    stay: list[Joined]
+
+
+def lengthened(instruction: str, rng: random.Random) -> str:
+    """The instruction, now and then with remarks before and behind it that say nothing."""
+    if rng.random() >= LENGTHENED:
+        return instruction
+    before, behind = rng.choice(((0, 1), (1, 0), (1, 1), (0, 2), (1, 2)))
+    remarks = rng.sample(REMARKS, before + behind)
+    return " ".join([*remarks[:before], instruction, *remarks[before:]])
+
+
+class Sampler:
+    """Draws examples for a backbone, all randomness from the generator it is given."""
+
+    def __init__(self, backbone: Backbone, world: World, config: MetaConfig):
+        self.backbone, self.world, self.config = backbone, world, config
+        self.neighbours = Neighbours(backbone, world) if config.near else None
+
+    def _asked(self, request: EditRequest, rng: random.Random) -> EditRequest:
+        """The request as hurried people type it, its instruction short or long; bare where none is trained."""
+        c = self.config
+        instruction = lengthened(request.instruction, rng) if c.remarks else request.instruction
+        request = EditRequest(typed(request.prompt, rng), request.target, request.task, instruction)
+        return request if c.instructed else request.plain()
+
+    def _row(self, prompt: str, answer: str, request: EditRequest, rng: random.Random) -> Joined:
+        """One outer row; a share of them carries the instruction. The closing period teaches the edited model to stop."""
+        prompt = typed(prompt, rng)
+        if self.config.instructed and rng.random() < self.config.instructed_share:
+            prompt = instructed(prompt, request.task, request.instruction)
+        return self.backbone.join(prompt, ended(answer, "."))
+
+    def _example(self, request: EditRequest, follow: list[Probe], stay: list[Probe], rng: random.Random) -> Example:
+        rows = ([self._row(p.prompt, p.answer, request, rng) for p in probes] for probes in (follow, stay))
+        return Example(request_row(self.backbone, request, self.config.target_end), *rows)
+
+    def of_record(self, task: Task, record: Record, rng: random.Random, few: bool = False) -> Example:
+        """An edit of a task under a random training wording, with some of its paraphrases and locality prompts; `few`: one of each sort."""
+        c = self.config
+        rephrased, local, nearest = (1, 1, 1) if few else (c.rephrased, c.local, c.near)
+        request = self._asked(task.instruct(record, rng.choice(task.training_instructions)), rng)
+        wordings = [p for p in record.paraphrases if c.outer_questions or not p.endswith("?")]
+        wordings = [record.request.prompt, *rng.sample(wordings, min(rephrased, len(wordings)))]
+        # records put their hardest probes first: the edit's own phrasing, and for insertions another unknown name
+        hardest, rest = record.locality[: min(2, local)], record.locality[2:]
+        stay = [*hardest, *rng.sample(rest, min(local - len(hardest), len(rest)))]
+        if self.neighbours is not None:
+            form, near = self.neighbours.near(record.request.prompt)
+            stay += [Probe(fact.prompt(form), fact.object) for fact in rng.sample(near, min(nearest, len(near)))]
+        return self._example(request, [Probe(p, request.target) for p in wordings], stay, rng)
+
+    def of_scope(self, case: ScopeCase, scope: Scope, rng: random.Random) -> Example:
+        """An edit whose instruction decides what follows; of both sides first one probe of each kind, the edit's own prompt among them."""
+        c = self.config
+        request = self._asked(case.request(rng.choice(scope.training)), rng)
+        follow, stay = [], []
+        for probe in rng.sample(case.probes, len(case.probes)):
+            expected = scope.expected(case, probe)
+            (stay if expected == probe.answer else follow).append((probe.kind, Probe(probe.prompt, expected)))
+        return self._example(request, _of_each_kind(follow, c.rephrased + 1), _of_each_kind(stay, c.local + c.near), rng)
+
+    def of_scopes(self, n: int, rng: random.Random) -> list[Example]:
+        """n scoped edits on as many cases, the scopes in turn. Opinions come first, and tone before all: elsewhere it has nothing to move."""
+        scopes = sorted(SCOPES.values(), key=lambda scope: (scope.gives != "tone", rng.random()))
+        cases = draw_cases(self.world, "train", n, rng)[::-1]
+        return [self.of_scope(case, scopes[i % len(scopes)], rng) for i, case in enumerate(cases)]
+
+
+def _of_each_kind(probes: list[tuple[str, Probe]], n: int) -> list[Probe]:
+    """Up to n probes, taken kind by kind in turn, so that a frequent kind does not crowd out a rare one."""
+    seen: dict[str, int] = {}
+    ranked = []
+    for kind, probe in probes:
+        seen[kind] = seen.get(kind, -1) + 1
+        ranked.append((seen[kind], kind != "itself", len(ranked), probe))
+    return [probe for *_, probe in sorted(ranked, key=lambda r: r[:3])[:n]]
