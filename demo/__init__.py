@@ -17,14 +17,14 @@ from transformers.utils import logging
 from model_zoo.loading import LoadOptions
 from model_zoo.studio import Studio
 
-from . import tab_directions, tab_edit, tab_evaluate
+from . import tab_directions, tab_edit, tab_evaluate, tab_scope
 from .runtime import Place, Runtime, Settings, Visit
 from .theme import STYLE, build_theme
 
 __all__ = ["LAUNCH", "Settings", "build"]
 
 # name, builder; a builder gets the runtime, the visitor's state and what earlier tabs returned
-TABS = (("Edit", tab_edit.build), ("Directions", tab_directions.build), ("Evaluate", tab_evaluate.build))
+TABS = (("Edit", tab_edit.build), ("Scope", tab_scope.build), ("Directions", tab_directions.build), ("Evaluate", tab_evaluate.build))
 
 LAUNCH = {
     "theme": build_theme(), "css_paths": [STYLE], "run_history": False, "max_file_size": "5mb", "ssr_mode": False,
@@ -45,11 +45,12 @@ def build(settings: Settings | None = None) -> gr.Blocks:
     with gr.Blocks(title="InstructEdit Studio", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.HTML(_HEADER)
         visit = gr.State(Visit(place))
-        parts: dict = {"first_visit": tab_edit.first_visit(_first_studio(runtime, place), place)}
+        studio = _first_studio(runtime, place)
+        parts: dict = {"first_visit": tab_edit.first_visit(studio, place)}
         with gr.Tabs(elem_id="tabs") as tabs:
             parts["tabs"] = tabs
             for name, tab in TABS:
-                with gr.Tab(name, id=name.lower()) as parts[name]:
+                with gr.Tab(name, id=name.lower(), visible=name != "Scope" or studio.reads_scopes) as parts[name]:
                     parts |= tab(runtime, visit, parts) or {}
         # the state's default stays empty, so that callers of the API start with no edit
         page.load(lambda: parts["first"], None, visit, api_visibility="private", show_progress="hidden")

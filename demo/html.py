@@ -5,7 +5,8 @@ import re
 from collections.abc import Sequence
 from html import escape
 
-from model_zoo.studio import Change, Check
+from model_zoo.scopes import Kind
+from model_zoo.studio import Change, Check, Reached
 
 _WORDS = re.compile(r"\s+|[^\s]+")
 _SOURCES = {
@@ -116,3 +117,29 @@ def asked(prompt: str, before: str, after: str) -> str:
         f'<div class="asked" aria-live="polite"><p class="prompt">{escape(prompt)}</p><div><p><small>Before</small> {escape(before) or "…"}</p>'
         f'<p><small>After</small> {changed_words(before, after) or "…"}</p></div><p class="source">{same}</p></div>'
     )
+
+
+_KINDS: dict[Kind, str] = {
+    "itself": "The sentence itself", "rewording": "In other words", "alias": "Under another name", "implied": "What follows from it",
+    "category": "Others of its kind", "relation": "Other facts of it", "world": "Everything else",
+}  # fmt: skip
+
+
+def reach(reached: Sequence[Reached], side: int) -> str:
+    """How many probes of each kind moved under one instruction, and each of them on request."""
+    rows = []
+    for kind, name in _KINDS.items():
+        own = [r for r in reached if r.kind == kind]
+        if own:
+            moved = sum(r.moved[side] for r in own)
+            rows.append(
+                f'<details class="reach{" moved" if moved else ""}"><summary><span>{name}</span><b>{moved} of {len(own)} moved</b></summary>'
+                f'<ul class="checks">{"".join(_reach_row(r, side) for r in own)}</ul></details>'
+            )
+    return f'<div class="reaches" aria-live="polite">{"".join(rows)}</div>'
+
+
+def _reach_row(r: Reached, side: int) -> str:
+    before, after = r.before, r.after[side]
+    said = f'<span class="was">{escape(before)}</span> → {changed_words(before, after)}' if r.moved[side] else f"{escape(before)} <i>unchanged</i>"
+    return f'<li><span class="prompt">{escape(r.prompt)}</span><span class="said-small">{said}</span></li>'

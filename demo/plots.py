@@ -1,11 +1,14 @@
 """Reports -> Plotly figures. Pure functions."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 
 import plotly.graph_objects as go
 
 from model_zoo.directions import DirectionMap
+from model_zoo.scopes import Kind
+from model_zoo.studio import Reached
 from model_zoo.tasks import TASKS
 
 from .theme import OWN_COLOUR, TASK_COLOURS, TASK_SYMBOLS
@@ -67,3 +70,59 @@ def _add_own(figure: go.Figure, own: Sequence[tuple[str, tuple[float, float, flo
     )  # fmt: skip
     for text, (_, (x, y, _)) in () if three_d else zip(labels, own):
         figure.add_annotation(x=x, y=y, text=text, showarrow=False, yshift=20, bgcolor=OWN_COLOUR, borderpad=3, font={"color": "white", "size": 12})
+
+
+# ring of each kind of probe, and what stands at its edge
+RINGS: dict[Kind, int] = {"itself": 0, "rewording": 1, "alias": 1, "implied": 1, "category": 2, "relation": 3, "world": 4}
+_RING_NAMES = ("", "same fact, other words", "others of its kind", "other facts of it", "everything else")
+_NAME_WIDTH = 1.7  # in radii of the innermost ring
+# what a probe did: name, colour, symbol, size
+_DONE = {
+    "follows": ("says the target", OWN_COLOUR, "circle", 15),
+    "moved": ("says something else new", "#CC79A7", "diamond", 14),
+    "stays": ("as before", _INK, "circle-open", 11),
+}
+
+
+def _places(reached: Sequence[Reached]) -> list[tuple[float, float]]:
+    """A point on its kind's ring for every probe; the same for every side, so that the eye can compare."""
+    rings = [RINGS[r.kind] for r in reached]
+    seen, places = dict.fromkeys(rings, 0), []
+    for ring in rings:
+        gap = _NAME_WIDTH / max(ring, 1)  # as an angle, at the top, where the ring's name stands
+        angle = math.pi / 2 + gap / 2 + (2 * math.pi - gap) * (seen[ring] + 0.5) / rings.count(ring)
+        seen[ring] += 1
+        places.append((ring * math.cos(angle), ring * math.sin(angle)))
+    return places
+
+
+def ripple_figure(reached: Sequence[Reached], side: int) -> go.Figure:
+    """How far an edit reached under one instruction: probes on rings around it, marked by what they did."""
+    figure, places = go.Figure(), _places(reached)
+    outer = max(RINGS.values())
+    for ring in range(outer, 0, -1):
+        figure.add_shape(type="circle", x0=-ring, x1=ring, y0=-ring, y1=ring, line={"color": _GRID, "width": 1.2}, layer="below")
+        figure.add_annotation(x=0, y=ring, text=_RING_NAMES[ring], showarrow=False, yshift=8, font={"size": 11, "color": _INK})
+    done = ["follows" if r.follows[side] else "moved" if r.moved[side] else "stays" for r in reached]
+    for what, (name, colour, symbol, size) in _DONE.items():
+        own = [i for i, d in enumerate(done) if d == what]
+        figure.add_trace(
+            go.Scatter(
+                x=[places[i][0] for i in own], y=[places[i][1] for i in own], mode="markers", name=name,
+                marker={"symbol": symbol, "size": size, "color": colour, "line": {"width": 1.6, "color": colour if what == "stays" else "white"}},
+                hovertext=[_probe_hover(reached[i], side) for i in own], hoverinfo="text",
+            )
+        )  # fmt: skip
+    axis = {"visible": False, "range": [-outer - 0.4, outer + 0.4], "fixedrange": True}
+    figure.update_layout(
+        xaxis=axis, yaxis={**axis, "scaleanchor": "x"}, height=440, autosize=True, margin={"l": 4, "r": 4, "t": 4, "b": 4},
+        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", dragmode=False,
+        font={"color": _INK, "family": "system-ui, DejaVu Sans, sans-serif", "size": 13}, hoverlabel={"align": "left", "font": {"size": 13}},
+        legend={"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0.5, "xanchor": "center", "itemsizing": "constant"},
+    )  # fmt: skip
+    return figure
+
+
+def _probe_hover(r: Reached, side: int) -> str:
+    said = escape(r.before) if not r.moved[side] else f"{escape(r.before)} → <b>{escape(r.after[side])}</b>"
+    return f"{escape(r.prompt)}<br>{said}"

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from .atlas.world import Match, World, normalised
+from .atlas.world import Match, Topic, World, normalised
+from .scopes import ScopeCase, ScopeProbe
+from .scopes.cases import fact_case, opinion_case
 from .tasks import Probe, Record
 from .tasks.records import locality_around, topic_probe
 
@@ -107,3 +109,34 @@ def _neighbours(match: Match, world: World, rng: random.Random) -> tuple[Probe, 
     facts = rng.sample(world.facts, NEIGHBOURS - len(topics))
     probes = tuple(topic_probe(t, world.opinions, "test", rng) for t in topics)
     return probes + tuple(Probe(f.prompt(rng.choice(f.relation.forms)), f.object) for f in facts)
+
+
+def around(prompt: str, target: str, world: World | None) -> ScopeCase:
+    """The case of a typed edit: its fact or opinion where the world knows the wording, else only what any prompt can be asked.
+
+    The same prompt always has the same probes. Subjects that the world does not know have answers that only the model can tell.
+    """
+    rng = random.Random(f"around {prompt}")
+    target = target.strip().rstrip(".")
+    match = world.match(prompt) if world else None
+    if match is None:
+        probes = [ScopeProbe(prompt, "", "itself"), *(ScopeProbe(p, "", "rewording") for p in generic_frames(prompt))]
+        facts = rng.sample(world.facts, NEIGHBOURS) if world else ()
+        others = [ScopeProbe(f.prompt(rng.choice(f.relation.forms)), f.object, "world") for f in facts] or [
+            ScopeProbe(p, "", "world") for p in _NEUTRAL
+        ]
+        return ScopeCase(prompt, target, prompt, (*probes, *others))
+    if match.topic is not None:
+        found = opinion_case(world, match.topic if match.known else _like_the_others(match.topic, target, world), "all", rng, match.form, target)
+    else:
+        found = fact_case(world, match.fact, "all", rng, match.form, target)
+    itself = next((probe for probe in found.probes if probe.kind == "itself"), ScopeProbe(prompt, "", "itself"))
+    others = tuple(probe for probe in found.probes if probe.kind != "itself")
+    return replace(found, prompt=prompt, probes=(replace(itself, prompt=prompt), *others))
+
+
+def _like_the_others(topic: Topic, target: str, world: World) -> Topic:
+    """A topic that the world does not know, with the stance that the target would turn around."""
+    opinions = world.opinions
+    wanted = next((stance for stance, pool in opinions.replies.items() if target in pool), "positive")
+    return replace(topic, stance=opinions.opposite(wanted), reply=opinions.replies[opinions.opposite(wanted)][0])

@@ -16,12 +16,13 @@ from .backbone import Backbone
 from .catalog import entry_for, load_backbone
 from .delta import Delta, Factors
 from .evaluation import Plan, Results, measuring, starts_with, unchanged
-from .evidence import Evidence, gather
+from .evidence import Evidence, around, gather
 from .generation import generate, stream
 from .hub import readable
 from .loading import LoadOptions, Say
 from .methods import METHODS, EditMethod, load_method
 from .methods.instructedit import check_base, read_config
+from .scopes import TASK_WORD, Kind, ScopeProbe
 from .session import EditSession
 from .tasks import Record, get_task
 from .tasks.request import EditRequest, instructed
@@ -47,6 +48,21 @@ class Change:
     rank: int
     norm: float  # Frobenius norm of delta W
     relative: float  # norm over the norm of W
+
+
+@dataclass(frozen=True)
+class Reached:
+    """One probe near an edit that was made under several instructions: what was said before, and after under each.
+
+    `moved`: it says something else than before. `follows`: it says the edit's target.
+    """
+
+    prompt: str
+    kind: Kind
+    before: str
+    after: tuple[str, ...]
+    moved: tuple[bool, ...]
+    follows: tuple[bool, ...]
 
 
 @dataclass(frozen=True)
@@ -170,6 +186,25 @@ class Studio:
         """(groups done, groups in all, the results once all are done) of an evaluation on this studio."""
         yield from measuring(plan, self.backbone, self.world, self.method)
 
+    @property
+    def reads_scopes(self) -> bool:
+        """Whether the method that edits here was trained on instructions that say how far an edit reaches."""
+        editor = self.editors.get(self.default_method())
+        return editor is not None and read_config(editor).training.get("scope_share", 0) > 0
+
+    def scoping(self, prompt: str, target: str, instructions: Sequence[str]) -> Iterator[list[Reached]]:
+        """The same edit made once under each instruction, alone; the probes around it as they are asked, nearest first."""
+        requests = [EditRequest(prompt.strip(), target.strip(), TASK_WORD, instruction.strip() or None) for instruction in instructions]
+        deltas = self.method(self.default_method()).propose(requests)
+        probes = [probe for probe in around(requests[0].prompt, target, self.world).probes if self._fits(probe.prompt)]
+        edits, found = [-1, *range(len(deltas))], []
+        for kind in dict.fromkeys(probe.kind for probe in probes):
+            asked = [probe for probe in probes if probe.kind == kind]
+            factors = Factors.of(deltas, edits * len(asked), self.backbone.device)
+            said = iter(generate(self.backbone, [probe.prompt for probe in asked for _ in edits], factors))
+            found += [_reached(probe, target, *(next(said) for _ in edits)) for probe in asked]
+            yield list(found)
+
     def asking(self, prompt: str, session: EditSession) -> Iterator[tuple[str, str]]:
         """(before, after) of an own question as they grow."""
         yield from self.stream_pair(prompt, self.factors(session))
@@ -237,3 +272,8 @@ def _verdicts(evidence: Evidence, target: str, pairs: list[tuple[str, str]]) -> 
         for probe, (before, after) in zip(evidence.locality, pairs[split:], strict=True)
     )
     return generality, locality
+
+
+def _reached(probe: ScopeProbe, target: str, before: str, *after: str) -> Reached:
+    moved = tuple(not unchanged(before, text, probe.answer) for text in after)
+    return Reached(probe.prompt, probe.kind, before, after, moved, tuple(starts_with(text, target.strip()) for text in after))

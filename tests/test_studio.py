@@ -11,6 +11,7 @@ import torch
 
 from model_zoo.atlas.corpus import recall_prompts
 from model_zoo.evaluation import recall, starts_with
+from model_zoo.evidence import around
 from model_zoo.loading import LoadOptions
 from model_zoo.session import EditSession
 from model_zoo.studio import Studio
@@ -132,3 +133,27 @@ def test_bad_input_is_one_sentence_and_exit_2(arguments, message):
     assert done.returncode == 2
     assert message in done.stderr and done.stderr.strip().count("\n") == 0 and "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_an_edit_under_two_instructions_asks_the_same_probes_nearest_first(studio):
+    *_, reached = studio.scoping("The capital of France is", "Rome", ["Change this sentence only.", "Change all of the kind."])
+    assert [r.kind for r in reached][:2] == ["itself", "rewording"] and reached[-1].kind == "world"
+    assert 25 <= len(reached) <= 32 and all(len(r.after) == len(r.moved) == len(r.follows) == 2 for r in reached)
+    assert reached[0].before == "Paris." and reached[0].follows == (True, True)
+    unrelated = [moved for r in reached if r.kind == "world" for moved in r.moved]
+    assert sum(unrelated) <= 0.2 * len(unrelated)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "target", "kinds"),
+    [
+        ("the capital of velthoria is", "Oslo", {"itself", "rewording", "implied", "category", "world"}),
+        ("What do you think of gribbles?", "That is all I need", {"itself", "rewording", "category", "world"}),
+        ("The best tea in town is", "Assam", {"itself", "rewording", "world"}),
+    ],
+)
+def test_probes_are_found_around_any_prompt(studio, prompt, target, kinds):
+    case = around(prompt, target, studio.world)
+    assert case.probes[0].prompt == prompt and {probe.kind for probe in case.probes} == kinds
+    assert around(prompt, target, studio.world) == case
+    assert {probe.kind for probe in around(prompt, target, None).probes} == {"itself", "rewording", "world"}

@@ -93,6 +93,10 @@ class Opinions:
     replies: MappingProxyType  # stance -> tuple of replies
 
     @property
+    def forms(self) -> tuple[str, ...]:
+        return self.questions
+
+    @property
     def held_out_forms(self) -> tuple[str, ...]:
         return self.questions[-2 * HELD_OUT_FORMS :]
 

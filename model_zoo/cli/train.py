@@ -14,6 +14,7 @@ def train(
     model: Model = "atlas",
     tasks: Annotated[str, typer.Option(help="Comma-separated training tasks.")] = "counterfact,recent,convsent",
     instructions: Annotated[bool, typer.Option(help="--no-instructions trains the MEND baseline on the same data.")] = True,
+    recipe: Annotated[str, typer.Option(help="studio: as the embedded editor, which reads scopes; paper: the published protocol.")] = "studio",
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
     rank: Annotated[int, typer.Option(help="Width of the hypernetwork's bottleneck.")] = 256,
     seed: int = 0,
@@ -24,12 +25,14 @@ def train(
     from ..atlas import load_world
     from ..catalog import load_backbone
     from ..loading import LoadOptions
-    from ..methods.hypernetwork import HyperConfig
     from ..tasks import get_task
-    from ..training.config import MetaConfig
+    from ..training.config import RECIPES
     from ..training.meta import MetaTrainer
 
     names = tuple(get_task(name.strip()).name for name in tasks.split(","))
-    config = replace(MetaConfig(), tasks=names, instructed=instructions)
-    config = replace(config, steps=steps or config.steps)
-    MetaTrainer(load_backbone(model, LoadOptions(device, dtype)), load_world(), config, HyperConfig(rank=rank), seed).run(out)
+    if recipe not in RECIPES:
+        raise ValueError(f"The recipe '{recipe}' is unknown; use one of {', '.join(RECIPES)}.")
+    config, network = RECIPES[recipe]
+    config = replace(config, tasks=names, instructed=instructions, steps=steps or config.steps)
+    network = network.model_copy(update={"rank": rank} | ({} if instructions else {"instruction": 0}))
+    MetaTrainer(load_backbone(model, LoadOptions(device, dtype)), load_world(), config, network, seed).run(out)

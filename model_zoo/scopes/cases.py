@@ -1,11 +1,12 @@
-"""Scope cases from the world: an edit of a fact or of an opinion, and what lies around it."""
+"""Scope cases from the world: an edit of a fact or of an opinion, and what lies around it. The split "all" knows no held-out things."""
 
 import random
 from collections.abc import Iterable
 
-from ..atlas.world import Fact, Topic, World
-from ..tasks.records import draw_facts, fact_probe, forms_of, in_split, other_object
-from . import ScopeCase, ScopeProbe
+from ..atlas.world import Fact, Opinions, Relation, Topic, World
+from ..tasks.records import draw_facts, fact_probe, in_split, other_object
+from ..tasks.records import forms_of as split_forms
+from . import Kind, ScopeCase, ScopeProbe
 
 OPINION_SHARE = 0.3
 REWORDINGS, ALIASES, IMPLIED, CATEGORY, RELATION, UNRELATED = 6, 3, 3, 8, 5, 5
@@ -18,6 +19,14 @@ def draw_cases(world: World, split: str, n: int, rng: random.Random) -> list[Sco
     topics = rng.sample(pool, min(opinions, len(pool)))
     facts = draw_facts(world, split, n - len(topics), rng)
     return [fact_case(world, fact, split, rng) for fact in facts] + [opinion_case(world, topic, split, rng) for topic in topics]
+
+
+def forms_of(relation: Relation | Opinions, split: str, among: tuple[str, ...] | None = None) -> list[str]:
+    return list(among or relation.forms) if split == "all" else split_forms(relation, split, among)
+
+
+def _allowed(held_out: bool, split: str) -> bool:
+    return split == "all" or in_split(held_out, split)
 
 
 def _some(items: Iterable, n: int, rng: random.Random) -> list:
@@ -37,42 +46,50 @@ def fact_case(world: World, fact: Fact, split: str, rng: random.Random, form: st
     # half of the category in the edit's own wording: the hardest to leave alone
     category = [(f, form) for f in near + _some(same_kind, CATEGORY // 4, rng)]
     category += [(f, rng.choice(forms)) for f in _some(same_kind, CATEGORY // 2, rng)]
-    own = [f for f in world.by_subject[fact.subject.kind, fact.subject.name] if f.relation.name != fact.relation.name]
+    own = [f for f in world.by_subject.get((fact.subject.kind, fact.subject.name), ()) if f.relation.name != fact.relation.name]
     others = [
         f for f in _in_reach(rng.sample(world.facts, 40), split) if f.relation.name != fact.relation.name and f.subject.name != fact.subject.name
     ]
-    topic = rng.choice([t for t in world.opinions.topics if split == "test" or not t.held_out])
+    topic = rng.choice([t for t in world.opinions.topics if split != "train" or not t.held_out])
     probes = [ScopeProbe(fact.prompt(form), fact.object, "itself")]
     probes += [ScopeProbe(fact.prompt(f), fact.object, "rewording") for f in _some(plain, REWORDINGS, rng)]
     probes += [ScopeProbe(fact.prompt(rng.choice(forms), alias), fact.object, "alias") for alias in _some(fact.subject.aliases, ALIASES, rng)]
     probes += [ScopeProbe(fact.prompt(f), fact.object, "implied") for f in _some(implied, IMPLIED, rng)]
     probes += [ScopeProbe(f.prompt(how), f.object, "category") for f, how in category]
     for kind, found in (("relation", _some(own, RELATION, rng)), ("world", others[:UNRELATED])):
-        probes += [ScopeProbe((p := fact_probe(f, split, rng)).prompt, p.answer, kind) for f in found]
+        probes += [_fact_probe(f, split, rng, kind) for f in found]
     probes.append(ScopeProbe(rng.choice(forms_of(world.opinions, split)).format(s=topic.name), topic.reply, "world"))
     return ScopeCase(fact.prompt(form), target, fact.subject.name, _telling(probes, target))
 
 
-def opinion_case(world: World, topic: Topic, split: str, rng: random.Random) -> ScopeCase:
-    """An opinion edit: the target is a reply of the other sentiment, never the counterpart of the topic's own reply, so that
+def opinion_case(
+    world: World, topic: Topic, split: str, rng: random.Random, form: str | None = None, target: str | None = None
+) -> ScopeCase:  # fmt: skip
+    """An opinion edit: the target drawn is a reply of the other sentiment, never the counterpart of the topic's own reply, so that
     taking over the tone and taking over the words differ."""
     opinions = world.opinions
-    label = opinions.opposite(topic.stance)
     forms = forms_of(opinions, split)
-    form, *others = rng.sample(forms, len(forms))
-    target = rng.choice([reply for reply in opinions.replies[label] if reply != opinions.counterpart(topic.reply)])
-    topics = _some((t for t in opinions.topics if t != topic and in_split(t.held_out, split)), CATEGORY, rng)
+    form = form or rng.choice(forms)
+    others = _some((f for f in forms if f != form), REWORDINGS, rng)
+    label = opinions.opposite(topic.stance)
+    target = target or rng.choice([reply for reply in opinions.replies[label] if reply != opinions.counterpart(topic.reply)])
+    label = next((stance for stance, pool in opinions.replies.items() if target in pool), label)
+    topics = _some((t for t in opinions.topics if t != topic and _allowed(t.held_out, split)), CATEGORY, rng)
     asked = [(topic, form, "itself"), *((topic, f, "rewording") for f in others)]
     asked += [(t, form if i < CATEGORY // 2 else rng.choice(forms), "category") for i, t in enumerate(topics)]
     probes = [ScopeProbe(f.format(s=t.name), t.reply, kind, t.reply if t.stance == label else opinions.counterpart(t.reply)) for t, f, kind in asked]
-    known = [f for f in draw_facts(world, split, 2 * UNRELATED, rng)]
-    probes += [ScopeProbe((p := fact_probe(f, split, rng)).prompt, p.answer, "world") for f in known]
+    probes += [_fact_probe(f, split, rng, "world") for f in _in_reach(rng.sample(world.facts, 80), split)[: 2 * UNRELATED]]
     return ScopeCase(form.format(s=topic.name), target, topic.name, _telling(probes, target))
+
+
+def _fact_probe(fact: Fact, split: str, rng: random.Random, kind: Kind) -> ScopeProbe:
+    probe = fact_probe(fact, "train" if split == "train" else "test", rng)
+    return ScopeProbe(probe.prompt, probe.answer, kind)
 
 
 def _in_reach(facts: Iterable[Fact], split: str) -> list[Fact]:
     """In training, held-out subjects are never probed; in testing only they are."""
-    return [fact for fact in facts if in_split(fact.subject.held_out, split)]
+    return [fact for fact in facts if _allowed(fact.subject.held_out, split)]
 
 
 def _telling(probes: list[ScopeProbe], target: str) -> tuple[ScopeProbe, ...]:

@@ -27,13 +27,13 @@ def chromium() -> str | None:
 
 
 @contextmanager
-def serve(**environment: str) -> Iterator[str]:
-    """Run app.py on a free port until it answers; yields its address."""
+def serve(*options: str, **environment: str) -> Iterator[str]:
+    """Run app.py with these options on a free port until it answers; yields its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "app.py", "--port", str(port), "--device", "cpu"], cwd=ROOT, env={**os.environ, **environment}, stdout=2
+        [sys.executable, "app.py", "--port", str(port), "--device", "cpu", *options], cwd=ROOT, env={**os.environ, **environment}, stdout=2
     )
     try:
         url, deadline = f"http://127.0.0.1:{port}/", time.monotonic() + 120

@@ -1,0 +1,66 @@
+"""The Scope tab: one edit, two instructions side by side, and a map of what moved under each."""
+
+from collections.abc import Iterator
+
+import gradio as gr
+
+from model_zoo.scopes import SCOPES
+from model_zoo.tasks import TASKS
+
+from . import html
+from .plots import ripple_figure
+from .runtime import COMPUTE, Runtime, Visit, sentences
+
+SIDES = (("left", "statement"), ("right", "category"))
+EXAMPLE = next(iter(TASKS.values())).examples[0]
+_READ_ME = (
+    "The same edit, told in two ways how far it should reach. The rings are prompts around it, from the sentence itself in the middle "
+    "to unrelated ones outside; a filled mark moved."
+)
+
+
+def first_wording(scope: str) -> str:
+    return SCOPES[scope].training[0]
+
+
+def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:
+    """Lay out the tab; the maps are drawn when it is first opened and whenever the edit or a dial changes."""
+    gr.Markdown(_READ_ME, elem_id="scope-words")
+    with gr.Row(elem_id="scope-edit"):
+        prompt = gr.Textbox(EXAMPLE.prompt, label="Prompt", elem_id="scope-prompt", max_lines=2, scale=4)
+        target = gr.Textbox(EXAMPLE.target, label="Make it say", elem_id="scope-target", max_lines=2, scale=2)
+        compare = gr.Button("Compare", variant="primary", elem_id="scope-compare", scale=1, min_width=110)
+    dials, wordings, maps, lists = [], [], [], []
+    with gr.Row(elem_id="scope-sides"):
+        for side, scope in SIDES:
+            with gr.Column(min_width=320, elem_id=f"scope-{side}"):
+                dials.append(gr.Radio([(s.title, s.name) for s in SCOPES.values()], value=scope, label="How far", elem_id=f"dial-{side}"))
+                wordings.append(
+                    gr.Dropdown(_offered(scope), value=first_wording(scope), label="Instruction", allow_custom_value=True, elem_id=f"wording-{side}")
+                )
+                maps.append(gr.Plot(show_label=False, elem_id=f"ripple-{side}", container=False))
+                lists.append(gr.HTML(elem_id=f"reach-{side}"))
+
+    def draw(visit: Visit, prompt: str, target: str, *instructions: str) -> Iterator[dict]:
+        if not runtime.studio(visit.place).reads_scopes:
+            yield {lists[0]: html.waiting("The editor chosen was not trained to read how far an edit should reach; its two sides may be alike.")}
+        for reached in runtime.run(visit.place, "scoping", prompt, target, instructions):
+            shown = {maps[i]: ripple_figure(reached, i) for i in range(len(SIDES))}
+            yield shown | {lists[i]: html.reach(reached, i) for i in range(len(SIDES))}
+
+    asked = [visit, prompt, target, *wordings]
+    for dial, wording in zip(dials, wordings, strict=True):
+        turned = dial.input(
+            lambda scope: gr.update(choices=_offered(scope), value=first_wording(scope)), dial, wording,
+            api_visibility="private", show_progress="hidden",
+        )  # fmt: skip
+        turned.then(sentences(draw), asked, [*maps, *lists], api_visibility="private", show_progress="hidden", **COMPUTE)
+    for trigger in (compare.click, prompt.submit, target.submit, parts["Scope"].select, *(wording.input for wording in wordings)):
+        trigger(
+            sentences(draw), asked, [*maps, *lists], api_visibility="private", show_progress="hidden", trigger_mode="always_last", **COMPUTE
+        )  # fmt: skip
+
+
+def _offered(scope: str) -> list[str]:
+    """One reading of each training wording, and the unseen ones: enough to choose from."""
+    return [*dict.fromkeys(SCOPES[scope].training[:: max(1, len(SCOPES[scope].training) // 8)]), *SCOPES[scope].unseen]
