@@ -36,7 +36,7 @@ class Lab:
 
     def editor(self, training_seed: int = 0, **changes) -> EditMethod:
         """An editor of the paper's protocol with these changes: from the cache, or trained now (a killed training goes on)."""
-        return self._trained(replace(MetaConfig(steps=self.steps, mixed=True), **changes), HyperConfig(), training_seed)
+        return self._trained(replace(MetaConfig(steps=self.steps), **changes), HyperConfig(), training_seed)
 
     def studio_editor(self, training_seed: int = 0, **changes) -> EditMethod:
         """An editor of the recipe of the one that ships, with these changes."""

@@ -33,10 +33,9 @@ class MetaConfig:
     c_loc: float = 1.0
     target_end: str = "."  # joined to the edit's own target, so that it ends as a word
     clip: float = 10.0
-    mixed: bool = False  # the outer loss in bfloat16 autocast: the gradient keeps its direction, a step takes a fifth less
     calibration: int = 20  # batches that set the normalisation statistics
 
 
-STUDIO = MetaConfig(remarks=True, scope_share=0.4, stack_share=0.2, crowd_share=0.1, mixed=True)
+STUDIO = MetaConfig(remarks=True, scope_share=0.4, stack_share=0.2, crowd_share=0.1)
 STUDIO_NETWORK = HyperConfig(instruction=64, joint=True)
 RECIPES = {"studio": (STUDIO, STUDIO_NETWORK), "paper": (MetaConfig(), HyperConfig())}

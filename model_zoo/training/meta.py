@@ -59,27 +59,23 @@ def outer_loss(editor: InstructEdit, step: Step, config: MetaConfig) -> tuple[Te
     # short and long rows apart, where that pads least: instructed rows are several times as long
     sizes = [len(r.row.ids) for r in rows]
     cut = min(range(1, len(rows)), key=lambda k: k * sizes[k - 1] + (len(rows) - k) * sizes[-1], default=0)
-    parts = [_chunk_loss(editor.backbone, layers, chunk, config.mixed) for chunk in (rows[:cut], rows[cut:]) if chunk]
+    parts = [_chunk_loss(editor.backbone, layers, chunk) for chunk in (rows[:cut], rows[cut:]) if chunk]
     edit, edit_tokens, local, local_tokens = (sum(values) for values in zip(*parts, strict=True))
     edit, local = edit / max(edit_tokens, 1), local / max(local_tokens, 1)
     return config.c_edit * edit + config.c_loc * local, {"edit": edit.item(), "local": local.item()}
 
 
-def _chunk_loss(
-    backbone: Backbone, layers: Mapping[str, LayerFactors], rows: Sequence[OuterRow], mixed: bool
-) -> tuple[Tensor, int, Tensor, int]:  # fmt: skip
+def _chunk_loss(backbone: Backbone, layers: Mapping[str, LayerFactors], rows: Sequence[OuterRow]) -> tuple[Tensor, int, Tensor, int]:
     """(summed NLL, its tokens, summed KL, its tokens) of one chunk."""
     batch, factors = backbone.batch([r.row for r in rows]), Factors(layers, torch.tensor([r.edit for r in rows]))
-    half = torch.autocast(backbone.device.type, torch.bfloat16, enabled=mixed)
-    with half:
-        logits = backbone.target_logits(batch, factors)
+    logits = backbone.target_logits(batch, factors)
     follow = torch.tensor([r.follow for r in rows], device=logits.device)[batch.predicting.nonzero()[:, 0]]
     edit = torch.nn.functional.cross_entropy(logits[follow], batch.targets[follow], reduction="sum")
     staying = [r.row for r in rows if not r.follow]
     if not staying:
         return edit, int(follow.sum()), logits.new_zeros(()), 0
-    with torch.no_grad(), half:
-        base = backbone.target_logits(backbone.batch(staying)).float().log_softmax(-1)
+    with torch.no_grad():
+        base = backbone.target_logits(backbone.batch(staying)).log_softmax(-1)
     local = torch.nn.functional.kl_div(logits[~follow].log_softmax(-1), base, log_target=True, reduction="sum")
     return edit, int(follow.sum()), local, int((~follow).sum())
 
