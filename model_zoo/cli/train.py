@@ -15,6 +15,7 @@ def train(
     tasks: Annotated[str, typer.Option(help="Comma-separated training tasks.")] = "counterfact,recent,convsent",
     instructions: Annotated[bool, typer.Option(help="--no-instructions trains the MEND baseline on the same data.")] = True,
     recipe: Annotated[str, typer.Option(help="studio: as the embedded editor, which reads scopes; paper: the published protocol.")] = "studio",
+    start: Annotated[Path | None, typer.Option(help="Folder of a finished editor of the same base model to go on from.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
     rank: Annotated[int, typer.Option(help="Width of the hypernetwork's bottleneck.")] = 256,
     seed: int = 0,
@@ -35,4 +36,4 @@ def train(
     config, network = RECIPES[recipe]
     config = replace(config, tasks=names, instructed=instructions, steps=steps or config.steps)
     network = network.model_copy(update={"rank": rank} | ({} if instructions else {"instruction": 0}))
-    MetaTrainer(load_backbone(model, LoadOptions(device, dtype)), load_world(), config, network, seed).run(out)
+    MetaTrainer(load_backbone(model, LoadOptions(device, dtype)), load_world(), config, network, seed, start).run(out)

@@ -36,6 +36,6 @@ class MetaConfig:
     calibration: int = 20  # batches that set the normalisation statistics
 
 
-STUDIO = MetaConfig(remarks=True, scope_share=0.4, stack_share=0.2, crowd_share=0.1)
+STUDIO = MetaConfig(steps=1800, remarks=True, scope_share=0.5, stack_share=0.15, crowd_share=0.05)
 STUDIO_NETWORK = HyperConfig(instruction=64, joint=True)
 RECIPES = {"studio": (STUDIO, STUDIO_NETWORK), "paper": (MetaConfig(), HyperConfig())}

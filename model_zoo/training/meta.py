@@ -81,9 +81,12 @@ def _chunk_loss(backbone: Backbone, layers: Mapping[str, LayerFactors], rows: Se
 
 
 class MetaTrainer:
-    """Trains an editor for a backbone; resumable from `folder/checkpoint.*` with the same results."""
+    """Trains an editor for a backbone; resumable from `folder/checkpoint.*` with the same results. `start` is a finished editor of
+    the same base to go on from; what this network has beyond that one's begins at zero, so that step 0 edits as that editor does."""
 
-    def __init__(self, backbone: Backbone, world: World, config: MetaConfig, hyper: HyperConfig | None = None, seed: int = 0):
+    def __init__(
+        self, backbone: Backbone, world: World, config: MetaConfig, hyper: HyperConfig | None = None, seed: int = 0, start: Path | None = None
+    ):
         self.backbone, self.world, self.config, self.seed = backbone, world, config, seed
         self.hyper = hyper or HyperConfig()
         self.sampler = Sampler(backbone, world, config)
@@ -97,12 +100,27 @@ class MetaTrainer:
             training={**asdict(config), "seed": seed, "torch": torch.__version__},
         )  # fmt: skip
         self.editor = method(backbone, editor_config, Hypernetwork(modules, self.hyper, token_width(backbone, modules)))
+        self.start = self._begin_from(start) if start else None
+        self.editor.config = editor_config.model_copy(update={"training": editor_config.training | {"start": self.start}})
         named = dict(self.editor.network.named_parameters())
         rates = [p for name, p in named.items() if name.startswith("log_")]
         others = [p for name, p in named.items() if not name.startswith("log_")]
         self.adam = torch.optim.Adam([{"params": others, "lr": config.lr}, {"params": rates, "lr": config.edit_rate_lr}])
         self.peaks = [config.lr, config.edit_rate_lr]
         self.step = 0
+
+    def _begin_from(self, folder: Path) -> str:
+        """Take over a finished editor's network; its fingerprint."""
+        first = type(self.editor).load(self.backbone, folder)
+        own, theirs = self.editor.network.state_dict(), first.network.state_dict()
+        strange = [name for name, tensor in theirs.items() if name not in own or own[name].shape != tensor.shape]
+        if strange:
+            raise ValueError(
+                f"The editor in {folder} cannot be gone on from: {len(strange)} of its tensors ({strange[0]}, ...) have no place in a network "
+                f"of rank {self.hyper.rank} that edits {len(self.editor.config.modules)} matrices; start from an editor of the same rank and matrices."
+            )
+        self.editor.network.load_state_dict(own | theirs)
+        return first.fingerprint
 
     def examples(self, step: int) -> Step:
         """The edits of one step; they depend on seed and step alone, so a resumed run sees what an unbroken one sees."""
@@ -149,7 +167,7 @@ class MetaTrainer:
 
     def run(self, folder: Path, log: Callable[[int, dict[str, float]], None] | None = None) -> InstructEdit:
         """Train to the end, writing checkpoints and, at last, the editor into `folder`."""
-        if not self.resume(folder):
+        if not self.resume(folder) and not self.start:
             self.calibrate()
         self.prepare()
         self.editor.network.train()
@@ -176,7 +194,7 @@ class MetaTrainer:
         return folder / "checkpoint.safetensors", folder / "checkpoint.json"
 
     def _identity(self) -> dict:
-        own = {"config": asdict(self.config), "hyper": self.hyper.model_dump(), "seed": self.seed}
+        own = {"config": asdict(self.config), "hyper": self.hyper.model_dump(), "seed": self.seed, "start": self.start}
         return json.loads(json.dumps(own | {"base": self.backbone.fingerprint}))
 
     def checkpoint(self, folder: Path) -> None:
