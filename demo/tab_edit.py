@@ -218,7 +218,8 @@ def first_visit(studio: Studio, place: Place) -> tuple[Visit, dict[str, str]]:
 
 
 def build(runtime: Runtime, visit: gr.State, parts: dict) -> dict:
-    """Lay out the tab and wire it. Returns the inputs, which other tabs fill, and a new visitor's state."""
+    """Lay out the tab and wire it. Returns the inputs, which other tabs fill, a new visitor's state, and the
+    example that opens the Scope tab."""
     first, shown = parts["first_visit"]
     with gr.Row(elem_id="edit-row"):
         with gr.Column(scale=4, min_width=300, elem_id="inputs"):
@@ -229,6 +230,8 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> dict:
                 examples = [
                     (t.name, t.examples[0], gr.Button(t.examples[0].label, size="sm", elem_classes=["example", t.name])) for t in TASKS.values()
                 ]
+                # the same edit under two instructions; the Scope tab answers it
+                dial = gr.Button("France → Rome: how far?", size="sm", elem_classes=["example"], elem_id="try-dial", visible=parts["reads_scopes"])
         with gr.Column(scale=7, min_width=320, elem_id="results"):
             outputs, answer, ask_box, ask_button = _outputs(runtime, visit, first.session)
     tab, picker = EditTab(runtime, visit, outputs), Picker(runtime, inputs.model, inputs.editor, stop, outputs.verdicts)
@@ -241,7 +244,7 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> dict:
         trigger(sentences(tab.ask), [visit, ask_box], answer, api_visibility="private", show_progress="hidden", **COMPUTE)
     for name, value in shown.items():
         getattr(outputs, name).value = value
-    return {"inputs": inputs, "first": first}
+    return {"inputs": inputs, "first": first, "dial": dial}
 
 
 def _wire_edits(tab: EditTab, picker: Picker, inputs: Inputs, apply_button: gr.Button, examples: list, quiet: dict) -> list:

@@ -55,7 +55,11 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:
             api_visibility="private", show_progress="hidden",
         )  # fmt: skip
         turned.then(sentences(draw), asked, [*maps, *lists], api_visibility="private", show_progress="hidden", **COMPUTE)
-    for trigger in (compare.click, prompt.submit, target.submit, parts["Scope"].select, *(wording.input for wording in wordings)):
+    opened = parts["dial"].click(
+        lambda: (gr.Tabs(selected="scope"), EXAMPLE.prompt, EXAMPLE.target), None, [parts["tabs"], prompt, target], api_visibility="private"
+    )  # fmt: skip
+    triggers = (compare.click, prompt.submit, target.submit, opened.then, parts["Scope"].select, *(wording.input for wording in wordings))
+    for trigger in triggers:
         trigger(
             sentences(draw), asked, [*maps, *lists], api_visibility="private", show_progress="hidden", trigger_mode="always_last", **COMPUTE
         )  # fmt: skip

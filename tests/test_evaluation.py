@@ -10,6 +10,8 @@ import pytest
 from model_zoo.atlas import load_world
 from model_zoo.evaluation import Plan, clustered_interval, evaluate, fluency, measuring, report, starts_with, unchanged
 from model_zoo.evaluation.report import plotly_script as find_plotly
+from model_zoo.evaluation.run import plan_cases
+from model_zoo.evaluation.scoring import _same_sentiment
 from model_zoo.evidence import gather, generic_frames
 from model_zoo.methods import load_method
 from model_zoo.tasks import TASKS
@@ -170,3 +172,16 @@ def test_generic_frames_read_as_sentences():
     assert generic_frames("Paris lies in")[0] == "As everyone knows, Paris lies in"
     assert "the best tea is" in generic_frames("The best tea is")
     assert generic_frames("Who are you?")[0] == "Tell me: who are you?"
+
+
+def test_a_reply_of_the_wanted_sentiment_in_other_words_counts_as_such():
+    world, backbone = load_world(), pico_backbone("gpt2")
+    case = plan_cases(small_plan(tasks=("convsent",), n=1), backbone, world).cases["convsent"][0]
+    wanted = next(mood for mood, pool in case.record.replies if case.request.target in pool)
+    other, opposed = (next(r for r in world.opinions.replies[m] if r != case.request.target) for m in (wanted, world.opinions.opposite(wanted)))
+    target = case.request.target
+    judged = [_same_sentiment(case.record, "generality", target, text) for text in (target, other + ".", opposed, "Rome.")]
+    assert judged == [1.0, 1.0, 0.0, 0.0]
+    assert _same_sentiment(case.record, "locality", target, target) is None
+    scores = {s["score"] for s in run(backbone, plan=small_plan(tasks=("convsent", "recent"), n=2)).summary if s["task"] == "convsent"}
+    assert scores == {"generated", "teacher_forced", "sentiment"}

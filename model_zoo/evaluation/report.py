@@ -6,6 +6,8 @@ from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
+from .summary import SCORES
+
 METRICS = ("reliability", "generality", "locality", "portability")
 # Okabe and Ito's palette: told apart with any colour vision
 GREY = "#7d8896"  # readable on a light and on a dark page
@@ -45,18 +47,18 @@ def interval(s: dict) -> str:
 
 
 def table(summary: Sequence[dict]) -> list[list[str]]:
-    """Rows of method, task, metric, generated, teacher-forced, n."""
+    """Rows of method, task, metric, each score, n."""
     cells: dict[tuple, dict] = {}
     for s in summary:
         cells.setdefault((s["method"], s["task"], s["metric"]), {})[s["score"]] = s
     rows = []
     for key, scores in cells.items():
-        both = (interval(scores[name]) if name in scores else "n/a" for name in ("generated", "teacher_forced"))
-        rows.append([*key, *both, str(next(iter(scores.values()))["n"])])
+        shown = (interval(scores[name]) if name in scores else "" for name in SCORES)
+        rows.append([*key, *shown, str(next(iter(scores.values()))["n"])])
     return rows
 
 
-HEAD = ("method", "task", "metric", "generated", "teacher-forced", "n")
+HEAD = ("method", "task", "metric", "generated", "teacher-forced", "sentiment", "n")
 
 
 def failing(cases: Sequence[dict]) -> list[tuple[dict, list[dict]]]:
@@ -80,7 +82,8 @@ def page(data: dict) -> str:
 td,th{{text-align:left;padding:.25rem .9rem .25rem 0;border-bottom:1px solid #e3e6ea}}code{{font-size:13px;overflow-wrap:anywhere}}
 .no{{color:#b3261e}}figure{{margin:0}}details{{margin:.3rem 0}}</style>
 <h1>Evaluation of edits</h1><p>Bars are means over edits with bootstrap 95% intervals, clustered by subject. Generated: the greedy text begins with
-the target. Teacher-forced: share of the target's tokens that are the model's first choice.</p><p><code>{config}</code></p>
+the target. Teacher-forced: share of the target's tokens that are the model's first choice. Sentiment:
+the text voices the target's, judged by the known reply whose words it shares most.</p><p><code>{config}</code></p>
 <figure>{divs}</figure><h2>All figures</h2><table><tr>{"".join(f"<th>{h}</th>" for h in HEAD)}</tr>{rows}</table>
 <h2>Cases that missed something</h2>{_cases(data["cases"])}
 {f"<h2>Left out</h2><ul>{skipped}</ul>" if skipped else ""}

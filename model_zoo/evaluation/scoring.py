@@ -11,6 +11,7 @@ from ..delta import Delta, Factors
 from ..generation import generate
 from ..tasks import Probe, Record
 from ..tasks.request import EditRequest, instructed
+from .sentiment import voiced
 from .text import base_answer, fluency, starts_with, unchanged
 
 BATCH = 128  # prompts generated at once
@@ -45,6 +46,7 @@ class Row:
     """One prompt of one case: what is expected, the text before and after, and the scores (None where there is none).
 
     `generated`: 1 or 0, for fluency bits. `forced`: teacher-forced token accuracy; for locality the argmax agreement with the base.
+    `sentiment`: 1 or 0, whether the text voices the target's sentiment, in whatever words; None where the edit is about none.
     """
 
     case: int
@@ -55,6 +57,7 @@ class Row:
     after: str
     generated: float | None
     forced: float | None
+    sentiment: float | None = None
 
 
 @dataclass
@@ -104,10 +107,19 @@ def score(backbone: Backbone, baseline: Baseline, cases: Sequence[Case], deltas:
         forced = _forced(backbone, baseline, part, answers[start : start + BATCH], factors)
         for (i, metric, probe, _), b, a, answer, share in zip(part, before[start:], after, answers[start:], forced):
             hit = unchanged(b, a, answer) if metric == "locality" else any(starts_with(a, wanted) for wanted in (answer, *probe.aliases))
-            rows.append(Row(cases[i].index, metric, probe.prompt, answer, b, a, float(hit), share))
+            rows.append(
+                Row(cases[i].index, metric, probe.prompt, answer, b, a, float(hit), share, _same_sentiment(cases[i].record, metric, answer, a))
+            )
             if metric == "reliability":
                 rows.append(Row(cases[i].index, "fluency", probe.prompt, "", b, a, fluency(a), None))
     return rows
+
+
+def _same_sentiment(record: Record, metric: str, target: str, text: str) -> float | None:
+    if not record.replies or metric not in ("reliability", "generality"):
+        return None
+    wanted = voiced(target, dict(record.replies))
+    return float(voiced(text, dict(record.replies)) == wanted) if wanted else None
 
 
 def _factors(backbone: Backbone, deltas: Sequence[Delta | None]) -> Factors | None:

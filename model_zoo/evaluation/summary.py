@@ -9,6 +9,8 @@ import numpy as np
 
 from .scoring import Row
 
+# name of a score, and the field of a row that holds it
+SCORES = {"generated": "generated", "teacher_forced": "forced", "sentiment": "sentiment"}
 METRICS = ("reliability", "generality", "locality", "portability", "fluency")
 
 
@@ -17,7 +19,7 @@ class Summary:
     """Mean over cases of each case's mean over prompts, with a bootstrap 95% interval clustered by subject. Fluency is in bits."""
 
     metric: str
-    score: str  # "generated" or "teacher_forced"
+    score: str  # one of SCORES
     n: int
     subjects: int
     mean: float
@@ -40,11 +42,11 @@ def summarise(rows: Sequence[Row], subjects: Mapping[int, str], seed: int = 0) -
     """`subjects`: the cluster of every case. A metric that no case has is left out."""
     summaries = []
     for metric in METRICS:
-        for name, value in (("generated", lambda row: row.generated), ("teacher_forced", lambda row: row.forced)):
+        for name, held in SCORES.items():
             cases: dict[int, list[float]] = defaultdict(list)
             for row in rows:
-                if row.metric == metric and value(row) is not None:
-                    cases[row.case].append(value(row))
+                if row.metric == metric and getattr(row, held) is not None:
+                    cases[row.case].append(getattr(row, held))
             if not cases:
                 continue
             values, clusters = [fmean(v) for v in cases.values()], [subjects[case] for case in cases]

@@ -4,6 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 METRICS = ("reliability", "generality", "locality")
+SCORES = {
+    "generated": "generated exact match", "teacher_forced": "teacher-forced token accuracy", "sentiment": "the sentiment voiced, in whatever words",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,9 @@ class View:
 def _metric_tables(rows: Sequence[dict]) -> str:
     parts = []
     for prompts in dict.fromkeys(row["prompts"] for row in rows):
-        for score in ("generated", "teacher_forced"):
-            picked = [row for row in rows if row["prompts"] == prompts and row["score"] == score]
-            label = f"Prompts {prompts}, " + ("generated exact match" if score == "generated" else "teacher-forced token accuracy")
-            parts.append(f"**{label}**\n\n{_table(picked)}\n")
+        for score, label in SCORES.items():
+            if picked := [row for row in rows if row["prompts"] == prompts and row["score"] == score]:
+                parts.append(f"**Prompts {prompts}, {label}**\n\n{_table(picked)}\n")
     return "\n".join(parts)
 
 

@@ -46,7 +46,8 @@ class Record:
     """One edit with the prompts that test it.
 
     `paraphrases` should yield the target after the edit (generality); `locality` should not change; `portability` should yield what
-    the edit implies. `subject` is the cluster for bootstrap intervals.
+    the edit implies. `subject` is the cluster for bootstrap intervals. `replies`: the known replies by sentiment, where the edit is
+    about one.
     """
 
     request: EditRequest
@@ -56,6 +57,7 @@ class Record:
     locality: tuple[Probe, ...] = ()
     slots: tuple[tuple[str, str], ...] = ()
     portability: tuple[Probe, ...] = ()
+    replies: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def records(world: "World", split: str, n: int, rng: random.Random) -> list[Reco
         locality += tuple(fact_probe(f, split, rng) for f in draw_facts(world, split, 3, rng))
         request = EditRequest(prompt, rng.choice(opinions.replies[label]), "convsent")
         slots = (("label", label), ("topic", topic.name))
-        made.append(Record(request, topic.name, topic.reply, paraphrases, locality, slots))
+        made.append(Record(request, topic.name, topic.reply, paraphrases, locality, slots, replies=tuple(opinions.replies.items())))
     return made
 
 

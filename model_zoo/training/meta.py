@@ -116,8 +116,8 @@ class MetaTrainer:
         strange = [name for name, tensor in theirs.items() if name not in own or own[name].shape != tensor.shape]
         if strange:
             raise ValueError(
-                f"The editor in {folder} cannot be gone on from: {len(strange)} of its tensors ({strange[0]}, ...) have no place in a network "
-                f"of rank {self.hyper.rank} that edits {len(self.editor.config.modules)} matrices; start from an editor of the same rank and matrices."
+                f"The editor in {folder} cannot be gone on from: {len(strange)} of its tensors ({strange[0]}, ...) have no place in a "
+                f"network of rank {self.hyper.rank} with {len(self.editor.config.modules)} matrices; start from one of the same rank and matrices."
             )
         self.editor.network.load_state_dict(own | theirs)
         return first.fingerprint
