@@ -73,3 +73,11 @@ def test_an_edit_without_a_target_is_refused_in_a_sentence(scoped: Page):
     scoped.locator("#scope-target textarea").fill(" ")
     scoped.locator("#scope-compare").click()
     expect(scoped.get_by_test_id("toast-body")).to_contain_text("The target is empty", timeout=20 * SECOND)
+
+
+def test_the_first_screens_example_opens_the_dial(browser: Browser, scoped: Page):
+    page = open_page(browser, re.match(r"https?://[^/]+", scoped.url)[0])
+    page.locator("#try-dial").click()
+    expect(page.locator("#reach-right")).to_contain_text("Everything else", timeout=60 * SECOND)
+    expect(page.locator("#scope-prompt textarea")).to_have_value("The capital of France is")
+    page.close()
