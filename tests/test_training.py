@@ -56,6 +56,21 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
         assert torch.equal(a, b)
 
 
+def test_going_on_from_a_finished_editor_begins_where_it_stands(tmp_path):
+    """What the larger network has beyond the first one starts silent: the same request is edited the same way, until it is trained."""
+    first = trainer(steps=2).run(tmp_path)
+    config, wide = MetaConfig(**{**CONFIG.__dict__, "scope_share": 0.5}), HyperConfig(rank=8, instruction=8, joint=True)
+    run = MetaTrainer(first.backbone, load_world(), config, wide, 5, tmp_path)
+    record = TASKS["counterfact"].records(load_world(), "test", 1, random.Random(0))[0]
+    request = TASKS["counterfact"].instruct(record, TASKS["counterfact"].held_out_instruction)
+    saved = load_method("instructedit", first.backbone, tmp_path)
+    for (path, old), new in zip(saved.propose([request])[0].layers.items(), run.editor.propose([request])[0].layers.values(), strict=True):
+        torch.testing.assert_close(old.B @ old.A, new.B @ new.A, msg=path)
+    assert run.run(tmp_path / "second").config.training["start"] == saved.fingerprint
+    with pytest.raises(ValueError, match="rank 4 .* start from one of the same rank"):
+        MetaTrainer(first.backbone, load_world(), config, HyperConfig(rank=4), 5, tmp_path)
+
+
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
     run = trainer()
     run.calibrate()

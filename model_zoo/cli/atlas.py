@@ -26,7 +26,7 @@ def rebuild(
     """Train the embedded tokenizer, base model and editor from scratch."""
     from ..atlas import load_world
     from ..loading import LoadOptions, load
-    from ..training.config import STUDIO, STUDIO_NETWORK
+    from ..training.config import STUDIO, STUDIO_NETWORK, MetaConfig
     from ..training.meta import MetaTrainer
     from ..training.pretrain import pretrain
 
@@ -37,4 +37,6 @@ def rebuild(
         pretrain(load_world(), out / "base", seed=seed, device=options.device)
     if part != "base":
         backbone = load(out / "base", options, "atlas")
-        MetaTrainer(backbone, load_world(), STUDIO, STUDIO_NETWORK, seed).run(out / "editor")
+        first = out / "editor-first"  # the paper's protocol; the editor that reads scopes goes on from there
+        MetaTrainer(backbone, load_world(), MetaConfig(), seed=seed).run(first)
+        MetaTrainer(backbone, load_world(), STUDIO, STUDIO_NETWORK, seed, first).run(out / "editor")

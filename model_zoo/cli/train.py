@@ -14,7 +14,10 @@ def train(
     model: Model = "atlas",
     tasks: Annotated[str, typer.Option(help="Comma-separated training tasks.")] = "counterfact,recent,convsent",
     instructions: Annotated[bool, typer.Option(help="--no-instructions trains the MEND baseline on the same data.")] = True,
-    recipe: Annotated[str, typer.Option(help="studio: as the embedded editor, which reads scopes; paper: the published protocol.")] = "studio",
+    recipe: Annotated[
+        str,
+        typer.Option(help="studio: as the embedded editor, which reads scopes (give it a paper editor as --start); paper: the published protocol."),
+    ] = "studio",
     start: Annotated[Path | None, typer.Option(help="Folder of a finished editor of the same base model to go on from.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
     rank: Annotated[int, typer.Option(help="Width of the hypernetwork's bottleneck.")] = 256,

@@ -17,6 +17,11 @@ def main() -> None:
                 name = f"{shape}-{'dark' if dark else 'light'}"
                 page.wait_for_timeout(1500)
                 page.screenshot(path=OUT / f"edit-{name}.png", full_page=shape == "desktop")
+                page.get_by_role("tab", name="Scope", exact=True).click()
+                page.wait_for_selector("#ripple-right .js-plotly-plot", timeout=120_000)
+                page.wait_for_selector("#reach-right .reach", timeout=120_000)
+                page.wait_for_timeout(1500)
+                page.screenshot(path=OUT / f"scope-{name}.png", full_page=shape == "desktop")
                 page.get_by_role("tab", name="Directions", exact=True).click()
                 page.wait_for_selector("#direction-plot .js-plotly-plot", timeout=120_000)
                 page.wait_for_timeout(2500)
