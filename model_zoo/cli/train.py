@@ -16,7 +16,7 @@ def train(
     instructions: Annotated[bool, typer.Option(help="--no-instructions trains the MEND baseline on the same data.")] = True,
     recipe: Annotated[
         str,
-        typer.Option(help="studio: as the embedded editor, which reads scopes (give it a paper editor as --start); paper: the published protocol."),
+        typer.Option(help="paper: the published protocol; studio: scopes too, best with a paper editor as --start."),
     ] = "studio",
     start: Annotated[Path | None, typer.Option(help="Folder of a finished editor of the same base model to go on from.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
