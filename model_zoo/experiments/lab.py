@@ -36,20 +36,28 @@ class Lab:
 
     def editor(self, training_seed: int = 0, **changes) -> EditMethod:
         """An editor of the paper's protocol with these changes: from the cache, or trained now (a killed training goes on)."""
-        return self._trained(replace(MetaConfig(steps=self.steps), **changes), HyperConfig(), training_seed)
+        config = replace(MetaConfig(steps=self.steps), **changes)
+        return self._load(config, self._trained(config, HyperConfig(), training_seed))
 
     def studio_editor(self, training_seed: int = 0, **changes) -> EditMethod:
-        """An editor of the recipe of the one that ships, with these changes."""
+        """An editor of the recipe of the one that ships, with these changes: as many steps again, on from one of the paper's protocol."""
         config = replace(STUDIO, **{"steps": self.steps} | changes)
-        return self._trained(config, STUDIO_NETWORK if config.instructed else HyperConfig(joint=True), training_seed)
+        start = self._trained(replace(MetaConfig(steps=self.steps), instructed=config.instructed), HyperConfig(), training_seed)
+        return self._load(config, self._trained(config, STUDIO_NETWORK if config.instructed else HyperConfig(joint=True), training_seed, start))
 
-    def _trained(self, config: MetaConfig, hyper: HyperConfig, training_seed: int) -> EditMethod:
+    def _load(self, config: MetaConfig, folder: Path) -> EditMethod:
+        return load_method((InstructEdit if config.instructed else MEND).name, self.backbone, folder)
+
+    def _trained(self, config: MetaConfig, hyper: HyperConfig, training_seed: int, start: Path | None = None) -> Path:
+        """The folder of a finished training, whose name tells everything that it depends on."""
         name = (InstructEdit if config.instructed else MEND).name
-        key = json.dumps([asdict(config), hyper.model_dump(), training_seed, self.backbone.fingerprint], sort_keys=True)
+        key = json.dumps(
+            [asdict(config), hyper.model_dump(), training_seed, self.backbone.fingerprint, *([start.name] if start else [])], sort_keys=True
+        )
         folder = self.cache / f"{name}-{training_seed}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
         if not (folder / "config.json").exists():
-            MetaTrainer(self.backbone, self.world, config, hyper, training_seed).run(folder)
-        return load_method(name, self.backbone, folder)
+            MetaTrainer(self.backbone, self.world, config, hyper, training_seed, start).run(folder)
+        return folder
 
     def finished(self, instructed: bool = True) -> EditMethod:
         """For questions about an editor's use, not its training: the one that ships, else one trained here."""

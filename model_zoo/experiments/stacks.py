@@ -14,6 +14,7 @@ from ..evaluation.summary import clustered_interval
 from ..methods import EditMethod, load_method
 from ..methods.ft_l import FTL
 from ..methods.instructedit import InstructEdit
+from ..tasks import Record
 from ..tasks.request import EditRequest
 from . import Experiment
 from .lab import Lab
@@ -22,6 +23,7 @@ from .render import METRICS, STACK_VIEW
 SIZES = (1, 10, 30, 100)
 PER_SIZE = 100  # edits measured at each size, in as many stacks as that takes
 TASKS = ("counterfact", "recent")
+PROBES = 4  # paraphrases and locality prompts per edit, drawn: a figure is a mean over a hundred edits
 PROSE = 200  # sentences whose perplexity is taken
 
 
@@ -97,12 +99,19 @@ def different(cases: Sequence[Case], n: int, rng: random.Random) -> list[Case]:
     return list(found.values())[:n]
 
 
+def _fewer(record: Record, rng: random.Random) -> Record:
+    """The record with PROBES of its paraphrases and locality prompts."""
+    drawn = {name: tuple(rng.sample(pool, min(PROBES, len(pool)))) for name in ("paraphrases", "locality") for pool in (getattr(record, name),)}
+    return replace(record, **drawn)
+
+
 def stacks(lab: Lab) -> list[dict]:
-    """InstructEdit and MEND jointly and one after another; FT-L fitted on all at once and one after another."""
+    """InstructEdit and MEND, trained on the same edits, jointly and one after another; FT-L fitted on all at once and one after another."""
     drawn = [case for part in lab.cases(TASKS).values() for case in part]
-    cases = [replace(case, index=i) for i, case in enumerate(different(drawn, PER_SIZE, random.Random(lab.seed)))]
+    rng = random.Random(lab.seed)
+    cases = [replace(case, index=i, record=_fewer(case.record, rng)) for i, case in enumerate(different(drawn, PER_SIZE, rng))]
     prose = [text for text in lab.world.prose if " " in text][:PROSE]
-    instructedit, mend, ft_l = lab.finished(), lab.finished(instructed=False), load_method("ft-l", lab.backbone)
+    instructedit, mend, ft_l = lab.finished(), lab.studio_editor(instructed=False), load_method("ft-l", lab.backbone)
     variants = {
         "InstructEdit, solved jointly": jointly(instructedit),
         "InstructEdit, one after another": one_after_another(instructedit),
