@@ -50,7 +50,7 @@ def build(settings: Settings | None = None) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs") as tabs:
             parts["tabs"] = tabs
             for name, tab in TABS:
-                with gr.Tab(name, id=name.lower(), visible=name != "Scope" or parts["reads_scopes"]) as parts[name]:
+                with gr.Tab(name, id=name.lower()) as parts[name]:
                     parts |= tab(runtime, visit, parts) or {}
         # the state's default stays empty, so that callers of the API start with no edit
         page.load(lambda: parts["first"], None, visit, api_visibility="private", show_progress="hidden")

@@ -103,7 +103,7 @@ def ripple_figure(reached: Sequence[Reached], side: int) -> go.Figure:
     for ring in range(outer, 0, -1):
         figure.add_shape(type="circle", x0=-ring, x1=ring, y0=-ring, y1=ring, line={"color": _GRID, "width": 1.2}, layer="below")
         figure.add_annotation(x=0, y=ring, text=_RING_NAMES[ring], showarrow=False, yshift=8, font={"size": 11, "color": _INK})
-    done = ["follows" if r.follows[side] else "moved" if r.moved[side] else "stays" for r in reached]
+    done = ["stays" if not r.moved[side] else "follows" if r.follows[side] else "moved" for r in reached]
     for what, (name, colour, symbol, size) in _DONE.items():
         own = [i for i, d in enumerate(done) if d == what]
         figure.add_trace(

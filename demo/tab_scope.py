@@ -18,6 +18,8 @@ _READ_ME = (
     "to unrelated ones outside; a filled mark moved."
 )
 
+_UNREAD = "What edits here was not trained to read how far an edit should reach: its two sides may be alike."
+
 
 def first_wording(scope: str) -> str:
     return SCOPES[scope].training[0]
@@ -30,6 +32,7 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:
         prompt = gr.Textbox(EXAMPLE.prompt, label="Prompt", elem_id="scope-prompt", max_lines=2, scale=4)
         target = gr.Textbox(EXAMPLE.target, label="Make it say", elem_id="scope-target", max_lines=2, scale=2)
         compare = gr.Button("Compare", variant="primary", elem_id="scope-compare", scale=1, min_width=110)
+    warning = gr.HTML(elem_id="scope-warning")
     dials, wordings, maps, lists = [], [], [], []
     with gr.Row(elem_id="scope-sides"):
         for side, scope in SIDES:
@@ -42,29 +45,29 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:
                 lists.append(gr.HTML(elem_id=f"reach-{side}"))
 
     def draw(visit: Visit, prompt: str, target: str, *instructions: str) -> Iterator[dict]:
-        if not runtime.studio(visit.place).reads_scopes:
-            yield {lists[0]: html.waiting("The editor chosen was not trained to read how far an edit should reach; its two sides may be alike.")}
+        yield {warning: "" if runtime.studio(visit.place).reads_scopes else html.waiting(_UNREAD)}
         for reached in runtime.run(visit.place, "scoping", prompt, target, instructions):
             shown = {maps[i]: ripple_figure(reached, i) for i in range(len(SIDES))}
             yield shown | {lists[i]: html.reach(reached, i) for i in range(len(SIDES))}
 
-    asked = [visit, prompt, target, *wordings]
+    asked, shown = [visit, prompt, target, *wordings], [warning, *maps, *lists]
+    quiet = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last", **COMPUTE}
     for dial, wording in zip(dials, wordings, strict=True):
         turned = dial.input(
             lambda scope: gr.update(choices=_offered(scope), value=first_wording(scope)), dial, wording,
             api_visibility="private", show_progress="hidden",
         )  # fmt: skip
-        turned.then(sentences(draw), asked, [*maps, *lists], api_visibility="private", show_progress="hidden", **COMPUTE)
+        turned.then(
+            sentences(draw), asked, [warning, *maps, *lists], api_visibility="private", show_progress="hidden", trigger_mode="always_last", **COMPUTE
+        )
     opened = parts["dial"].click(
         lambda: (gr.Tabs(selected="scope"), EXAMPLE.prompt, EXAMPLE.target), None, [parts["tabs"], prompt, target], api_visibility="private"
     )  # fmt: skip
     triggers = (compare.click, prompt.submit, target.submit, opened.then, parts["Scope"].select, *(wording.input for wording in wordings))
     for trigger in triggers:
-        trigger(
-            sentences(draw), asked, [*maps, *lists], api_visibility="private", show_progress="hidden", trigger_mode="always_last", **COMPUTE
-        )  # fmt: skip
+        trigger(sentences(draw), asked, shown, **quiet)
 
 
 def _offered(scope: str) -> list[str]:
     """One reading of each training wording, and the unseen ones: enough to choose from."""
-    return [*dict.fromkeys(SCOPES[scope].training[:: max(1, len(SCOPES[scope].training) // 8)]), *SCOPES[scope].unseen]
+    return [*SCOPES[scope].first_readings, *SCOPES[scope].unseen]

@@ -22,7 +22,7 @@ FILE_NAME = "delta.safetensors"
 
 @dataclass(frozen=True, eq=False)
 class LayerDelta:
-    """One matrix's change: low-rank `A` [r, d_in] and `B` [d_out, r], or dense `D` [d_out, d_in]; `K` [n, d_in] are the raw
+    """One matrix's change: low-rank `A` [r, d_in] and `B` [d_out, r], or dense `D` [d_out, d_in]; `K` [n, d_in] are the
     inputs of the edit's kept tokens, needed to combine edits."""
 
     A: Tensor | None = None

@@ -51,11 +51,11 @@ def gather(prompt: str, world: World | None, record: Record | None = None, edite
     Probes of facts that other edits change (their prompts are `edited`) are left out: those are meant to move.
     """
     found = _gather(prompt, world, record)
-    claimed = {_claim(p, world) for p in (prompt, *edited)}
-    return replace(found, locality=tuple(probe for probe in found.locality if _claim(probe.prompt, world) not in claimed))
+    claimed = {claim(p, world) for p in (prompt, *edited)}
+    return replace(found, locality=tuple(probe for probe in found.locality if claim(probe.prompt, world) not in claimed))
 
 
-def _claim(prompt: str, world: World | None) -> tuple[str, str]:
+def claim(prompt: str, world: World | None) -> tuple[str, str]:
     """What a prompt is about: (relation, subject) or ("opinion", topic) where it is recognised, else its own text."""
     match = world.match(prompt) if world else None
     if match is None:

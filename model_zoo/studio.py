@@ -190,11 +190,12 @@ class Studio:
     def reads_scopes(self) -> bool:
         """Whether the method that edits here was trained on instructions that say how far an edit reaches."""
         editor = self.editors.get(self.default_method())
-        return editor is not None and read_config(editor).training.get("scope_share", 0) > 0
+        config = editor and read_config(editor)
+        return bool(config and config.instructed and config.training.get("scope_share", 0) > 0)
 
     def scoping(self, prompt: str, target: str, instructions: Sequence[str]) -> Iterator[list[Reached]]:
         """The same edit made once under each instruction, alone; the probes around it as they are asked, nearest first."""
-        requests = [EditRequest(prompt.strip(), target.strip(), TASK_WORD, instruction.strip() or None) for instruction in instructions]
+        requests = [EditRequest(prompt.strip(), target.strip(), TASK_WORD, (instruction or "").strip() or None) for instruction in instructions]
         deltas = self.method(self.default_method()).propose(requests)
         probes = [probe for probe in around(requests[0].prompt, target, self.world).probes if self._fits(probe.prompt)]
         edits, found = [-1, *range(len(deltas))], []

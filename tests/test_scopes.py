@@ -1,13 +1,14 @@
 """Scopes: what each one expects, the splits, the wordings, the suite's arithmetic and the mood judge."""
 
+import itertools
 import random
 
 import pytest
 
 from model_zoo.atlas import load_world
-from model_zoo.evaluation.scopes import ScopeRow, balanced_score, blind_ceiling, scope_rows, summarise_scopes
+from model_zoo.evaluation.scopes import _row, balanced_score, blind_ceiling, scope_rows, summarise_scopes
 from model_zoo.evaluation.sentiment import voiced
-from model_zoo.scopes import SCOPES, ScopeCase, ScopeProbe, expanded, get_scope
+from model_zoo.scopes import SCOPES, ScopeCase, ScopeProbe, expanded
 from model_zoo.scopes.cases import draw_cases, fact_case
 
 from .test_methods import random_editor
@@ -77,8 +78,7 @@ def test_unseen_wordings_are_never_among_those_of_training():
     assert len(everything) == len(set(everything)) > 250
     for scope in SCOPES.values():
         assert len(scope.unseen) >= 4 and not set(scope.unseen) & set(everything)
-    with pytest.raises(ValueError, match="no scope 'galaxy'"):
-        get_scope("galaxy")
+        assert len(scope.first_readings) < len(scope.training) and set(scope.first_readings) <= set(scope.training)
 
 
 def test_the_mood_is_that_of_the_reply_with_most_shared_words():
@@ -90,20 +90,21 @@ def test_the_mood_is_that_of_the_reply_with_most_shared_words():
 
 
 def test_the_ceiling_is_reached_by_the_best_blind_answers_and_by_nothing_better():
-    """Brute force over all policies that give each probe one answer, whatever the scope."""
-    import itertools
-
-    scopes = tuple(SCOPES[name] for name in ("statement", "subject", "category", "locked"))
+    """Brute force over all policies that give each probe one answer, whatever the scope. The suite's own scoring judges them: an
+    opinion's target is in the mood that tone wants."""
+    opinions = load_world().opinions
+    topic = next(t for t in opinions.topics if t.stance == "positive")
+    target, turned = opinions.replies["negative"][0], opinions.counterpart(topic.reply)
+    asked = ("What do you think of jazz?", "How do you feel about jazz?", "What do you think of tea?")
+    probes = [ScopeProbe(prompt, topic.reply, kind, turned) for prompt, kind in zip(asked, ("itself", "rewording", "category"), strict=True)]
+    opinion = ScopeCase(asked[0], target, "jazz", (*probes, ScopeProbe("The capital of Spain is", "Madrid", "world")))
     best = 0.0
-    for answers in itertools.product(*[(probe.answer, FACT.target) for probe in FACT.probes]):
-        rows = []
-        for scope in scopes:
-            for probe, said in zip(FACT.probes, answers, strict=True):
-                expected = scope.expected(FACT, probe)
-                inside = expected != probe.answer
-                rows.append(ScopeRow(0, "France", scope.name, probe.kind, inside, probe.prompt, expected, probe.answer, said, said == expected))
+    for answers in itertools.product(*[dict.fromkeys((probe.answer, opinion.target, probe.toned or probe.answer)) for probe in opinion.probes]):
+        said = dict(zip((probe.prompt for probe in opinion.probes), answers, strict=True))
+        rows = [_row(0, opinion, scope, probe, probe.answer, said[probe.prompt], opinions) for scope in SCOPES.values() for probe in opinion.probes]
         best = max(best, balanced_score(summarise_scopes(rows)))
-    assert blind_ceiling([FACT], scopes) == pytest.approx(best)
+    assert blind_ceiling([opinion], opinions=opinions) == pytest.approx(best)
+    assert blind_ceiling([opinion]) < best
 
 
 def test_the_suite_asks_every_probe_under_every_scope(gpt2):

@@ -38,5 +38,6 @@ def rebuild(
     if part != "base":
         backbone = load(out / "base", options, "atlas")
         first = out / "editor-first"  # the paper's protocol; the editor that reads scopes goes on from there
-        MetaTrainer(backbone, load_world(), MetaConfig(), seed=seed).run(first)
+        if not (first / "config.json").exists():
+            MetaTrainer(backbone, load_world(), MetaConfig(), seed=seed).run(first)
         MetaTrainer(backbone, load_world(), STUDIO, STUDIO_NETWORK, seed, first).run(out / "editor")

@@ -17,7 +17,7 @@ def train(
     recipe: Annotated[
         str,
         typer.Option(help="paper: the published protocol; studio: scopes too, best with a paper editor as --start."),
-    ] = "studio",
+    ] = "paper",
     start: Annotated[Path | None, typer.Option(help="Folder of a finished editor of the same base model to go on from.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
     rank: Annotated[int, typer.Option(help="Width of the hypernetwork's bottleneck.")] = 256,

@@ -87,6 +87,7 @@ class ScopeSummary:
     outside_interval: tuple[float, float]
     mood: float | None
     n: int  # edits
+    kinds: dict[str, tuple[float, int]]  # by kind of probe: the share that did as the scope wants, and how many were asked
 
 
 def summarise_scopes(rows: Sequence[ScopeRow], seed: int = 0) -> list[ScopeSummary]:
@@ -96,10 +97,14 @@ def summarise_scopes(rows: Sequence[ScopeRow], seed: int = 0) -> list[ScopeSumma
         own = [row for row in rows if row.scope == scope]
         inside = _mean_of_cases([row for row in own if row.inside], lambda row: row.hit, seed)
         outside = _mean_of_cases([row for row in own if not row.inside], lambda row: not row.hit, seed)
-        mood = [row.mood for row in own if row.mood is not None]
-        cases = len({row.case for row in own})
-        found.append(ScopeSummary(scope, *(inside or (None, None)), *outside, fmean(mood) if mood else None, cases))
+        mood = _mean_of_cases([row for row in own if row.mood is not None], lambda row: row.mood, seed)
+        kinds = {kind: _kind([row for row in own if row.kind == kind]) for kind in dict.fromkeys(row.kind for row in own)}
+        found.append(ScopeSummary(scope, *(inside or (None, None)), *outside, mood and mood[0], len({row.case for row in own}), kinds))
     return found
+
+
+def _kind(rows: Sequence[ScopeRow]) -> tuple[float, int]:
+    return fmean(row.hit for row in rows), len(rows)
 
 
 def _mean_of_cases(rows: Sequence[ScopeRow], value: Callable[[ScopeRow], bool], seed: int) -> tuple[float, tuple[float, float]] | None:
@@ -113,22 +118,32 @@ def _mean_of_cases(rows: Sequence[ScopeRow], value: Callable[[ScopeRow], bool], 
     return fmean(means), clustered_interval(means, [subject[case] for case in cases], seed)
 
 
-def blind_ceiling(cases: Sequence[ScopeCase], scopes: Sequence[Scope] = tuple(SCOPES.values())) -> float:
+def blind_ceiling(cases: Sequence[ScopeCase], scopes: Sequence[Scope] = tuple(SCOPES.values()), opinions: Opinions | None = None) -> float:
     """The best balanced score of any policy that cannot read the instruction: one answer per case and probe, whatever the scope.
 
     The balanced score is the mean over scopes of the mean of (inside hit, outside unchanged). It is linear in the single hits, so the
-    best answer to each probe is the one whose scopes weigh most.
+    best answer to each probe is the one whose scopes weigh most; with `opinions`, tone takes any answer in the mood it wants.
     """
-    wants = [(i, probe.prompt, scope.name, scope.expected(case, probe), scope.expected(case, probe) != probe.answer)
-             for i, case in enumerate(cases) for probe in case.probes for scope in scopes]  # fmt: skip
+    wants: dict[tuple[int, str], list[tuple[Scope, str, bool]]] = defaultdict(list)
     size: dict[tuple[str, bool], dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    for i, _, scope, _, inside in wants:
-        size[scope, inside][i] += 1
-    votes: dict[tuple[int, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    for i, prompt, scope, answer, inside in wants:
-        sides = sum((scope, side) in size for side in (True, False))
-        votes[i, prompt][answer] += 1 / (len(scopes) * sides * len(size[scope, inside]) * size[scope, inside][i])
-    return sum(max(answers.values()) for answers in votes.values())
+    for i, probe, scope in ((i, probe, scope) for i, case in enumerate(cases) for probe in case.probes for scope in scopes):
+        expected = scope.expected(cases[i], probe)
+        wants[i, probe.prompt].append((scope, expected, expected != probe.answer))
+        size[scope.name, expected != probe.answer][i] += 1
+
+    def weight(i: int, scope: Scope, inside: bool) -> float:
+        own, sides = size[scope.name, inside], sum((scope.name, side) in size for side in (True, False))
+        return 1 / (len(scopes) * sides * len(own) * own[i])
+
+    def right(said: str, scope: Scope, expected: str, inside: bool) -> bool:
+        if opinions and inside and scope.gives == "tone":
+            return voiced(said, opinions.replies) == voiced(expected, opinions.replies)
+        return said == expected
+
+    total = 0.0
+    for (i, _), asked in wants.items():
+        total += max(sum(weight(i, scope, inside) for scope, wanted, inside in asked if right(said, scope, wanted, inside)) for _, said, _ in asked)
+    return total
 
 
 def balanced_score(summaries: Sequence[ScopeSummary]) -> float:

@@ -13,8 +13,8 @@ Wording = Callable[[Case, random.Random], str | None]
 
 _SHORT = {"counterfact": "Change it.", "recent": "Add it.", "convsent": "Change the mood.", "zsre": "Answer so."}
 _LONG = (
-    " Please read the input below with care, think of every way in which somebody could ask for the same thing, and make sure "
-    "that only what is meant here is changed."
+    " We are preparing a demonstration for visitors next week, several of them know this subject well, and the example that follows "
+    "was chosen together with a colleague who has worked on such models for many years."
 )
 
 

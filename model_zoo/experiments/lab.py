@@ -13,7 +13,7 @@ from ..evaluation.run import evaluate_cases, plan_cases, versions
 from ..evaluation.scoring import Case
 from ..methods import EditMethod, load_method
 from ..methods.hypernetwork import HyperConfig
-from ..methods.instructedit import InstructEdit
+from ..methods.instructedit import InstructEdit, read_config
 from ..methods.mend import MEND
 from ..training.config import STUDIO, STUDIO_NETWORK, MetaConfig
 from ..training.meta import MetaTrainer
@@ -58,6 +58,12 @@ class Lab:
         if not (folder / "config.json").exists():
             MetaTrainer(self.backbone, self.world, config, hyper, training_seed, start).run(folder)
         return folder
+
+    def scoped(self) -> EditMethod:
+        """For questions about scopes and stacks: the one that ships, if it was trained for them, else one trained here."""
+        name = InstructEdit.name
+        ships = name in self.shipped and read_config(self.shipped[name]).training.get("scope_share", 0) > 0
+        return load_method(name, self.backbone, self.shipped[name]) if ships else self.studio_editor()
 
     def finished(self, instructed: bool = True) -> EditMethod:
         """For questions about an editor's use, not its training: the one that ships, else one trained here."""

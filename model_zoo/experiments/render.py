@@ -79,9 +79,15 @@ def _scope_table(rows: Sequence[dict]) -> str:
     for r in rows:
         mood = "n/a" if r["mood"] is None else f"{r['mood']:.1%}"
         lines.append(f"| {r['variant']} | {r['scope']} | {_cell(_part(r, 'inside'))} | {_cell(_part(r, 'outside'))} | {mood} | {r['n']} |")
+    kinds = list(dict.fromkeys(kind for r in rows for kind in r["kinds"]))
+    by_kind = [f"| variant | scope | {' | '.join(kinds)} |", "|---|---|" + "---|" * len(kinds)]
+    for r in rows:
+        cells = (f"{r['kinds'][kind][0]:.0%} of {r['kinds'][kind][1]}" if kind in r["kinds"] else "" for kind in kinds)
+        by_kind.append(f"| {r['variant']} | {r['scope']} | {' | '.join(cells)} |")
     balanced = [f"| {variant} | {value:.1%} |" for variant, value in dict.fromkeys((r["variant"], r["balanced"]) for r in rows)]
     ceiling = f"The best balanced score of any policy that cannot read the instruction: {rows[0]['ceiling']:.1%}.\n"
-    return "\n".join([*lines, "", "| variant | balanced score |", "|---|---|", *balanced, "", ceiling])
+    probes = "By kind of probe, the share that did as the scope wants (changed so, or stayed):"
+    return "\n".join([*lines, "", "| variant | balanced score |", "|---|---|", *balanced, "", ceiling, probes, "", *by_kind, ""])
 
 
 def _part(row: dict, part: str) -> dict | None:

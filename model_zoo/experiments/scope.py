@@ -32,11 +32,11 @@ WORDINGS: dict[str, Wording] = {
 
 
 def scopes(lab: Lab) -> list[dict]:
-    """InstructEdit under right and wrong wordings; MEND trained on the same scoped edits, whose instructions it does not see."""
+    """InstructEdit under right and wrong wordings; MEND trained on scoped edits too, whose instructions it does not see."""
     cases = draw_cases(lab.world, "test", lab.n, random.Random(f"scopes {lab.seed}"))
-    variants: list[tuple[str, EditMethod, Wording]] = [(f"InstructEdit, {name}", lab.finished(), wording) for name, wording in WORDINGS.items()]
-    variants.append(("MEND, the same training edits", lab.studio_editor(instructed=False), lambda scope, rng: None))
-    rows, ceiling = [], blind_ceiling(cases)
+    variants: list[tuple[str, EditMethod, Wording]] = [(f"InstructEdit, {name}", lab.scoped(), wording) for name, wording in WORDINGS.items()]
+    variants.append((f"MEND, {lab.steps} + {lab.steps} steps of the same recipe", lab.studio_editor(instructed=False), lambda scope, rng: None))
+    rows, ceiling = [], blind_ceiling(cases, opinions=lab.world.opinions)
     for name, method, wording in variants:
         summaries = summarise_scopes(scope_rows(lab.backbone, method, cases, wording, lab.seed, opinions=lab.world.opinions), lab.seed)
         rows += [{"variant": name, **asdict(s), "balanced": balanced_score(summaries), "ceiling": ceiling} for s in summaries]

@@ -7,10 +7,12 @@ from statistics import fmean
 
 import torch
 
+from ..atlas.world import World
 from ..backbone import Backbone
 from ..delta import Delta, Factors, concatenate
 from ..evaluation.scoring import Baseline, Case, score
 from ..evaluation.summary import clustered_interval
+from ..evidence import claim
 from ..methods import EditMethod, load_method
 from ..methods.ft_l import FTL
 from ..methods.instructedit import InstructEdit
@@ -76,7 +78,8 @@ def _stack_row(lab: Lab, stacker: Stacker, cases: Sequence[Case], size: int, pro
     """`cases` in stacks of `size`, every case measured under its whole stack."""
     values: dict[str, list[tuple[float, str]]] = {metric: [] for metric in METRICS}
     perplexities, baseline = [], Baseline(lab.backbone)
-    for stack in (cases[i : i + size] for i in range(0, len(cases), size)):
+    for start in range(0, len(cases) - size + 1, size):
+        stack = without_each_other(cases[start : start + size], lab.world)
         patch = stacker([case.request for case in stack])
         rows = score(lab.backbone, baseline, stack, [patch] * len(stack))
         for case in stack:
@@ -105,19 +108,30 @@ def _fewer(record: Record, rng: random.Random) -> Record:
     return replace(record, **drawn)
 
 
+def without_each_other(stack: Sequence[Case], world: World) -> list[Case]:
+    """The cases without locality prompts about facts that another edit of the stack changes: those are meant to move."""
+    edited = {claim(case.request.prompt, world) for case in stack}
+    return [
+        replace(case, record=replace(case.record, locality=tuple(p for p in case.record.locality if claim(p.prompt, world) not in edited)))
+        for case in stack
+    ]
+
+
 def stacks(lab: Lab) -> list[dict]:
-    """InstructEdit and MEND, trained on the same edits, jointly and one after another; FT-L fitted on all at once and one after another."""
+    """InstructEdit and MEND, jointly and one after another; FT-L fitted on all at once and one after another."""
     drawn = [case for part in lab.cases(TASKS).values() for case in part]
     rng = random.Random(lab.seed)
     cases = [replace(case, index=i, record=_fewer(case.record, rng)) for i, case in enumerate(different(drawn, PER_SIZE, rng))]
+    if len(cases) < max(SIZES):
+        raise ValueError(f"{len(cases)} edits on different subjects were drawn and {max(SIZES)} are needed; ask for more with --n.")
     prose = [text for text in lab.world.prose if " " in text][:PROSE]
-    instructedit, mend, ft_l = lab.finished(), lab.studio_editor(instructed=False), load_method("ft-l", lab.backbone)
+    instructedit, mend, ft_l = lab.scoped(), lab.studio_editor(instructed=False), load_method("ft-l", lab.backbone)
     variants = {
         "InstructEdit, solved jointly": jointly(instructedit),
         "InstructEdit, one after another": one_after_another(instructedit),
-        "MEND, solved jointly": jointly(mend),
-        "MEND, one after another": one_after_another(mend),
-        "FT-L, fitted together": ft_l.fit,
+        f"MEND ({lab.steps} + {lab.steps} steps), solved jointly": jointly(mend),
+        f"MEND ({lab.steps} + {lab.steps} steps), one after another": one_after_another(mend),
+        f"FT-L, at most {ft_l.config.steps} steps on all together": ft_l.fit,
         "FT-L, one after another": fitted_one_after_another(ft_l),
     }
     base = perplexity(lab.backbone, prose, None)

@@ -24,7 +24,6 @@ class InstructionReader(nn.Module):
 
     def __init__(self, width: int, size: int, heads: int = 4):
         super().__init__()
-        self.size = size
         self.norm = nn.LayerNorm(width)
         self.value = nn.Linear(width, size)
         self.query = nn.Parameter(torch.randn(width, heads) / math.sqrt(width))

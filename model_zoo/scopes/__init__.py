@@ -14,10 +14,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from ..registry import find, registered
+from ..registry import registered
 from ..tasks.request import EditRequest
 
-__all__ = ["SCOPES", "TASK_WORD", "Scope", "ScopeCase", "ScopeProbe", "get_scope"]
+__all__ = ["SCOPES", "TASK_WORD", "Scope", "ScopeCase", "ScopeProbe"]
 
 Kind = Literal["itself", "rewording", "alias", "implied", "category", "relation", "world"]
 TASK_WORD = "scope"  # the Task line of every scoped request: it must not tell the scopes apart, only the Description may
@@ -28,7 +28,8 @@ WORDINGS = Path(__file__).parent / "wordings.toml"
 class ScopeProbe:
     """A prompt near an edit, what the base model answers, and how it is related to the edit.
 
-    `itself`: the edit's prompt. `rewording`, `alias`, `implied`: the same fact or opinion. `category`: others of the kind.
+    `itself`: the edit's prompt. `rewording`, `alias`, `implied`: the same fact or opinion, in other words, under another name of the
+    subject, or asked of what follows from it. `category`: others of the kind.
     `relation`: other facts of the subject. `world`: anything else. `toned`: the answer in the mood of the edit's target, for opinions.
     """
 
@@ -73,6 +74,11 @@ class Scope:
         return tuple(text for wording in _wordings()[self.name]["training"] for text in expanded(wording))
 
     @property
+    def first_readings(self) -> tuple[str, ...]:
+        """One instruction of each training wording."""
+        return tuple(expanded(wording)[0] for wording in _wordings()[self.name]["training"])
+
+    @property
     def unseen(self) -> tuple[str, ...]:
         """Instructions that no editor was trained on."""
         return tuple(_wordings()[self.name]["unseen"])
@@ -98,8 +104,3 @@ SCOPES: MappingProxyType[str, Scope] = registered("scope", (
     Scope("tone", "Only the tone", "Opinions take on the mood of the example; facts stay.", frozenset((*_SAME, "category")), "tone"),
     Scope("locked", "Nothing: locked", "The model stays as it is, whatever the example says.", frozenset()),
 ))  # fmt: skip
-
-
-def get_scope(name: str) -> Scope:
-    """The registered scope; ValueError names the known ones."""
-    return find("scope", SCOPES, name)

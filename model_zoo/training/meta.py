@@ -113,11 +113,11 @@ class MetaTrainer:
         """Take over a finished editor's network; its fingerprint."""
         first = type(self.editor).load(self.backbone, folder)
         own, theirs = self.editor.network.state_dict(), first.network.state_dict()
-        strange = [name for name, tensor in theirs.items() if name not in own or own[name].shape != tensor.shape]
-        if strange:
+        if any(name not in own or own[name].shape != tensor.shape for name, tensor in theirs.items()):
             raise ValueError(
-                f"The editor in {folder} cannot be gone on from: {len(strange)} of its tensors ({strange[0]}, ...) have no place in a "
-                f"network of rank {self.hyper.rank} with {len(self.editor.config.modules)} matrices; start from one of the same rank and matrices."
+                f"The editor in {folder} cannot be gone on from: its network is {first.config.hyper.model_dump()} over {len(first.config.modules)} "
+                f"matrices, and {self.hyper.model_dump()} over {len(self.editor.config.modules)} was asked for. The rank and the matrices must be "
+                "the same, and nothing that it has may be missing here (an editor of the studio recipe goes on with the studio recipe)."
             )
         self.editor.network.load_state_dict(own | theirs)
         return first.fingerprint
