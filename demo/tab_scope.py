@@ -47,25 +47,23 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:
     def draw(visit: Visit, prompt: str, target: str, *instructions: str) -> Iterator[dict]:
         yield {warning: "" if runtime.studio(visit.place).reads_scopes else html.waiting(_UNREAD)}
         for reached in runtime.run(visit.place, "scoping", prompt, target, instructions):
-            shown = {maps[i]: ripple_figure(reached, i) for i in range(len(SIDES))}
-            yield shown | {lists[i]: html.reach(reached, i) for i in range(len(SIDES))}
+            figures = {maps[i]: ripple_figure(reached, i) for i in range(len(SIDES))}
+            yield figures | {lists[i]: html.reach(reached, i) for i in range(len(SIDES))}
 
-    asked, shown = [visit, prompt, target, *wordings], [warning, *maps, *lists]
+    asked, drawn = [visit, prompt, target, *wordings], [warning, *maps, *lists]
     quiet = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last", **COMPUTE}
     for dial, wording in zip(dials, wordings, strict=True):
         turned = dial.input(
             lambda scope: gr.update(choices=_offered(scope), value=first_wording(scope)), dial, wording,
             api_visibility="private", show_progress="hidden",
         )  # fmt: skip
-        turned.then(
-            sentences(draw), asked, [warning, *maps, *lists], api_visibility="private", show_progress="hidden", trigger_mode="always_last", **COMPUTE
-        )
+        turned.then(sentences(draw), asked, drawn, **quiet)
     opened = parts["dial"].click(
         lambda: (gr.Tabs(selected="scope"), EXAMPLE.prompt, EXAMPLE.target), None, [parts["tabs"], prompt, target], api_visibility="private"
     )  # fmt: skip
     triggers = (compare.click, prompt.submit, target.submit, opened.then, parts["Scope"].select, *(wording.input for wording in wordings))
     for trigger in triggers:
-        trigger(sentences(draw), asked, shown, **quiet)
+        trigger(sentences(draw), asked, drawn, **quiet)
 
 
 def _offered(scope: str) -> list[str]:
