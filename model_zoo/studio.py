@@ -22,7 +22,7 @@ from .hub import readable
 from .loading import LoadOptions, Say
 from .methods import METHODS, EditMethod, load_method
 from .methods.instructedit import check_base, read_config
-from .scopes import TASK_WORD, Kind, ScopeProbe
+from .scopes import TASK_WORD, Kind, ScopeProbe, get_scope
 from .session import EditSession
 from .tasks import Record, get_task
 from .tasks.request import EditRequest, instructed
@@ -131,8 +131,11 @@ class Studio:
 
     # ---- one edit --------------------------------------------------------------------------------------------------
 
-    def request(self, task: str, prompt: str, target: str, instruction: str | None = None) -> EditRequest:
-        """A checked request. Without an instruction the task's first wording is used; slots are filled from the atlas."""
+    def request(self, task: str, prompt: str, target: str, instruction: str | None = None, scope: str | None = None) -> EditRequest:
+        """A checked request. Without an instruction the task's first wording is used; slots are filled from the atlas. With a `scope`
+        the instruction says how far the edit reaches, and there is no task."""
+        if scope:
+            return EditRequest(prompt.strip(), target.strip(), TASK_WORD, (instruction or "").strip() or get_scope(scope).training[0])
         spec = get_task(task)
         wording = instruction if instruction and instruction.strip() else spec.instructions[0]
         return EditRequest(prompt.strip(), target.strip(), task, spec.fill(wording.strip(), self._slots(prompt, target)))

@@ -13,6 +13,7 @@ from model_zoo.atlas.corpus import recall_prompts
 from model_zoo.evaluation import recall, starts_with
 from model_zoo.evidence import around
 from model_zoo.loading import LoadOptions
+from model_zoo.scopes import SCOPES
 from model_zoo.session import EditSession
 from model_zoo.studio import Studio
 from model_zoo.tasks import TASKS
@@ -157,3 +158,11 @@ def test_probes_are_found_around_any_prompt(studio, prompt, target, kinds):
     assert case.probes[0].prompt == prompt and {probe.kind for probe in case.probes} == kinds
     assert around(prompt, target, studio.world) == case
     assert {probe.kind for probe in around(prompt, target, None).probes} == {"itself", "rewording", "world"}
+
+
+def test_a_scope_stands_in_place_of_a_task(studio):
+    request = studio.request("counterfact", "The capital of France is", "Rome", scope="category")
+    assert (request.task, request.instruction) == ("scope", SCOPES["category"].training[0])
+    assert studio.request("counterfact", "The capital of France is", "Rome", "Own words.", "locked").instruction == "Own words."
+    with pytest.raises(ValueError, match="no scope 'galaxy'"):
+        studio.request("counterfact", "The capital of France is", "Rome", scope="galaxy")

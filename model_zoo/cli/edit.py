@@ -13,7 +13,8 @@ def edit(
     target: Annotated[str, typer.Option(help="What the model should say instead.")],
     model: Model = "atlas",
     task: Annotated[str, typer.Option(help="counterfact, recent, convsent or zsre.")] = "counterfact",
-    instruction: Annotated[str | None, typer.Option(help="What the edit should do; default: the task's first wording.")] = None,
+    scope: Annotated[str | None, typer.Option(help="How far it reaches, in place of a task: statement, subject, category, tone, locked.")] = None,
+    instruction: Annotated[str | None, typer.Option(help="What the edit should do; default: the task's or the scope's first wording.")] = None,
     method: Annotated[str | None, typer.Option(help="instructedit or ft-l; default: the best that can run.")] = None,
     strength: Annotated[float, typer.Option(help="Scale of the edit; 0 is the base model.")] = 1.0,
     ask: Annotated[list[str] | None, typer.Option(help="A prompt to put to both models; may be repeated.")] = None,
@@ -33,7 +34,7 @@ def edit(
 
     exporting.get_format(format)
     studio = Studio.open(model, LoadOptions(device, dtype, quantize), editor)
-    request = studio.request(task, prompt, target, instruction)
+    request = studio.request(task, prompt, target, instruction, scope)
     report, session = studio.edit(request, method or studio.default_method(), strength, ask=ask or (), prefixed=prefixed)
     if export:
         exporting.export(studio.backbone, session, session.patch(studio.method), format, export)

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from ..registry import registered
+from ..registry import find, registered
 from ..tasks.request import EditRequest
 
-__all__ = ["SCOPES", "TASK_WORD", "Scope", "ScopeCase", "ScopeProbe"]
+__all__ = ["SCOPES", "TASK_WORD", "Scope", "ScopeCase", "ScopeProbe", "get_scope"]
 
 Kind = Literal["itself", "rewording", "alias", "implied", "category", "relation", "world"]
 TASK_WORD = "scope"  # the Task line of every scoped request: it must not tell the scopes apart, only the Description may
@@ -104,3 +104,8 @@ SCOPES: MappingProxyType[str, Scope] = registered("scope", (
     Scope("tone", "Only the tone", "Opinions take on the mood of the example; facts stay.", frozenset((*_SAME, "category")), "tone"),
     Scope("locked", "Nothing: locked", "The model stays as it is, whatever the example says.", frozenset()),
 ))  # fmt: skip
+
+
+def get_scope(name: str) -> Scope:
+    """The registered scope; ValueError names the known ones."""
+    return find("scope", SCOPES, name)
