@@ -26,7 +26,7 @@ def rebuild(
     """Train the embedded tokenizer, base model and editor from scratch."""
     from ..atlas import load_world
     from ..loading import LoadOptions, load
-    from ..training.config import STUDIO, STUDIO_NETWORK, MetaConfig
+    from ..training.config import RECIPES
     from ..training.meta import MetaTrainer
     from ..training.pretrain import pretrain
 
@@ -37,7 +37,9 @@ def rebuild(
         pretrain(load_world(), out / "base", seed=seed, device=options.device)
     if part != "base":
         backbone = load(out / "base", options, "atlas")
-        first = out / "editor-first"  # the paper's protocol; the editor that reads scopes goes on from there
-        if not (first / "config.json").exists():
-            MetaTrainer(backbone, load_world(), MetaConfig(), seed=seed).run(first)
-        MetaTrainer(backbone, load_world(), STUDIO, STUDIO_NETWORK, seed, first).run(out / "editor")
+        start = None
+        for phase, (config, network) in RECIPES.items():  # each goes on from the one before it
+            folder = out / ("editor" if phase == "finish" else f"editor-{phase}")
+            if not (folder / "config.json").exists() or phase == "finish":
+                MetaTrainer(backbone, load_world(), config, network, seed, start).run(folder)
+            start = folder

@@ -1,11 +1,14 @@
 """What an editor is trained on: edits as tokens, with the rows that should follow each and the rows that should stay."""
 
+import itertools
 import random
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..atlas.corpus import typed
 from ..atlas.world import World
 from ..backbone import Backbone
+from ..evidence import claim
 from ..joining import Joined, ended
 from ..methods.instructedit import request_row
 from ..scopes import SCOPES, Scope, ScopeCase
@@ -15,6 +18,7 @@ from ..tasks.request import EditRequest, instructed
 from .config import MetaConfig
 from .neighbours import Neighbours
 
+TONE_FIRST = 0.7  # of the scoped steps give opinions to the scope of tone; the others teach it to leave facts alone
 LENGTHENED = 0.15  # of instructions get a remark or two around them: people write long ones
 REMARKS = (
     "Please read this with care.",
@@ -71,7 +75,12 @@ class Sampler:
         rows = ([self._row(p.prompt, p.answer, request, rng) for p in probes] for probes in (follow, stay))
         return Example(request_row(self.backbone, request, self.config.target_end), *rows)
 
-    def of_record(self, task: Task, record: Record, rng: random.Random, few: bool = False) -> Example:
+    def of_records(self, drawn: list[tuple[Task, Record]], rng: random.Random, joint: bool, few: bool) -> list[Example]:
+        """Edits of several tasks. Where they are made jointly, what one of them changes is not asked to stay by another."""
+        edited = {claim(record.request.prompt, self.world) for _, record in drawn} if joint else frozenset()
+        return [self.of_record(task, record, rng, few, edited) for task, record in drawn]
+
+    def of_record(self, task: Task, record: Record, rng: random.Random, few: bool = False, edited: Collection = frozenset()) -> Example:
         """An edit of a task under a random training wording, with some of its paraphrases and locality prompts; `few`: one of each sort."""
         c = self.config
         rephrased, local, nearest = (1, 1, 1) if few else (c.rephrased, c.local, c.near)
@@ -84,6 +93,7 @@ class Sampler:
         if self.neighbours is not None:
             form, near = self.neighbours.near(record.request.prompt)
             stay += [Probe(fact.prompt(form), fact.object) for fact in rng.sample(near, min(nearest, len(near)))]
+        stay = [probe for probe in stay if not edited or claim(probe.prompt, self.world) not in edited]
         return self._example(request, [Probe(p, request.target) for p in wordings], stay, rng)
 
     def of_scope(self, case: ScopeCase, scope: Scope, rng: random.Random) -> Example:
@@ -94,11 +104,14 @@ class Sampler:
         for probe in rng.sample(case.probes, len(case.probes)):
             expected = scope.expected(case, probe)
             (stay if expected == probe.answer else follow).append((probe.kind, Probe(probe.prompt, expected)))
-        return self._example(request, _of_each_kind(follow, c.rephrased + 1), _of_each_kind(stay, c.local + c.near), rng)
+        # repeated up to the same number: an edit that reaches one prompt counts as much as one that reaches many
+        follow = itertools.islice(itertools.cycle(_of_each_kind(follow, c.rephrased + 1)), c.rephrased + 1)
+        return self._example(request, list(follow), _of_each_kind(stay, c.local + c.near), rng)
 
     def of_scopes(self, n: int, rng: random.Random) -> list[Example]:
-        """n scoped edits on as many cases, the scopes in turn. Opinions come first, and tone before all: elsewhere it has nothing to move."""
-        scopes = sorted(SCOPES.values(), key=lambda scope: (scope.gives != "tone", rng.random()))
+        """n scoped edits on as many cases, the scopes in turn. Opinions come first, and mostly tone before all: facts have none to move."""
+        first = rng.random() < TONE_FIRST
+        scopes = sorted(SCOPES.values(), key=lambda scope: (first and scope.gives != "tone", rng.random()))
         cases = draw_cases(self.world, "train", n, rng)[::-1]
         return [self.of_scope(case, scopes[i % len(scopes)], rng) for i, case in enumerate(cases)]
 

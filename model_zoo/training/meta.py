@@ -131,12 +131,10 @@ class MetaTrainer:
             return Step(self.sampler.of_scopes(c.edits, rng))
         n = c.crowd if kind == "crowd" else c.edits
         names = rng.choices(c.tasks, c.shares, k=n) if c.shares else [c.tasks[(step + i) % len(c.tasks)] for i in range(n)]
-        made = []
-        for name in dict.fromkeys(names):
-            task = TASKS[name]
-            for record in task.records(self.world, "train", names.count(name), rng):
-                made.append(self.sampler.of_record(task, record, rng, few=kind == "crowd"))
-        return Step(made, joint=kind in ("stack", "crowd"))
+        tasks = [TASKS[name] for name in dict.fromkeys(names)]
+        drawn = [(task, record) for task in tasks for record in task.records(self.world, "train", names.count(task.name), rng)]
+        joint = kind in ("stack", "crowd")
+        return Step(self.sampler.of_records(drawn, rng, joint, few=kind == "crowd"), joint)
 
     def calibrate(self) -> None:
         """Normalisation statistics from edits before step 0."""
