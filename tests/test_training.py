@@ -1,6 +1,7 @@
 """Meta-training learns, resumes exactly, and stops on a broken loss."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,9 @@ import torch
 from model_zoo.atlas import load_world
 from model_zoo.methods import load_method
 from model_zoo.methods.hypernetwork import HyperConfig
-from model_zoo.tasks import TASKS
+from model_zoo.scopes import SCOPES
+from model_zoo.scopes.cases import draw_cases
+from model_zoo.tasks import TASKS, Probe
 from model_zoo.training.config import MetaConfig
 from model_zoo.training.examples import lengthened
 from model_zoo.training.meta import MetaTrainer
@@ -152,3 +155,21 @@ def test_a_resumed_run_of_the_studios_recipe_equals_an_unbroken_one(tmp_path):
 def test_remarks_lengthen_some_instructions_and_only_where_they_are_asked_for():
     texts = [lengthened("Change it.", random.Random(i)) for i in range(200)]
     assert 10 < sum(text != "Change it." for text in texts) < 60 and all("Change it." in text for text in texts)
+
+
+def test_an_edit_counts_the_same_however_far_its_scope_reaches():
+    sampler = trainer().sampler
+    cases = draw_cases(load_world(), "train", 6, random.Random(0))
+    for scope in SCOPES.values():
+        follow = [len(sampler.of_scope(case, scope, random.Random(0)).follow) for case in cases[:3]]
+        assert follow == [0 if scope.name in ("locked", "tone") else CONFIG.rephrased + 1] * 3  # these are facts, which have no tone
+
+
+def test_edits_made_jointly_are_not_asked_to_undo_each_other():
+    """Two edits, each among the other's locality prompts: alone they protect each other's fact, jointly they do not."""
+    run, task = trainer(local=1), TASKS["counterfact"]
+    records = task.records(load_world(), "train", 2, random.Random(0))
+    each_other = [replace(record, locality=(Probe(other.request.prompt, other.truth),)) for record, other in zip(records, records[::-1], strict=True)]
+    drawn = [(task, record) for record in each_other]
+    assert [len(example.stay) for example in run.sampler.of_records(drawn, random.Random(0), joint=False, few=True)] == [1, 1]
+    assert [len(example.stay) for example in run.sampler.of_records(drawn, random.Random(0), joint=True, few=True)] == [0, 0]
