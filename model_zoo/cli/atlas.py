@@ -39,7 +39,7 @@ def rebuild(
         backbone = load(out / "base", options, "atlas")
         start = None
         for phase, (config, network) in RECIPES.items():  # each goes on from the one before it
-            folder = out / ("editor" if phase == "finish" else f"editor-{phase}")
-            if not (folder / "config.json").exists() or phase == "finish":
+            folder = out / ("editor" if phase == "studio" else f"editor-{phase}")
+            if not (folder / "config.json").exists() or phase == "studio":
                 MetaTrainer(backbone, load_world(), config, network, seed, start).run(folder)
             start = folder

@@ -65,6 +65,10 @@ class Lab:
         ships = name in self.shipped and read_config(self.shipped[name]).training.get("scope_share", 0) > 0
         return load_method(name, self.backbone, self.shipped[name]) if ships else self.studio_editor()
 
+    def blind(self) -> EditMethod:
+        """MEND of the studio's recipe, half as many steps on from one of the paper's protocol: it sees no instruction."""
+        return self.studio_editor(instructed=False, steps=self.steps // 2)
+
     def finished(self, instructed: bool = True) -> EditMethod:
         """For questions about an editor's use, not its training: the one that ships, else one trained here."""
         name = (InstructEdit if instructed else MEND).name

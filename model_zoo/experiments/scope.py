@@ -35,7 +35,7 @@ def scopes(lab: Lab) -> list[dict]:
     """InstructEdit under right and wrong wordings; MEND trained on scoped edits too, whose instructions it does not see."""
     cases = draw_cases(lab.world, "test", lab.n, random.Random(f"scopes {lab.seed}"))
     variants: list[tuple[str, EditMethod, Wording]] = [(f"InstructEdit, {name}", lab.scoped(), wording) for name, wording in WORDINGS.items()]
-    variants.append((f"MEND, {lab.steps} + {lab.steps} steps of the same recipe", lab.studio_editor(instructed=False), lambda scope, rng: None))
+    variants.append((f"MEND, {lab.steps} + {lab.steps // 2} steps of the same recipe", lab.blind(), lambda scope, rng: None))
     rows, ceiling = [], blind_ceiling(cases, opinions=lab.world.opinions)
     for name, method, wording in variants:
         summaries = summarise_scopes(scope_rows(lab.backbone, method, cases, wording, lab.seed, opinions=lab.world.opinions), lab.seed)

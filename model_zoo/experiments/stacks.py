@@ -125,12 +125,12 @@ def stacks(lab: Lab) -> list[dict]:
     if len(cases) < max(SIZES):
         raise ValueError(f"{len(cases)} edits on different subjects were drawn and {max(SIZES)} are needed; ask for more with --n.")
     prose = [text for text in lab.world.prose if " " in text][:PROSE]
-    instructedit, mend, ft_l = lab.scoped(), lab.studio_editor(instructed=False), load_method("ft-l", lab.backbone)
+    instructedit, mend, ft_l = lab.scoped(), lab.blind(), load_method("ft-l", lab.backbone)
     variants = {
         "InstructEdit, solved jointly": jointly(instructedit),
         "InstructEdit, one after another": one_after_another(instructedit),
-        f"MEND ({lab.steps} + {lab.steps} steps), solved jointly": jointly(mend),
-        f"MEND ({lab.steps} + {lab.steps} steps), one after another": one_after_another(mend),
+        f"MEND ({lab.steps} + {lab.steps // 2} steps), solved jointly": jointly(mend),
+        f"MEND ({lab.steps} + {lab.steps // 2} steps), one after another": one_after_another(mend),
         f"FT-L, at most {ft_l.config.steps} steps on all together": ft_l.fit,
         "FT-L, one after another": fitted_one_after_another(ft_l),
     }

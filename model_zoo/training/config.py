@@ -1,6 +1,6 @@
 """The settings of a meta-training: the paper's protocol by default, and the recipe of the editor that ships."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..methods.hypernetwork import HyperConfig
 from ..tasks import TASKS
@@ -37,7 +37,5 @@ class MetaConfig:
 
 
 STUDIO = MetaConfig(steps=1800, remarks=True, scope_share=0.5, stack_share=0.15, crowd_share=0.05)
-# at last, what an edit leaves alone weighs more: the nearest facts in the edit's own wording are what people try first
-FINISH = replace(STUDIO, steps=300, lr=2e-4, edit_rate_lr=1e-3, c_loc=2.0, near=6)
 STUDIO_NETWORK = HyperConfig(instruction=64, joint=True)
-RECIPES = {"paper": (MetaConfig(), HyperConfig()), "studio": (STUDIO, STUDIO_NETWORK), "finish": (FINISH, STUDIO_NETWORK)}
+RECIPES = {"paper": (MetaConfig(), HyperConfig()), "studio": (STUDIO, STUDIO_NETWORK)}
