@@ -11,7 +11,7 @@ from . import html
 from .plots import ripple_figure
 from .runtime import COMPUTE, Runtime, Visit, sentences
 
-SIDES = (("left", "statement"), ("right", "category"))
+SIDES = (("left", "subject"), ("right", "category"))
 EXAMPLE = next(iter(TASKS.values())).examples[0]
 _READ_ME = (
     "The same edit, told in two ways how far it should reach. The rings are prompts around it, from the sentence itself in the middle "

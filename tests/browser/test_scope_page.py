@@ -81,3 +81,10 @@ def test_the_first_screens_example_opens_the_dial(browser: Browser, scoped: Page
     expect(page.locator("#reach-right")).to_contain_text("Everything else", timeout=60 * SECOND)
     expect(page.locator("#scope-prompt textarea")).to_have_value("The capital of France is")
     page.close()
+
+
+def test_every_tab_is_in_reach_on_a_phone(browser: Browser, scoped: Page):
+    page = open_page(browser, re.match(r"https?://[^/]+", scoped.url)[0], 390, 844)
+    for name in ("Edit", "Scope", "Directions", "Evaluate"):
+        expect(page.get_by_role("tab", name=name, exact=True)).to_be_visible()
+    page.close()
