@@ -26,6 +26,7 @@ SIZES = (1, 10, 30, 100)
 PER_SIZE = 100  # edits measured at each size, in as many stacks as that takes
 TASKS = ("counterfact", "recent")
 PROBES = 4  # paraphrases and locality prompts per edit, drawn: a figure is a mean over a hundred edits
+PROSE_STACKS = 10  # stacks, at most, under which it is taken
 PROSE = 200  # sentences whose perplexity is taken
 
 
@@ -76,18 +77,17 @@ def fitted_one_after_another(method: FTL) -> Stacker:
 
 def _stack_row(lab: Lab, stacker: Stacker, cases: Sequence[Case], size: int, prose: Sequence[str]) -> dict:
     """`cases` in stacks of `size`, every case measured under its whole stack."""
+    stacks = [without_each_other(cases[start : start + size], lab.world) for start in range(0, len(cases) - size + 1, size)]
+    patches = [stacker([case.request for case in stack]) for stack in stacks]
+    measured = [case for stack in stacks for case in stack]
+    rows = score(lab.backbone, Baseline(lab.backbone), measured, [patch for stack, patch in zip(stacks, patches, strict=True) for _ in stack])
     values: dict[str, list[tuple[float, str]]] = {metric: [] for metric in METRICS}
-    perplexities, baseline = [], Baseline(lab.backbone)
-    for start in range(0, len(cases) - size + 1, size):
-        stack = without_each_other(cases[start : start + size], lab.world)
-        patch = stacker([case.request for case in stack])
-        rows = score(lab.backbone, baseline, stack, [patch] * len(stack))
-        for case in stack:
-            for metric in METRICS:
-                own = [row.generated for row in rows if row.case == case.index and row.metric == metric]
-                values[metric] += [(fmean(own), case.record.subject)] if own else []
-        perplexities.append(perplexity(lab.backbone, prose, patch))
-    found: dict = {"stacks": len(perplexities), "perplexity": fmean(perplexities)}
+    for case in measured:
+        for metric in METRICS:
+            own = [row.generated for row in rows if row.case == case.index and row.metric == metric]
+            values[metric] += [(fmean(own), case.record.subject)] if own else []
+    perplexities = [perplexity(lab.backbone, prose, patch) for patch in patches[:PROSE_STACKS]]
+    found: dict = {"stacks": len(stacks), "perplexity": fmean(perplexities)}
     for metric, pairs in values.items():
         means, subjects = zip(*pairs, strict=True)
         found |= {metric: fmean(means), f"{metric}_interval": clustered_interval(means, subjects, lab.seed)}
