@@ -171,11 +171,11 @@ def test_directions_without_an_editor_show_the_raw_gradient(page: Page, tmp_path
 
 def test_a_slow_download_is_told_can_be_stopped_and_keeps_nobody_waiting(page: Page, browser: Browser, address: str, hub, tmp_path):
     hub.add("slow/model", as_files(save_model(pico_backbone("gpt2"), tmp_path)))
-    hub.delay = 3  # long enough for an edit elsewhere in the meantime, on a busy machine too
+    other = open_page(browser, address)  # beforehand: on a busy machine the download would be over before it stands
+    hub.delay = 1.2
     page.locator("#model input").fill("slow/model")
     page.locator("#model input").press("Enter")
     expect(page.locator("#verdicts")).to_contain_text("Looking for slow/model", timeout=20 * SECOND)
-    other = open_page(browser, address)
     apply_edit(other, "The capital of Peru is", "Oslo")
     other.close()
     page.locator("#stop-loading").click()
