@@ -193,8 +193,7 @@ class Studio:
     def reads_scopes(self) -> bool:
         """Whether the method that edits here was trained on instructions that say how far an edit reaches."""
         editor = self.editors.get(self.default_method())
-        config = editor and read_config(editor)
-        return bool(config and config.instructed and config.training.get("scope_share", 0) > 0)
+        return editor is not None and read_config(editor).reads_scopes
 
     def scoping(self, prompt: str, target: str, instructions: Sequence[str]) -> Iterator[list[Reached]]:
         """The same edit made once under each instruction, alone; the probes around it as they are asked, nearest first."""

@@ -62,7 +62,7 @@ class Lab:
     def scoped(self) -> EditMethod:
         """For questions about scopes and stacks: the one that ships, if it was trained for them, else one trained here."""
         name = InstructEdit.name
-        ships = name in self.shipped and read_config(self.shipped[name]).training.get("scope_share", 0) > 0
+        ships = name in self.shipped and read_config(self.shipped[name]).reads_scopes
         return load_method(name, self.backbone, self.shipped[name]) if ships else self.studio_editor()
 
     def blind(self) -> EditMethod:

@@ -50,6 +50,11 @@ class EditorConfig(BaseModel):
     training: dict = {}
     metrics: dict = {}
 
+    @property
+    def reads_scopes(self) -> bool:
+        """Whether it was trained on instructions that say how far an edit reaches."""
+        return self.instructed and self.training.get("scope_share", 0) > 0
+
 
 def read_config(folder: Path) -> EditorConfig:
     """An editor folder's configuration; ValueError names the folder and the first thing that is wrong."""
