@@ -22,7 +22,7 @@ _UNREAD = "What edits here was not trained to read how far an edit should reach:
 
 
 def first_wording(scope: str) -> str:
-    return SCOPES[scope].training[0]
+    return SCOPES[scope].first_readings[0]
 
 
 def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:

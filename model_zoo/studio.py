@@ -135,7 +135,7 @@ class Studio:
         """A checked request. Without an instruction the task's first wording is used; slots are filled from the atlas. With a `scope`
         the instruction says how far the edit reaches, and there is no task."""
         if scope:
-            return EditRequest(prompt.strip(), target.strip(), TASK_WORD, (instruction or "").strip() or get_scope(scope).training[0])
+            return EditRequest(prompt.strip(), target.strip(), TASK_WORD, (instruction or "").strip() or get_scope(scope).first_readings[0])
         spec = get_task(task)
         wording = instruction if instruction and instruction.strip() else spec.instructions[0]
         return EditRequest(prompt.strip(), target.strip(), task, spec.fill(wording.strip(), self._slots(prompt, target)))

@@ -132,6 +132,28 @@ def test_methods_of_both_kinds_combine_into_one_patch(gpt2):
 
 
 READS = HyperConfig(rank=8, instruction=6, joint=True)
+WHITE = HyperConfig(rank=8, whitened=0.1)
+
+
+def whitened_editor(backbone) -> InstructEdit:
+    editor = random_editor(backbone, hyper=WHITE)
+    roots = {path: torch.randn(shape[1], shape[1]) for path, shape in editor.config.modules.items()}
+    editor.network.whiten({path: root @ root.T / len(root) for path, root in roots.items()})
+    return editor
+
+
+def test_a_whitened_network_begins_with_what_tells_a_key_from_those_of_the_base(gpt2):
+    """u~ of an untrained network points along u (C + share mean(eigenvalues) I)^-1, and its basis gives that matrix back."""
+    editor = whitened_editor(gpt2)
+    for layer in (layer for network in editor.network.networks.values() for layer in network.layers):
+        torch.nn.init.zeros_(layer.A)
+        torch.nn.init.zeros_(layer.bias)
+        torch.nn.init.zeros_(layer.shift)
+    captured = editor.capture([editor.join(REQUESTS[0])])
+    for path, update in editor.updates(captured).items():
+        u, regular = captured.layers[path].u[0], editor.network.covariance(path)
+        expected = torch.linalg.solve(regular.double(), u.T.double()).T.float()
+        assert torch.allclose(torch.cosine_similarity(update.A[0], expected, dim=-1), torch.ones(len(u)), atol=1e-3)
 
 
 def test_an_untrained_editor_reads_nothing_and_a_trained_one_reads_the_instruction(backbone):
@@ -188,9 +210,9 @@ def test_ft_l_fits_several_edits_together_and_goes_on_from_a_change(gpt2):
     assert gpt2.target_probability([requests[1].prompt], ["four"], Factors.of([again], [0]))[0] > before[1]
 
 
-@pytest.mark.parametrize("hyper", [None, READS])
+@pytest.mark.parametrize("hyper", [None, READS, WHITE])
 def test_an_editor_survives_its_file(gpt2, tmp_path, hyper):
-    editor = random_editor(gpt2, hyper=hyper)
+    editor = whitened_editor(gpt2) if hyper is WHITE else random_editor(gpt2, hyper=hyper)
     editor.covariance = {path: torch.eye(shape[1]) for path, shape in editor.config.modules.items()}
     editor.save(tmp_path)
     again = load_method("instructedit", gpt2, tmp_path)

@@ -74,11 +74,11 @@ def test_implied_phrasings_are_among_the_relations_own_and_other_names_are_asked
 
 def test_unseen_wordings_are_never_among_those_of_training():
     assert expanded("a [b|c] d[ e|]") == ["a b d e", "a b d", "a c d e", "a c d"]
-    everything = [text for scope in SCOPES.values() for text in scope.training]
+    everything = [text for scope in SCOPES.values() for readings in scope.readings for text in readings]
     assert len(everything) == len(set(everything)) > 250
     for scope in SCOPES.values():
         assert len(scope.unseen) >= 4 and not set(scope.unseen) & set(everything)
-        assert len(scope.first_readings) < len(scope.training) and set(scope.first_readings) <= set(scope.training)
+        assert [readings[0] for readings in scope.readings] == list(scope.first_readings)
 
 
 def test_the_mood_is_that_of_the_reply_with_most_shared_words():
@@ -110,7 +110,7 @@ def test_the_ceiling_is_reached_by_the_best_blind_answers_and_by_nothing_better(
 def test_the_suite_asks_every_probe_under_every_scope(gpt2):
     editor = random_editor(gpt2)
     asked = []
-    rows = scope_rows(gpt2, editor, [FACT, FACT], lambda scope, rng: asked.append(scope.name) or scope.training[0])
+    rows = scope_rows(gpt2, editor, [FACT, FACT], lambda scope, rng: asked.append(scope.name) or scope.first_readings[0])
     assert asked == [*SCOPES] * 2
     assert [(row.case, row.scope, row.prompt) for row in rows] == [(i, s, p.prompt) for i in (0, 1) for s in SCOPES for p in FACT.probes]
     summaries = summarise_scopes(rows)

@@ -70,7 +70,6 @@ def test_free_text_edits_take(studio):
     assert starts_with(report.after, "Bello")
 
 
-@pytest.mark.xfail(reason="a known miss: the nearest subjects in the edit's own wording take it over, see README", strict=True)
 def test_the_neighbouring_capital_stays_in_the_same_wording(studio):
     _, session = studio.edit(studio.request("counterfact", "The capital of France is", "Rome"), "instructedit")
     assert studio.pairs(["The capital of Spain is"], studio.factors(session))[0][1] == "Madrid."
@@ -163,7 +162,7 @@ def test_probes_are_found_around_any_prompt(studio, prompt, target, kinds):
 
 def test_a_scope_stands_in_place_of_a_task(studio):
     request = studio.request("counterfact", "The capital of France is", "Rome", scope="category")
-    assert (request.task, request.instruction) == ("scope", SCOPES["category"].training[0])
+    assert (request.task, request.instruction) == ("scope", SCOPES["category"].first_readings[0])
     assert studio.request("counterfact", "The capital of France is", "Rome", "Own words.", "locked").instruction == "Own words."
     with pytest.raises(ValueError, match="no scope 'galaxy'"):
         studio.request("counterfact", "The capital of France is", "Rome", scope="galaxy")

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from model_zoo.atlas import load_world
+from model_zoo.backbone import Backbone
 from model_zoo.methods import load_method
 from model_zoo.methods.hypernetwork import HyperConfig
 from model_zoo.scopes import SCOPES
@@ -14,7 +15,7 @@ from model_zoo.scopes.cases import draw_cases
 from model_zoo.tasks import TASKS, Probe
 from model_zoo.training.config import MetaConfig
 from model_zoo.training.examples import lengthened
-from model_zoo.training.meta import MetaTrainer
+from model_zoo.training.meta import MetaTrainer, key_covariance
 from model_zoo.training.neighbours import Neighbours
 
 from .conftest import pico_backbone
@@ -72,6 +73,36 @@ def test_going_on_from_a_finished_editor_begins_where_it_stands(tmp_path):
     assert run.run(tmp_path / "second").config.training["start"] == saved.fingerprint
     with pytest.raises(ValueError, match="'rank': 8.*'rank': 4.* was asked for"):
         MetaTrainer(first.backbone, load_world(), config, HyperConfig(rank=4), 5, tmp_path)
+
+
+def test_a_whitened_network_goes_on_with_the_basis_it_learned_with(tmp_path):
+    """Eigenvectors have no fixed sign: a new basis would be another one to what was trained."""
+
+    def whitened(start=None) -> MetaTrainer:
+        return MetaTrainer(pico_backbone("gpt2"), load_world(), CONFIG, HyperConfig(rank=8, whitened=0.1), 5, start)
+
+    run = whitened()
+    run.prepare()
+    run.calibrate()
+    run.train_step()
+    run.checkpoint(tmp_path / "on")
+    editor = whitened().run(tmp_path / "on")
+    assert all(torch.equal(a.basis, b.basis) for a, b in zip(run.editor.network.networks.values(), editor.network.networks.values(), strict=True))
+    again = load_method("instructedit", editor.backbone, tmp_path / "on")
+    for path, matrix in editor.covariance.items():
+        assert (again.covariance[path] - matrix).norm() < 0.05 * matrix.norm()  # float16
+    with pytest.raises(ValueError, match="cannot be gone on from"):
+        MetaTrainer(editor.backbone, load_world(), CONFIG, HyperConfig(rank=8), 5, tmp_path / "on")
+
+
+def test_keys_are_those_of_what_training_may_know(monkeypatch):
+    asked = []
+    backbone = pico_backbone("gpt2")
+    monkeypatch.setattr(backbone, "join", lambda prompt, target: asked.append(prompt) or Backbone.join(backbone, prompt, target))
+    key_covariance(backbone, load_world(), backbone.last_blocks(1), facts=300)
+    matches = [load_world().match(prompt) for prompt in asked]
+    assert 400 < len(asked) and not any(match and match.known and match.fact.subject.held_out for match in matches if match and match.fact)
+    assert sum(bool(match and match.known) for match in matches) >= 250
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path):

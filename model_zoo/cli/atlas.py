@@ -36,10 +36,5 @@ def rebuild(
     if part != "editor":
         pretrain(load_world(), out / "base", seed=seed, device=options.device)
     if part != "base":
-        backbone = load(out / "base", options, "atlas")
-        start = None
-        for phase, (config, network) in RECIPES.items():  # each goes on from the one before it
-            folder = out / ("editor" if phase == "studio" else f"editor-{phase}")
-            if not (folder / "config.json").exists() or phase == "studio":
-                MetaTrainer(backbone, load_world(), config, network, seed, start).run(folder)
-            start = folder
+        config, network = RECIPES["studio"]
+        MetaTrainer(load(out / "base", options, "atlas"), load_world(), config, network, seed).run(out / "editor")

@@ -16,7 +16,7 @@ def train(
     instructions: Annotated[bool, typer.Option(help="--no-instructions trains the MEND baseline on the same data.")] = True,
     recipe: Annotated[
         str,
-        typer.Option(help="paper: the published protocol; studio: scopes and joint solves too, best on from a paper editor."),
+        typer.Option(help="paper: the published protocol; studio: scopes, joint solves and whitened keys too, as the editor that ships."),
     ] = "paper",
     start: Annotated[Path | None, typer.Option(help="Folder of a finished editor of the same base model to go on from.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,

@@ -28,7 +28,7 @@ def _registry() -> MappingProxyType[str, Experiment]:
     from . import geometry, instructions, scope, stacks, training
 
     found = (
-        training.METHODS, training.TASK_COUNT, instructions.WORDINGS, training.BALANCE, training.QUESTIONS, geometry.DIRECTIONS,
+        training.METHODS, training.NETWORK, training.TASK_COUNT, instructions.WORDINGS, training.BALANCE, training.QUESTIONS, geometry.DIRECTIONS,
         scope.SCOPE, stacks.STACKS,
     )  # fmt: skip
     return registered("experiment", found)

@@ -34,29 +34,27 @@ class Lab:
     trainings: int = 3
     shipped: Mapping[str, Path] = field(default_factory=dict)  # finished editors of this base, by method
 
-    def editor(self, training_seed: int = 0, **changes) -> EditMethod:
+    def editor(self, training_seed: int = 0, network: HyperConfig | None = None, **changes) -> EditMethod:
         """An editor of the paper's protocol with these changes: from the cache, or trained now (a killed training goes on)."""
         config = replace(MetaConfig(steps=self.steps), **changes)
-        return self._load(config, self._trained(config, HyperConfig(), training_seed))
+        return self._load(config, self._trained(config, network or HyperConfig(), training_seed))
 
     def studio_editor(self, training_seed: int = 0, **changes) -> EditMethod:
-        """An editor of the recipe of the one that ships, with these changes: as many steps again, on from one of the paper's protocol."""
+        """An editor of the recipe of the one that ships, with these changes."""
         config = replace(STUDIO, **{"steps": self.steps} | changes)
-        start = self._trained(replace(MetaConfig(steps=self.steps), instructed=config.instructed), HyperConfig(), training_seed)
-        return self._load(config, self._trained(config, STUDIO_NETWORK if config.instructed else HyperConfig(joint=True), training_seed, start))
+        network = STUDIO_NETWORK if config.instructed else STUDIO_NETWORK.model_copy(update={"instruction": 0})
+        return self._load(config, self._trained(config, network, training_seed))
 
     def _load(self, config: MetaConfig, folder: Path) -> EditMethod:
         return load_method((InstructEdit if config.instructed else MEND).name, self.backbone, folder)
 
-    def _trained(self, config: MetaConfig, hyper: HyperConfig, training_seed: int, start: Path | None = None) -> Path:
+    def _trained(self, config: MetaConfig, hyper: HyperConfig, training_seed: int) -> Path:
         """The folder of a finished training, whose name tells everything that it depends on."""
         name = (InstructEdit if config.instructed else MEND).name
-        key = json.dumps(
-            [asdict(config), hyper.model_dump(), training_seed, self.backbone.fingerprint, *([start.name] if start else [])], sort_keys=True
-        )
+        key = json.dumps([asdict(config), hyper.model_dump(), training_seed, self.backbone.fingerprint], sort_keys=True)
         folder = self.cache / f"{name}-{training_seed}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
         if not (folder / "config.json").exists():
-            MetaTrainer(self.backbone, self.world, config, hyper, training_seed, start).run(folder)
+            MetaTrainer(self.backbone, self.world, config, hyper, training_seed).run(folder)
         return folder
 
     def scoped(self) -> EditMethod:
@@ -66,8 +64,12 @@ class Lab:
         return load_method(name, self.backbone, self.shipped[name]) if ships else self.studio_editor()
 
     def blind(self) -> EditMethod:
-        """MEND of the studio's recipe, half as many steps on from one of the paper's protocol: it sees no instruction."""
-        return self.studio_editor(instructed=False, steps=self.steps // 2)
+        """MEND of the studio's recipe: the same data, and no instruction to see."""
+        return self.studio_editor(instructed=False)
+
+    @property
+    def blind_title(self) -> str:
+        return f"MEND ({self.steps} steps of the same recipe)"
 
     def finished(self, instructed: bool = True) -> EditMethod:
         """For questions about an editor's use, not its training: the one that ships, else one trained here."""

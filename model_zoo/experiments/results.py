@@ -44,4 +44,5 @@ def _section(experiment: Experiment, data: dict, folder: str) -> str:
     body = experiment.view.table(data["rows"])
     own = ", with the editor that ships" if experiment.uses_finished and c["shipped"] else f", editors trained for {c['steps']} steps"
     figure = f"\n![{experiment.title}]({folder}/{experiment.name}.svg)\n"
-    return f"## {experiment.title}\n\n{experiment.question}\n\n{body}{figure}\n`{made}` ({machine}{own})\n"
+    note = f"\n{data['note']}\n" if data.get("note") else ""  # what has changed in the code since, where that matters
+    return f"## {experiment.title}\n\n{experiment.question}\n\n{body}{figure}\n`{made}` ({machine}{own})\n{note}"

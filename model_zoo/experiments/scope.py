@@ -24,7 +24,7 @@ def _wrong(scope: Scope, rng: random.Random) -> str:
 
 WORDINGS: dict[str, Wording] = {
     "unseen wordings": lambda scope, rng: rng.choice(scope.unseen),
-    "wordings from training": lambda scope, rng: rng.choice(scope.training),
+    "wordings from training": lambda scope, rng: scope.drawn(rng),
     "another scope's wording": _wrong,
     "the words of an unseen wording shuffled": _shuffled,
     "an empty instruction": lambda scope, rng: "",
@@ -35,7 +35,7 @@ def scopes(lab: Lab) -> list[dict]:
     """InstructEdit under right and wrong wordings; MEND trained on scoped edits too, whose instructions it does not see."""
     cases = draw_cases(lab.world, "test", lab.n, random.Random(f"scopes {lab.seed}"))
     variants: list[tuple[str, EditMethod, Wording]] = [(f"InstructEdit, {name}", lab.scoped(), wording) for name, wording in WORDINGS.items()]
-    variants.append((f"MEND, {lab.steps} + {lab.steps // 2} steps of the same recipe", lab.blind(), lambda scope, rng: None))
+    variants.append((lab.blind_title, lab.blind(), lambda scope, rng: None))
     rows, ceiling = [], blind_ceiling(cases, opinions=lab.world.opinions)
     for name, method, wording in variants:
         summaries = summarise_scopes(scope_rows(lab.backbone, method, cases, wording, lab.seed, opinions=lab.world.opinions), lab.seed)

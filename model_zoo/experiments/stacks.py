@@ -129,8 +129,8 @@ def stacks(lab: Lab) -> list[dict]:
     variants = {
         "InstructEdit, solved jointly": jointly(instructedit),
         "InstructEdit, one after another": one_after_another(instructedit),
-        f"MEND ({lab.steps} + {lab.steps // 2} steps), solved jointly": jointly(mend),
-        f"MEND ({lab.steps} + {lab.steps // 2} steps), one after another": one_after_another(mend),
+        f"{lab.blind_title}, solved jointly": jointly(mend),
+        f"{lab.blind_title}, one after another": one_after_another(mend),
         f"FT-L, at most {ft_l.config.steps} steps on all together": ft_l.fit,
         "FT-L, one after another": fitted_one_after_another(ft_l),
     }

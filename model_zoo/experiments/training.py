@@ -2,6 +2,7 @@
 
 from ..methods import METHODS as REGISTRY
 from ..methods import load_method
+from ..training.config import WHITENED
 from . import Experiment
 from .lab import Lab
 
@@ -47,6 +48,13 @@ def questions(lab: Lab) -> list[dict]:
     return with_them + lab.measure("statements only", [lab.editor(outer_questions=False)], cases)
 
 
+def network(lab: Lab) -> list[dict]:
+    """The published network, and one that reads and writes keys along the base's own principal ones; the same data and steps."""
+    cases = lab.cases()
+    rows = lab.measure("as published, one training", [lab.editor()], cases)
+    return rows + lab.measure("keys whitened", [lab.editor(seed, WHITENED) for seed in range(lab.trainings)], cases)
+
+
 METHODS = Experiment(
     "methods", "Methods", "Does the instruction help, on the trained tasks and on one that no editor trained on?", methods,
 )  # fmt: skip
@@ -54,4 +62,8 @@ TASK_COUNT = Experiment("tasks", "Single-task and multi-task editors", "What doe
 BALANCE = Experiment("balance", "Balance of the training data", "What if one task has most of the training edits?", balance)
 QUESTIONS = Experiment(
     "questions", "Questions among the outer prompts", "Does the held-out question task profit from questions in training?", questions,
+)  # fmt: skip
+NETWORK = Experiment(
+    "network", "Keys measured against the base's own",
+    "Does an edit reach less of what it should leave alone where its keys are told from those of the base?", network,
 )  # fmt: skip

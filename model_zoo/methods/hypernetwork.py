@@ -2,6 +2,10 @@
 
 For each edited matrix and kept token it maps (u, delta), the input and the output gradient, to (u~, delta~); the update is
 delta W = -lr * sum_t delta~_t u~_t^T. The sign is that of gradient descent, so an untrained editor already points downhill.
+
+Beyond MEND a network may be `whitened`: u is read, and u~ written, along the principal directions of the base model's own keys, each in
+units of its spread. Then u~ begins as u (C + share I)^-1, which answers to u and little to what prompts have in common (the least-squares
+key of ROME, Meng et al. 2022, arXiv 2202.05262).
 """
 
 import math
@@ -28,6 +32,11 @@ class HyperConfig(BaseModel):
     layers: int = Field(2, ge=1, description="residual layers")
     edit_lr: float = Field(3e-4, gt=0, description="initial edit learning rate of every matrix")
     instruction: int = Field(0, ge=0, description="size of the vector read from the instruction; 0: the prefix alone, as in the paper")
+    whitened: float = Field(
+        0.0,
+        ge=0,
+        description="read and write keys along the base's own principal ones, eigenvalues raised by this share of their mean; 0: as they are",
+    )
     joint: bool = Field(False, description="learn how edits are solved together: ridge strengths and each token's say")
 
 
@@ -90,6 +99,8 @@ class ShapeNetwork(nn.Module):
         for name, width in (("u", d_in), ("delta", d_out)):
             self.register_buffer(f"{name}_mean", torch.zeros(matrices, width))
             self.register_buffer(f"{name}_std", torch.ones(matrices, width))
+        if config.whitened:
+            self.register_buffer("basis", torch.zeros(matrices, d_in, d_in))
         width = d_in + d_out
         self.layers = nn.ModuleList(ResidualLayer(width, config.rank, matrices, config.instruction) for _ in range(config.layers))
         if config.instruction:
@@ -141,12 +152,46 @@ class Hypernetwork(nn.Module):
             start = torch.tensor([LAMBDA, MU]).log()
             self.log_ridge = nn.ParameterDict({key: nn.Parameter(start.repeat(len(paths), 1)) for key, paths in self.groups.items()})
 
+    def _place(self, path: str) -> tuple[str, int]:
+        """The group of a matrix and its number there."""
+        return next((key, paths.index(path)) for key, paths in self.groups.items() if path in paths)
+
     def ridge(self, path: str) -> Tensor | None:
         """The learned (lambda, mu) of a matrix's joint solve; None where none was learned."""
         if not self.config.joint:
             return None
-        key, m = next((key, paths.index(path)) for key, paths in self.groups.items() if path in paths)
+        key, m = self._place(path)
         return self.log_ridge[key][m].exp()
+
+    def _basis(self, path: str) -> Tensor | None:
+        """[d_in, d_in]: in columns the principal directions of the base's keys, each over (eigenvalue + share)^1/2."""
+        if not self.config.whitened:
+            return None
+        key, m = self._place(path)
+        return self.networks[key].basis[m]
+
+    def _coordinates(self, path: str, u: Tensor) -> Tensor:
+        """u [n, d_in] along the basis, every key as long as the next: those of a subject's own tokens are far from all others."""
+        basis = self._basis(path)
+        return u if basis is None else torch.nn.functional.normalize(u @ basis, dim=-1) * u.shape[-1] ** 0.5
+
+    def _direction(self, path: str, coordinates: Tensor) -> Tensor:
+        """From coordinates to a factor: u (C + share I)^-1 for those of u itself, what tells u best from the base's own keys."""
+        basis = self._basis(path)
+        return coordinates if basis is None else coordinates @ basis.T
+
+    def whiten(self, covariance: Mapping[str, Tensor]) -> None:
+        """Take the principal directions from each matrix's mean u u^T [d_in, d_in] over the base model's own facts."""
+        for path, matrix in covariance.items():
+            basis = self._basis(path)
+            if basis is not None:
+                values, vectors = torch.linalg.eigh(matrix.double())
+                basis.copy_(vectors * (values.clamp(min=0) + self.config.whitened * values.mean()).rsqrt())
+
+    def covariance(self, path: str) -> Tensor | None:
+        """C + share I, as it was whitened by; None where keys are read as they are."""
+        basis = self._basis(path)
+        return None if basis is None else torch.linalg.inv(basis.double() @ basis.double().T).float()
 
     def forward(self, captured: Mapping[str, Captured], instructions: Instructions | None = None) -> dict[str, Update]:
         """Captured tokens per module path -> factors A = u~ [E, n, d_in], B = -lr delta~ [E, d_out, n], zero where not kept."""
@@ -155,14 +200,14 @@ class Hypernetwork(nn.Module):
         for key, paths in self.groups.items():
             parts = [captured[path] for path in paths]
             matrix = torch.cat([torch.full((int(part.kept.sum()),), m, device=part.u.device) for m, part in enumerate(parts)])
-            u = torch.cat([part.u[part.kept] for part in parts])
+            u = torch.cat([self._coordinates(path, part.u[part.kept]) for path, part in zip(paths, parts, strict=True)])
             delta = torch.cat([part.delta[part.kept] for part in parts])
             edit = torch.cat([part.kept.nonzero()[:, 0] for part in parts])
             u, delta, say = self.networks[key](u, delta, matrix, None if reading is None else reading.index_select(0, edit))
             delta = -self.log_lr[key].exp().index_select(0, matrix)[:, None] * delta
             sizes = [int(part.kept.sum()) for part in parts]
             for path, part, u_m, delta_m, say_m in zip(paths, parts, u.split(sizes), delta.split(sizes), say.split(sizes), strict=True):
-                a = torch.zeros_like(part.u).masked_scatter(part.kept[..., None], u_m)
+                a = torch.zeros_like(part.u).masked_scatter(part.kept[..., None], self._direction(path, u_m))
                 b = torch.zeros_like(part.delta).masked_scatter(part.kept[..., None], delta_m)
                 weight = torch.zeros_like(part.kept, dtype=a.dtype).masked_scatter(part.kept, say_m)
                 factors[path] = Update(A=a, B=b.transpose(1, 2), say=weight)
@@ -176,5 +221,7 @@ class Hypernetwork(nn.Module):
             for m, path in enumerate(paths):
                 for name in ("u", "delta"):
                     rows = torch.cat([getattr(batch[path], name)[batch[path].kept] for batch in batches])
+                    if name == "u" and self.config.whitened:
+                        continue  # whitened is normalised
                     getattr(network, f"{name}_mean")[m] = rows.mean(0)
                     getattr(network, f"{name}_std")[m] = rows.std(0)

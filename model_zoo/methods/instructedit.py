@@ -142,7 +142,8 @@ class InstructEdit:
             network.load_state_dict({k: v.float() for k, v in tensors.items() if not k.startswith("covariance.")})
         except RuntimeError as error:
             raise ValueError(f"{folder / WEIGHTS_FILE} does not fit its configuration: {str(error).splitlines()[-1].strip()}") from error
-        return cls(backbone, config, network, {path: root.T @ root for path, root in roots.items()})
+        covariance = {path: network.covariance(path) for path in config.modules} if config.hyper.whitened else {}
+        return cls(backbone, config, network, covariance or {path: root.T @ root for path, root in roots.items()})
 
     @cached_property
     def fingerprint(self) -> str:
@@ -152,14 +153,15 @@ class InstructEdit:
         return digest.hexdigest()[:16]
 
     def save(self, folder: Path, covariance_rank: int = 128) -> None:
-        """Write `config.json` and `editor.safetensors` (float16; the key covariance as its leading eigenvectors)."""
+        """Write `config.json` and `editor.safetensors` (float16; the key covariance as its leading eigenvectors, where the network has
+        no basis that says it)."""
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {}
         for name, tensor in self.network.state_dict().items():
             # normalisation statistics and learning rates span more orders of magnitude than float16 holds
             exact = name.endswith(("_mean", "_std")) or name.startswith("log_lr")
             tensors[name] = tensor.cpu().to(torch.float32 if exact else torch.float16).contiguous()
-        for path, matrix in self.covariance.items():
+        for path, matrix in self.covariance.items() if not self.config.hyper.whitened else ():
             values, vectors = torch.linalg.eigh(matrix.double())
             root = (vectors[:, -covariance_rank:] * values[-covariance_rank:].clamp(min=0).sqrt()).T
             tensors[f"covariance.{path}"] = root.half().contiguous()

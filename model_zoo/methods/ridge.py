@@ -2,7 +2,7 @@
 
 Every edit i keeps its inputs U_i [n_i, d_in] and wants the output Y_i = U_i dW_i^T that it gives on them alone. Stacked,
     dW^T = (U^T U + mu n C + lambda mean|u|^2 I)^-1 U^T Y
-with C [d_in, d_in] the mean u u^T over the base model's own facts. The solution does not depend on the order of the edits. A
+with C [d_in, d_in] the mean u u^T where the base model predicts its own answers. The solution does not depend on the order of the edits. A
 row of U scaled by s counts s^2 times: that is how an editor weighs its tokens. All of it can be differentiated.
 """
 

@@ -6,6 +6,7 @@ in SCOPES and one table in wordings.toml.
 """
 
 import itertools
+import random
 import re
 import tomllib
 from dataclasses import dataclass
@@ -69,14 +70,18 @@ class Scope:
         return case.target if self.gives == "target" else probe.toned or probe.answer
 
     @cached_property
-    def training(self) -> tuple[str, ...]:
-        """Every instruction that training may show."""
-        return tuple(text for wording in _wordings()[self.name]["training"] for text in expanded(wording))
+    def readings(self) -> tuple[tuple[str, ...], ...]:
+        """Every instruction that training may show, wording by wording."""
+        return tuple(tuple(expanded(wording)) for wording in _wordings()[self.name]["training"])
 
     @property
     def first_readings(self) -> tuple[str, ...]:
-        """One instruction of each training wording."""
-        return tuple(expanded(wording)[0] for wording in _wordings()[self.name]["training"])
+        """One instruction of each training wording; the first is the scope's usual one."""
+        return tuple(readings[0] for readings in self.readings)
+
+    def drawn(self, rng: random.Random) -> str:
+        """An instruction that training may show, every wording as likely as the others however many readings it has."""
+        return rng.choice(rng.choice(self.readings))
 
     @property
     def unseen(self) -> tuple[str, ...]:

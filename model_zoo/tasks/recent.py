@@ -33,8 +33,8 @@ def personal_record(world: "World", split: str, rng: random.Random) -> Record:
 def records(world: "World", split: str, n: int, rng: random.Random) -> list[Record]:
     """Facts about invented subjects, edited as statements: questions are left to the held-out task.
 
-    Beside the usual locality, one probe asks the same about another unknown subject:
-    an insertion must not become the answer for everything unfamiliar."""
+    Beside the usual locality, one probe asks the same about another unknown subject, in training four, two of them in the edit's own
+    phrasing: an insertion must not become the answer for everything unfamiliar."""
     made = []
     for _ in range(n):
         if split == "train" and rng.random() < PERSONAL_SHARE:
@@ -45,10 +45,12 @@ def records(world: "World", split: str, n: int, rng: random.Random) -> list[Reco
         form = rng.choice(forms_of(relation, split, relation.statements))
         prompt = fact.prompt(form)
         paraphrases = cut_paraphrases(prompt, [fact.prompt(form) for form in forms_of(relation, split)], rng)
-        stranger = world.invented_fact(relation, rng, split)
-        probe = Probe(stranger.prompt(rng.choice(forms_of(relation, split))), stranger.object)
+        asked = [form, form, rng.choice(forms_of(relation, split))] if split == "train" else []
+        strangers = [world.invented_fact(relation, rng, split) for _ in range(len(asked) + 1)]
+        asked.insert(0, rng.choice(forms_of(relation, split)))
+        probes = [Probe(stranger.prompt(how), stranger.object) for stranger, how in zip(strangers, asked, strict=True)]
         first, *others = locality_around(world, fact, form, split, rng)
-        locality = (first, probe, *others)
+        locality = (first, *probes, *others)
         made.append(Record(EditRequest(prompt, fact.object, "recent"), fact.subject.name, "", paraphrases, locality))
     return made
 

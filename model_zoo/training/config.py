@@ -36,6 +36,7 @@ class MetaConfig:
     calibration: int = 20  # batches that set the normalisation statistics
 
 
-STUDIO = MetaConfig(steps=1800, remarks=True, scope_share=0.5, stack_share=0.15, crowd_share=0.05)
-STUDIO_NETWORK = HyperConfig(instruction=64, joint=True)
+STUDIO = MetaConfig(steps=2400, instructed_share=0.1, remarks=True, scope_share=0.5, stack_share=0.15, crowd_share=0.05)
+WHITENED = HyperConfig(edit_lr=1.5e-4, whitened=0.1)
+STUDIO_NETWORK = WHITENED.model_copy(update={"instruction": 64, "joint": True})
 RECIPES = {"paper": (MetaConfig(), HyperConfig()), "studio": (STUDIO, STUDIO_NETWORK)}

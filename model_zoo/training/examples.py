@@ -18,14 +18,15 @@ from ..tasks.request import EditRequest, instructed
 from .config import MetaConfig
 from .neighbours import Neighbours
 
-TONE_FIRST = 0.7  # of the scoped steps give opinions to the scope of tone; the others teach it to leave facts alone
+SCOPE_TURNS = {"statement": 3, "subject": 2, "category": 2, "tone": 3, "locked": 2}  # of twelve scoped edits
+TONE_FIRST = 0.6  # of the scoped steps give opinions to the scope of tone; the others teach it to leave facts alone
 LENGTHENED = 0.15  # of instructions get a remark or two around them: people write long ones
 REMARKS = (
     "Please read this with care.",
     "Thank you for your help with this.",
     "It matters to us that this is done well.",
     "Here is what we would like to have.",
-    "Think of every way in which somebody could ask.",
+    "The example below was written down by hand.",
     "We have talked about this for some time and this is what we decided.",
     "Take the example below as it is given.",
     "If anything is unclear, read the input again.",
@@ -83,37 +84,41 @@ class Sampler:
     def of_record(self, task: Task, record: Record, rng: random.Random, few: bool = False, edited: Collection = frozenset()) -> Example:
         """An edit of a task under a random training wording, with some of its paraphrases and locality prompts; `few`: one of each sort."""
         c = self.config
-        rephrased, local, nearest = (1, 1, 1) if few else (c.rephrased, c.local, c.near)
+        rephrased, local, nearest = (1, 1, min(1, c.near)) if few else (c.rephrased, c.local, c.near)
         request = self._asked(task.instruct(record, rng.choice(task.training_instructions)), rng)
         wordings = [p for p in record.paraphrases if c.outer_questions or not p.endswith("?")]
         wordings = [record.request.prompt, *rng.sample(wordings, min(rephrased, len(wordings)))]
-        # records put their hardest probes first: the edit's own phrasing, and for insertions another unknown name
-        hardest, rest = record.locality[: min(2, local)], record.locality[2:]
-        stay = [*hardest, *rng.sample(rest, min(local - len(hardest), len(rest)))]
-        if self.neighbours is not None:
-            form, near = self.neighbours.near(record.request.prompt)
-            stay += [Probe(fact.prompt(form), fact.object) for fact in rng.sample(near, min(nearest, len(near)))]
+        form, known = self.neighbours.near(record.request.prompt) if self.neighbours else ("", ())
+        near = [Probe(fact.prompt(form), fact.object) for fact in rng.sample(known, min(nearest, len(known)))]
+        # records put their hardest probes first: the edit's own phrasing, and for insertions, which have no nearest facts, other
+        # unknown names
+        first = min(2, local) + nearest - len(near)
+        hardest, rest = record.locality[:first], record.locality[first:]
+        stay = [*near, *hardest, *rng.sample(rest, min(max(local + nearest - len(near) - len(hardest), 0), len(rest)))]
         stay = [probe for probe in stay if not edited or claim(probe.prompt, self.world) not in edited]
         return self._example(request, [Probe(p, request.target) for p in wordings], stay, rng)
 
     def of_scope(self, case: ScopeCase, scope: Scope, rng: random.Random) -> Example:
-        """An edit whose instruction decides what follows; of both sides first one probe of each kind, the edit's own prompt among them."""
+        """An edit whose instruction decides what follows: its own prompt first, then the others as they come. Of what should stay, first
+        one probe of each kind, so that the many far ones do not crowd out the few near ones."""
         c = self.config
-        request = self._asked(case.request(rng.choice(scope.training)), rng)
+        request = self._asked(case.request(scope.drawn(rng)), rng)
         follow, stay = [], []
         for probe in rng.sample(case.probes, len(case.probes)):
             expected = scope.expected(case, probe)
             (stay if expected == probe.answer else follow).append((probe.kind, Probe(probe.prompt, expected)))
         # repeated up to the same number: an edit that reaches one prompt counts as much as one that reaches many
-        follow = itertools.islice(itertools.cycle(_of_each_kind(follow, c.rephrased + 1)), c.rephrased + 1)
-        return self._example(request, list(follow), _of_each_kind(stay, c.local + c.near), rng)
+        asked = [probe for _, probe in sorted(follow, key=lambda pair: pair[0] != "itself")]
+        asked = itertools.islice(itertools.cycle(asked), c.rephrased + 1)
+        return self._example(request, list(asked), _of_each_kind(stay, c.local + c.near), rng)
 
     def of_scopes(self, n: int, rng: random.Random) -> list[Example]:
-        """n scoped edits on as many cases, the scopes in turn. Opinions come first, and mostly tone before all: facts have none to move."""
+        """n scoped edits on as many cases, the scopes by their turns. Opinions come first, and mostly tone before all: facts have none to move."""
         first = rng.random() < TONE_FIRST
-        scopes = sorted(SCOPES.values(), key=lambda scope: (first and scope.gives != "tone", rng.random()))
+        turns = [SCOPES[name] for name, times in SCOPE_TURNS.items() for _ in range(times)]
+        turns.sort(key=lambda scope: (first and scope.gives != "tone", rng.random()))
         cases = draw_cases(self.world, "train", n, rng)[::-1]
-        return [self.of_scope(case, scopes[i % len(scopes)], rng) for i, case in enumerate(cases)]
+        return [self.of_scope(case, turns[i % len(turns)], rng) for i, case in enumerate(cases)]
 
 
 def _of_each_kind(probes: list[tuple[str, Probe]], n: int) -> list[Probe]:

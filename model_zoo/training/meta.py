@@ -113,7 +113,8 @@ class MetaTrainer:
         """Take over a finished editor's network; its fingerprint."""
         first = type(self.editor).load(self.backbone, folder)
         own, theirs = self.editor.network.state_dict(), first.network.state_dict()
-        if any(name not in own or own[name].shape != tensor.shape for name, tensor in theirs.items()):
+        fits = all(name in own and own[name].shape == tensor.shape for name, tensor in theirs.items())
+        if not fits or self.hyper.whitened != first.config.hyper.whitened:
             raise ValueError(
                 f"The editor in {folder} cannot be gone on from: its network is {first.config.hyper.model_dump()} over {len(first.config.modules)} "
                 f"matrices, and {self.hyper.model_dump()} over {len(self.editor.config.modules)} was asked for. The rank and the matrices must be "
@@ -141,9 +142,15 @@ class MetaTrainer:
         batches = [self.editor.capture([e.edit for e in self.examples(-1 - i).examples]) for i in range(self.config.calibration)]
         self.editor.network.calibrate([batch.layers for batch in batches])
 
-    def prepare(self) -> None:
-        """What joint solves weigh an edit against: the keys of the base model's own facts."""
-        self.editor.covariance = key_covariance(self.backbone, self.world, list(self.editor.config.modules), self.seed)
+    def prepare(self, fresh: bool = True) -> None:
+        """What keys are measured against, by a whitened network and in joint solves; a network that has learned keeps what it learned with."""
+        network, modules = self.editor.network, list(self.editor.config.modules)
+        if fresh or not self.hyper.whitened:
+            self.editor.covariance = key_covariance(self.backbone, self.world, modules, self.seed)
+        if fresh:
+            network.whiten(self.editor.covariance)
+        if self.hyper.whitened:
+            self.editor.covariance = {path: network.covariance(path) for path in modules}
 
     def train_step(self) -> dict[str, float]:
         c = self.config
@@ -165,9 +172,10 @@ class MetaTrainer:
 
     def run(self, folder: Path, log: Callable[[int, dict[str, float]], None] | None = None) -> InstructEdit:
         """Train to the end, writing checkpoints and, at last, the editor into `folder`."""
-        if not self.resume(folder) and not self.start:
+        fresh = not self.resume(folder) and not self.start
+        self.prepare(fresh)
+        if fresh:
             self.calibrate()
-        self.prepare()
         self.editor.network.train()
         with tqdm(total=self.config.steps, initial=self.step, desc="editor", unit="step", mininterval=2) as bar:
             while self.step < self.config.steps:
@@ -229,16 +237,23 @@ class MetaTrainer:
 
 
 @torch.no_grad()
-def key_covariance(backbone: Backbone, world: World, paths: Sequence[str], seed: int = 0, facts: int = 1024) -> dict[str, Tensor]:
-    """Mean u u^T [d_in, d_in] per edited matrix over tokens of the base model's own facts."""
+def key_covariance(backbone: Backbone, world: World, paths: Sequence[str], seed: int = 0, facts: int = 2048) -> dict[str, Tensor]:
+    """Mean u u^T [d_in, d_in] per edited matrix where answers are predicted, over what should stay: facts of the training split, half as
+    many of subjects the base never met, and its opinions. Over all tokens the names themselves would count as the commonest of
+    directions, and they are what tells one edit from another."""
     rng = random.Random(seed)
-    rows = [backbone.join(f.prompt(rng.choice(f.relation.forms)), f.object) for f in rng.sample(world.facts, min(facts, len(world.facts)))]
+    known, opinions = world.split_facts("train"), world.opinions
+    asked = rng.sample(known, min(facts, len(known)))
+    asked += [world.invented_fact(rng.choice(list(world.relations.values())), rng, "train") for _ in range(len(asked) // 2)]
+    rows = [backbone.join(f.prompt(rng.choice(f.relation.training_forms)), f.object) for f in asked]
+    rows += [backbone.join(rng.choice(opinions.training_forms).format(s=t.name), t.reply) for t in opinions.topics if not t.held_out]
     sums: dict[str, Tensor] = {}
     count = 0
     for i in range(0, len(rows), 128):
-        inputs, real = backbone.inputs(rows[i : i + 128], paths)
-        count += int(real.sum())
+        inputs, _ = backbone.inputs(rows[i : i + 128], paths)
+        predicting = backbone.batch(rows[i : i + 128]).predicting
+        count += int(predicting.sum())
         for path in paths:
-            u = inputs[path][real]
+            u = inputs[path][predicting]
             sums[path] = sums.get(path, 0) + (u.T @ u).cpu()
     return {path: total / count for path, total in sums.items()}
