@@ -43,7 +43,8 @@ class Repo:
 
 @dataclass
 class Hub:
-    """`fail`: path pattern -> status; `truncate`, `corrupt`: file endings; `delay`: seconds before every answer."""
+    """`fail`: path pattern -> status; `truncate`, `corrupt`: file endings; `delay`: seconds before every answer;
+    `slow`: path pattern -> seconds before answers about it."""
 
     repos: dict[str, Repo] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
@@ -53,6 +54,7 @@ class Hub:
     truncate: str | None = None
     corrupt: str | None = None
     delay: float = 0.0
+    slow: dict[str, float] = field(default_factory=dict)
     write_token: str = "writer"
     url: str = ""
 
@@ -87,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_any(self) -> None:
         path, self.body = unquote(urlsplit(self.path).path), self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.hub.requests.append(f"{self.command} {path}")
-        time.sleep(self.hub.delay)
+        time.sleep(self.hub.delay + sum(seconds for pattern, seconds in self.hub.slow.items() if re.search(pattern, path)))
         for pattern, status in self.hub.fail.items():
             if re.search(pattern, path):
                 return self.send(status, {"error": "ordered"})

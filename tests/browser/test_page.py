@@ -172,7 +172,7 @@ def test_directions_without_an_editor_show_the_raw_gradient(page: Page, tmp_path
 def test_a_slow_download_is_told_can_be_stopped_and_keeps_nobody_waiting(page: Page, browser: Browser, address: str, hub, tmp_path):
     hub.add("slow/model", as_files(save_model(pico_backbone("gpt2"), tmp_path)))
     other = open_page(browser, address)  # beforehand: on a busy machine the download would be over before it stands
-    hub.delay = 1.2
+    hub.slow["resolve/.*config.json"] = 8  # below the ten seconds at which the Hub's client gives a file up
     page.locator("#model input").fill("slow/model")
     page.locator("#model input").press("Enter")
     expect(page.locator("#verdicts")).to_contain_text("Looking for slow/model", timeout=20 * SECOND)
@@ -180,7 +180,7 @@ def test_a_slow_download_is_told_can_be_stopped_and_keeps_nobody_waiting(page: P
     other.close()
     page.locator("#stop-loading").click()
     expect(page.locator("#verdicts")).to_contain_text("Stopped", timeout=20 * SECOND)
-    hub.delay = 0
+    hub.slow.clear()
     page.locator("#model input").fill("atlas")
     page.locator("#model input").press("Enter")
     apply_edit(page, "The capital of Japan is", "Cairo")
