@@ -99,6 +99,6 @@ def test_shares_and_the_absence_of_questions_are_obeyed():
 
 
 def test_unknown_experiments_are_told():
-    with pytest.raises(ValueError, match="the experiments are: methods, tasks"):
+    with pytest.raises(ValueError, match="the experiments are: methods, network, tasks"):
         get_experiment("alchemy")
     assert all(e.question.endswith("?") for e in EXPERIMENTS.values())

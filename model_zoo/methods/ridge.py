@@ -36,5 +36,7 @@ def solve(layers: Sequence[LayerDelta], covariance: Tensor | None, lam: Tensor |
     if n <= d_in * d_out / (d_in + d_out):
         a = torch.linalg.solve(ridge, u.T).T  # U M^-1
         b = torch.linalg.solve(torch.eye(n, dtype=torch.float64) + a @ u.T, y).T
-        return LayerDelta(A=a.float(), B=b.float(), K=u.float())
+        # orthonormal rows: float32 then rounds the change itself, not large factors whose parts cancel
+        rows, mix = torch.linalg.qr(a.T)
+        return LayerDelta(A=rows.T.float(), B=(b @ mix.T).float(), K=u.float())
     return LayerDelta(D=dense_solution(u, y, ridge).float(), K=u.float())
