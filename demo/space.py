@@ -9,7 +9,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 PARTS = ("README.md", "LICENSE", "app.py", "requirements.txt", "demo", "model_zoo", "assets")
-LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "editor-paper")
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc")
 WANTED = ("title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "python_version", "app_file", "license", "short_description")
 MAX_FILE = 10 * 2**20  # bytes; larger files need Git LFS or Xet
 MAX_DESCRIPTION = 60  # characters
