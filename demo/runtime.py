@@ -272,3 +272,10 @@ def one(function: Callable) -> Callable:
         yield function(*args)
 
     return sentences(handler)
+
+
+def stops(button: gr.Button, events: list, say: Callable, outputs: list) -> None:
+    """Let a button cancel events and say so. Two listeners in this order: what is said before the cancelling can be overwritten by
+    what the cancelled event says last."""
+    button.click(None, cancels=events, api_visibility="private")
+    button.click(say, None, outputs, api_visibility="private", show_progress="hidden")

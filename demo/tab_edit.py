@@ -13,7 +13,7 @@ from model_zoo.tasks import TASKS, Example
 
 from . import api, html, take_home
 from .picker import Picker, about, editor_dropdown, model_dropdown
-from .runtime import COMPUTE, LOADING, Place, Runtime, Visit, sentences
+from .runtime import COMPUTE, LOADING, Place, Runtime, Visit, sentences, stops
 
 FIRST_TASK = next(iter(TASKS))
 NO_EDIT = "No edit is on: both sides are the base model."
@@ -283,10 +283,8 @@ def _wire_models(tab: EditTab, picker: Picker, inputs: Inputs, look: gr.Button, 
         event.success(sentences(tab.arrive), [tab.visit, inputs.model, inputs.editor], **quiet)
     events[0].success(sentences(lambda model: picker.look(model, False)), inputs.model, **offered)
     events.append(look.click(sentences(lambda model: picker.look(model, True)), inputs.model, **offered))
-    picker.stop.click(
-        lambda: (html.waiting("Stopped; everything is as it was."), gr.update(visible=False)), None, [picker.status, picker.stop],
-        cancels=[*events, *loads], api_visibility="private", show_progress="hidden",
-    )  # fmt: skip
+    stops(picker.stop, [*events, *loads], lambda: (html.waiting("Stopped; everything is as it was."), gr.update(visible=False)),
+          [picker.status, picker.stop])  # fmt: skip
 
 
 def _wire_stack(tab: EditTab, quiet: dict) -> None:

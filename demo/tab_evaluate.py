@@ -14,7 +14,7 @@ from model_zoo.methods import METHODS
 from model_zoo.tasks import TASKS, Probe, Record
 from model_zoo.tasks.request import EditRequest
 
-from .runtime import COMPUTE, Runtime, Visit, sentences
+from .runtime import COMPUTE, Runtime, Visit, sentences, stops
 from .tab_edit import wordings
 
 # edits per task, and prompts of each kind per edit: a public demo's machine is shared
@@ -88,7 +88,7 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:
         sentences(measure), [visit, methods, tasks, n, upload], [words, missed, table, cases, *figures], api_visibility="private",
         show_progress="hidden", **COMPUTE,
     )  # fmt: skip
-    stop.click(lambda: "Stopped.", None, words, cancels=measuring, api_visibility="private", show_progress="hidden")
+    stops(stop, [measuring], lambda: "Stopped.", [words])
     opened = [visit, inputs.prompt, inputs.target, inputs.task, inputs.instruction, parts["tabs"]]
     cases.select(sentences(open_case), [visit, missed], opened, api_visibility="private", show_progress="hidden")
 
