@@ -13,6 +13,7 @@ from .runtime import COMPUTE, Runtime, Visit, sentences
 
 SIDES = (("left", "subject"), ("right", "category"))
 EXAMPLE = next(iter(TASKS.values())).examples[0]
+OFFERED = 10  # training wordings to choose from
 _READ_ME = (
     "The same edit, told in two ways how far it should reach. The rings are prompts around it, from the sentence itself in the middle "
     "to unrelated ones outside; a filled mark moved."
@@ -67,5 +68,5 @@ def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:
 
 
 def _offered(scope: str) -> list[str]:
-    """One reading of each training wording, and the unseen ones: enough to choose from."""
-    return [*SCOPES[scope].first_readings, *SCOPES[scope].unseen]
+    """One reading of some training wordings, and the unseen ones: enough to choose from."""
+    return [*SCOPES[scope].first_readings[:OFFERED], *SCOPES[scope].unseen]

@@ -23,7 +23,7 @@ def random_editor(backbone: Backbone, seed: int = 0, hyper: HyperConfig | None =
     hyper = hyper or HyperConfig(rank=8)
     modules = {path: backbone.shape(path) for path in backbone.last_blocks(2)}
     torch.manual_seed(seed)
-    network = Hypernetwork(modules, hyper, token_width(backbone, modules))
+    network = Hypernetwork(modules, hyper, token_width(backbone))
     for parameter in network.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.3)
@@ -133,12 +133,19 @@ def test_methods_of_both_kinds_combine_into_one_patch(gpt2):
 
 READS = HyperConfig(rank=8, instruction=6, joint=True)
 WHITE = HyperConfig(rank=8, whitened=0.1)
+FAR = HyperConfig(rank=8, instruction=6, whitened=0.1, common=2)
 
 
-def whitened_editor(backbone) -> InstructEdit:
-    editor = random_editor(backbone, hyper=WHITE)
+def whitened_editor(backbone, hyper: HyperConfig = WHITE) -> InstructEdit:
+    editor = random_editor(backbone, hyper=hyper)
     roots = {path: torch.randn(shape[1], shape[1]) for path, shape in editor.config.modules.items()}
     editor.network.whiten({path: root @ root.T / len(root) for path, root in roots.items()})
+    return editor
+
+
+def far_editor(backbone) -> InstructEdit:
+    editor = whitened_editor(backbone, FAR)
+    editor.network.find_common({path: [torch.randn(5, shape[1]) for _ in range(2)] for path, shape in editor.config.modules.items()})
     return editor
 
 
@@ -156,11 +163,43 @@ def test_a_whitened_network_begins_with_what_tells_a_key_from_those_of_the_base(
         assert torch.allclose(torch.cosine_similarity(update.A[0], expected, dim=-1), torch.ones(len(u)), atol=1e-3)
 
 
+def test_an_instruction_can_have_an_edit_answer_to_all_keys_of_its_relation(gpt2):
+    """Keys of one relation share a direction. Reaching along it, a change answers to another key of the relation nearly as to its own,
+    and to one of another relation hardly; before it has learned to, it reaches no further than without."""
+    editor = random_editor(gpt2, hyper=FAR)
+    path, (_, width) = next(iter(editor.config.modules.items()))
+    torch.manual_seed(1)
+    relations = [4 * torch.randn(width) + torch.randn(30, width) for _ in range(2)]
+    pool = torch.cat(relations)
+    editor.network.whiten({path: pool.T @ pool / len(pool)})
+    editor.network.find_common({path: [keys[1:] for keys in relations]})
+    key, m = editor.network._place(path)
+    network, matrix, read = editor.network.networks[key], torch.tensor([m, m]), torch.ones(2, 6)
+    asked = editor.network._coordinates(path, torch.stack([keys[0] for keys in relations]))
+    written = []
+    for reach in (0.0, 1 / 6):
+        torch.nn.init.constant_(network.reach.weight, reach)
+        written.append(network(asked, torch.ones(2, network.d_out), matrix, read)[0])
+    torch.nn.init.zeros_(network.common)
+    assert torch.equal(network(asked, torch.ones(2, network.d_out), matrix, read)[0], written[0])
+    far = written[1] - written[0]
+    assert torch.allclose(far.norm(dim=1), asked.norm(dim=1), rtol=1e-4)
+    answers = [editor.network._coordinates(path, keys[1:]) @ far.T / (asked * far).sum(1) for keys in relations]
+    for own, other in ((0, 1), (1, 0)):
+        assert answers[own][:, own].mean() > 0.8 and answers[own][:, other].abs().mean() < 0.2
+
+
+def test_a_reach_needs_whitened_keys_and_an_instruction():
+    for given in ({"common": 4}, {"common": 4, "whitened": 0.1}, {"common": 4, "instruction": 6}):
+        with pytest.raises(ValueError, match="common"):
+            HyperConfig(**given)
+
+
 def test_an_untrained_editor_reads_nothing_and_a_trained_one_reads_the_instruction(backbone):
     modules = {path: backbone.shape(path) for path in backbone.last_blocks(2)}
     torch.manual_seed(0)
     config = EditorConfig(base_model=backbone.name, modules=modules, hyper=READS)
-    fresh = InstructEdit(backbone, config, Hypernetwork(modules, READS, token_width(backbone, modules)))
+    fresh = InstructEdit(backbone, config, Hypernetwork(modules, READS, token_width(backbone)))
     blind = InstructEdit(backbone, config, Hypernetwork(modules, HyperConfig(rank=8)))
     blind.network.load_state_dict(fresh.network.state_dict(), strict=False)
     for a, b in zip(fresh.propose(REQUESTS), blind.propose(REQUESTS), strict=True):
@@ -168,6 +207,7 @@ def test_an_untrained_editor_reads_nothing_and_a_trained_one_reads_the_instructi
 
     editor = random_editor(backbone, hyper=READS)
     told = [EditRequest("One two", "three", "scope", wording) for wording in ("Change it.", "Leave all of it as it is.")]
+    editor.network.reader.out.weight.data /= 30  # random weights this large saturate it
     captured = editor.capture([editor.join(request) for request in told])
     read = captured.instructions
     swapped = Instructions(read.x.flip(0), read.real.flip(0))
@@ -176,8 +216,9 @@ def test_an_untrained_editor_reads_nothing_and_a_trained_one_reads_the_instructi
         assert all((a - b).norm() > 0.01 * a.norm() for a, b in ((own.A, other.A), (own.B, other.B)))
 
 
-def test_without_an_instruction_nothing_is_read(gpt2):
-    editor = random_editor(gpt2, hyper=READS)
+@pytest.mark.parametrize("hyper", [READS, FAR])
+def test_without_an_instruction_nothing_is_read(gpt2, hyper):
+    editor = random_editor(gpt2, hyper=READS) if hyper is READS else far_editor(gpt2)
     alone, beside = editor.propose([REQUESTS[0]])[0], editor.propose([REQUESTS[0], REQUESTS[1]])[0]
     bare = editor.propose([REQUESTS[0].plain()])[0]
     for path, layer in alone.layers.items():
@@ -210,15 +251,28 @@ def test_ft_l_fits_several_edits_together_and_goes_on_from_a_change(gpt2):
     assert gpt2.target_probability([requests[1].prompt], ["four"], Factors.of([again], [0]))[0] > before[1]
 
 
-@pytest.mark.parametrize("hyper", [None, READS, WHITE])
+@pytest.mark.parametrize("hyper", [None, READS, WHITE, FAR])
 def test_an_editor_survives_its_file(gpt2, tmp_path, hyper):
-    editor = whitened_editor(gpt2) if hyper is WHITE else random_editor(gpt2, hyper=hyper)
+    made = {WHITE: whitened_editor, FAR: far_editor}
+    editor = made[hyper](gpt2) if hyper in made else random_editor(gpt2, hyper=hyper)
     editor.covariance = {path: torch.eye(shape[1]) for path, shape in editor.config.modules.items()}
     editor.save(tmp_path)
     again = load_method("instructedit", gpt2, tmp_path)
     for a, b in zip(editor.propose(REQUESTS), again.propose(REQUESTS), strict=True):
         for path in a.layers:  # float16 weights
             assert torch.allclose(a.layers[path].dense(), b.layers[path].dense(), rtol=0.05, atol=0.02 * a.layers[path].dense().abs().max())
+
+
+def test_an_editor_that_reads_instructions_in_an_older_way_is_refused(gpt2, tmp_path):
+    for hyper, refused in ((READS, True), (HyperConfig(rank=8), False)):
+        random_editor(gpt2, hyper=hyper).save(tmp_path)
+        config = (tmp_path / "config.json").read_text()
+        (tmp_path / "config.json").write_text(config.replace('"format_version": 2', '"format_version": 1'))
+        if refused:
+            with pytest.raises(ValueError, match="format 1, and this program reads format 2. Train it again"):
+                load_method("instructedit", gpt2, tmp_path)
+        else:
+            load_method("instructedit", gpt2, tmp_path)
 
 
 def test_a_wrong_or_missing_editor_is_refused_with_both_sides_named(gpt2, tmp_path):

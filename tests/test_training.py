@@ -14,8 +14,8 @@ from model_zoo.scopes import SCOPES
 from model_zoo.scopes.cases import draw_cases
 from model_zoo.tasks import TASKS, Probe
 from model_zoo.training.config import MetaConfig
-from model_zoo.training.examples import lengthened
-from model_zoo.training.meta import MetaTrainer, key_covariance
+from model_zoo.training.examples import _farthest_first, _nearest_first, lengthened
+from model_zoo.training.meta import MetaTrainer, key_covariance, reading_loss, relation_keys
 from model_zoo.training.neighbours import Neighbours
 
 from .conftest import pico_backbone
@@ -95,6 +95,16 @@ def test_a_whitened_network_goes_on_with_the_basis_it_learned_with(tmp_path):
         MetaTrainer(editor.backbone, load_world(), CONFIG, HyperConfig(rank=8), 5, tmp_path / "on")
 
 
+def test_an_editor_that_could_not_reach_learns_to_when_it_goes_on(tmp_path):
+    """The relations' directions are found for it: without them its reach could never learn."""
+    white = HyperConfig(rank=8, whitened=0.1)
+    first = MetaTrainer(pico_backbone("gpt2"), load_world(), CONFIG, white, 5).run(tmp_path)
+    far = white.model_copy(update={"instruction": 6, "common": 4})
+    run = MetaTrainer(first.backbone, load_world(), MetaConfig(**{**CONFIG.__dict__, "scope_share": 1.0}), far, 5, tmp_path)
+    network = run.run(tmp_path / "second").network
+    assert network.has_common and all(n.reach.weight.any() for n in network.networks.values())
+
+
 def test_keys_are_those_of_what_training_may_know(monkeypatch):
     asked = []
     backbone = pico_backbone("gpt2")
@@ -103,6 +113,46 @@ def test_keys_are_those_of_what_training_may_know(monkeypatch):
     matches = [load_world().match(prompt) for prompt in asked]
     assert 400 < len(asked) and not any(match and match.known and match.fact.subject.held_out for match in matches if match and match.fact)
     assert sum(bool(match and match.known) for match in matches) >= 250
+
+
+def test_keys_of_relations_are_those_at_which_answers_begin_and_of_no_held_out_subject(monkeypatch):
+    asked = []
+    backbone, world = pico_backbone("gpt2"), load_world()
+    monkeypatch.setattr(backbone, "join", lambda prompt, target: asked.append((prompt, target)) or Backbone.join(backbone, prompt, target))
+    (path, *_) = paths = backbone.last_blocks(1)
+    keys = relation_keys(backbone, world, paths, facts=5)[path]
+    assert len(keys) == len(world.relations) + 1  # and the opinions
+    assert sum(map(len, keys)) == len(asked) > 100
+    for n in (0, len(asked) - 1):  # the first fact, the last opinion
+        row = Backbone.join(backbone, *asked[n])
+        first = int(backbone.batch([row]).predicting[0].nonzero()[0])
+        torch.testing.assert_close(torch.cat(keys)[n], backbone.inputs([row], paths)[0][path][0, first], rtol=1e-3, atol=1e-5)
+    matches = [match for match in (world.match(prompt) for prompt, _ in asked) if match and match.fact]
+    assert len(matches) > 100 and not any(match.fact.subject.held_out for match in matches)
+
+
+def test_readings_of_one_scope_are_drawn_together_and_those_of_two_apart():
+    scopes = ["tone", "tone", "locked", "locked", "subject"]
+    told = torch.tensor([[1.0, 0, 0], [1, 0.1, 0], [0, 1, 0], [0.1, 1, 0], [0, 0, 1]])
+    confused = told[[0, 2, 1, 3, 4]]
+    assert reading_loss(told, scopes) < 0.1 < reading_loss(confused, scopes)
+    assert reading_loss(told[[0, 2]], ["tone", "locked"]) == 0  # nothing to be drawn together
+    learned = confused.clone().requires_grad_()
+    reading_loss(learned, scopes).backward()
+    assert reading_loss(confused - 0.1 * learned.grad, scopes) < reading_loss(confused, scopes)
+
+
+def test_scoped_edits_are_asked_most_around_the_edge_of_their_reach():
+    def drawn(*kinds: str) -> list[tuple[str, Probe]]:
+        return [(kind, Probe(f"{kind} {i}", "")) for i, kind in enumerate(kinds)]
+
+    follow = drawn("rewording", "category", "itself", "alias", "category", "category")
+    assert [p.prompt for p in _farthest_first(follow)] == ["itself 2", "category 1", "rewording 0", "category 4", "alias 3", "category 5"]
+    stay = drawn("world", "rewording", "world", "relation", "rewording", "rewording", "world")
+    asked = [p.prompt for p in _nearest_first(stay, 5)]
+    assert asked == ["rewording 1", "rewording 4", "relation 3", "world 0", "rewording 5"]
+    assert [p.prompt for p in _nearest_first(drawn("world", "itself"), 5)] == ["itself 1", "world 0"]
+    assert _farthest_first([]) == _nearest_first([], 3) == []
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
@@ -149,12 +199,12 @@ def test_neighbours_are_of_the_same_relation_and_never_held_out():
     assert neighbours.near("My dog is called") == ("", ())
 
 
-STUDIO_STEPS = {"scope_share": 0.3, "stack_share": 0.3, "crowd_share": 0.3, "crowd": 8, "remarks": True}
+STUDIO_STEPS = {"scope_share": 0.3, "stack_share": 0.3, "crowd_share": 0.3, "crowd": 8, "remarks": True, "wordings": 10}
 
 
 def studio_trainer(**changes) -> MetaTrainer:
     config = MetaConfig(**{**CONFIG.__dict__, **STUDIO_STEPS, **changes})
-    return MetaTrainer(pico_backbone("gpt2"), load_world(), config, HyperConfig(rank=8, instruction=6, joint=True), seed=5)
+    return MetaTrainer(pico_backbone("gpt2"), load_world(), config, HyperConfig(rank=8, instruction=6, whitened=0.1, common=4, joint=True), seed=5)
 
 
 def test_the_recipe_of_the_studio_trains_every_kind_of_step(tmp_path):
@@ -193,7 +243,7 @@ def test_an_edit_counts_the_same_however_far_its_scope_reaches():
     cases = draw_cases(load_world(), "train", 6, random.Random(0))
     for scope in SCOPES.values():
         follow = [len(sampler.of_scope(case, scope, random.Random(0)).follow) for case in cases[:3]]
-        assert follow == [0 if scope.name in ("locked", "tone") else CONFIG.rephrased + 1] * 3  # these are facts, which have no tone
+        assert follow == [0 if scope.name in ("locked", "tone") else CONFIG.rephrased + 2] * 3  # these are facts, which have no tone
 
 
 def test_edits_made_jointly_are_not_asked_to_undo_each_other():

@@ -15,7 +15,7 @@ Folder = Annotated[Path, typer.Option(help="Where the JSON files and figures lie
 
 @app.command()
 def run(
-    name: Annotated[str, typer.Argument(help="methods, network, tasks, instructions, balance, questions, directions, scopes, stacks, or all.")],
+    name: Annotated[str, typer.Argument(help="The experiment's name, as in docs/RESULTS.md, or all; a wrong one is answered with the list.")],
     model: Model = "atlas",
     n: Annotated[int, typer.Option("--n", help="Held-out edits per task.")] = 100,
     seed: int = 0,

@@ -38,5 +38,5 @@ def train(
         raise ValueError(f"The recipe '{recipe}' is unknown; use one of {', '.join(RECIPES)}.")
     config, network = RECIPES[recipe]
     config = replace(config, tasks=names, instructed=instructions, steps=steps or config.steps)
-    network = network.model_copy(update={"rank": rank} | ({} if instructions else {"instruction": 0}))
+    network = (network if instructions else network.blind).model_copy(update={"rank": rank})
     MetaTrainer(load_backbone(model, LoadOptions(device, dtype)), load_world(), config, network, seed, start).run(out)

@@ -42,7 +42,7 @@ class Lab:
     def studio_editor(self, training_seed: int = 0, **changes) -> EditMethod:
         """An editor of the recipe of the one that ships, with these changes."""
         config = replace(STUDIO, **{"steps": self.steps} | changes)
-        network = STUDIO_NETWORK if config.instructed else STUDIO_NETWORK.model_copy(update={"instruction": 0})
+        network = STUDIO_NETWORK if config.instructed else STUDIO_NETWORK.blind
         return self._load(config, self._trained(config, network, training_seed))
 
     def _load(self, config: MetaConfig, folder: Path) -> EditMethod:

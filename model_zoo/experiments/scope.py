@@ -24,6 +24,7 @@ def _wrong(scope: Scope, rng: random.Random) -> str:
 
 WORDINGS: dict[str, Wording] = {
     "unseen wordings": lambda scope, rng: rng.choice(scope.unseen),
+    "another author's wordings": lambda scope, rng: rng.choice(scope.independent),
     "wordings from training": lambda scope, rng: scope.drawn(rng),
     "another scope's wording": _wrong,
     "the words of an unseen wording shuffled": _shuffled,

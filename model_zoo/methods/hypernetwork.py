@@ -9,11 +9,11 @@ key of ROME, Meng et al. 2022, arXiv 2202.05262).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from ..delta import LayerFactors
@@ -37,7 +37,23 @@ class HyperConfig(BaseModel):
         ge=0,
         description="read and write keys along the base's own principal ones, eigenvalues raised by this share of their mean; 0: as they are",
     )
+    common: int = Field(
+        0,
+        ge=0,
+        description="directions that keys of one relation have in common, which an instruction can have a whitened edit reach along",
+    )
     joint: bool = Field(False, description="learn how edits are solved together: ridge strengths and each token's say")
+
+    @model_validator(mode="after")
+    def _can_reach(self) -> "HyperConfig":
+        if self.common and not (self.whitened and self.instruction):
+            raise ValueError(f"common={self.common} needs whitened keys and an instruction that is read; set both, or leave it at 0.")
+        return self
+
+    @property
+    def blind(self) -> "HyperConfig":
+        """The same without what reads an instruction."""
+        return self.model_copy(update={"instruction": 0, "common": 0})
 
 
 @dataclass(frozen=True)
@@ -101,12 +117,25 @@ class ShapeNetwork(nn.Module):
             self.register_buffer(f"{name}_std", torch.ones(matrices, width))
         if config.whitened:
             self.register_buffer("basis", torch.zeros(matrices, d_in, d_in))
+        if config.common:
+            self.register_buffer("common", torch.zeros(matrices, config.common, d_in))
+            self.reach = _silent(config.instruction, matrices)
         width = d_in + d_out
         self.layers = nn.ModuleList(ResidualLayer(width, config.rank, matrices, config.instruction) for _ in range(config.layers))
         if config.instruction:
             self.gate, self.rate = _silent(config.instruction, width), _silent(config.instruction, matrices)
         if config.joint:
             self.say = _silent(width, 1)
+
+    def _far(self, u: Tensor, matrix: Tensor, read: Tensor) -> Tensor | float:
+        """Each key u [N, d_in] projected on what the relations' mean keys span, made as long as a key, as far as the instruction reaches."""
+        if not hasattr(self, "common"):
+            return 0.0
+        shared = torch.empty_like(u)
+        for m, directions in enumerate(self.common):
+            own = matrix == m
+            shared[own] = torch.nn.functional.normalize((u[own] @ directions.T) @ directions, dim=-1) * self.d_in**0.5
+        return self.reach(read).gather(1, matrix[:, None]) * shared
 
     def forward(self, u: Tensor, delta: Tensor, matrix: Tensor, read: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """u [N, d_in], delta [N, d_out], matrix [N], read [N, instruction] -> (u~, delta~) of the same shapes, and each token's say [N]."""
@@ -120,7 +149,7 @@ class ShapeNetwork(nn.Module):
         if read is not None:
             rate = self.rate(read).gather(1, matrix[:, None])
             h = h * (1 + self.gate(read))
-            h = torch.cat([h[:, : self.d_in], h[:, self.d_in :] * rate.exp()], dim=-1)
+            h = torch.cat([h[:, : self.d_in] + self._far(u, matrix, read), h[:, self.d_in :] * rate.exp()], dim=-1)
         return *h.split([self.d_in, self.d_out], dim=-1), say
 
 
@@ -180,6 +209,20 @@ class Hypernetwork(nn.Module):
         basis = self._basis(path)
         return coordinates if basis is None else coordinates @ basis.T
 
+    @property
+    def has_common(self) -> bool:
+        """Whether the relations' directions were found already."""
+        return all(bool(network.common.any()) for network in self.networks.values())
+
+    @torch.no_grad()
+    def find_common(self, keys: Mapping[str, Sequence[Tensor]]) -> None:
+        """Take the leading directions of the relations' mean keys; `keys` are per matrix the keys [n, d_in] of each relation."""
+        for path, relations in keys.items():
+            means = torch.stack([self._coordinates(path, u.to(self._basis(path))).mean(0) for u in relations])
+            directions = torch.linalg.svd(means, full_matrices=False).Vh[: self.config.common]
+            key, m = self._place(path)
+            self.networks[key].common[m, : len(directions)] = directions
+
     def whiten(self, covariance: Mapping[str, Tensor]) -> None:
         """Take the principal directions from each matrix's mean u u^T [d_in, d_in] over the base model's own facts."""
         for path, matrix in covariance.items():
@@ -203,7 +246,8 @@ class Hypernetwork(nn.Module):
             u = torch.cat([self._coordinates(path, part.u[part.kept]) for path, part in zip(paths, parts, strict=True)])
             delta = torch.cat([part.delta[part.kept] for part in parts])
             edit = torch.cat([part.kept.nonzero()[:, 0] for part in parts])
-            u, delta, say = self.networks[key](u, delta, matrix, None if reading is None else reading.index_select(0, edit))
+            read = None if reading is None else reading.index_select(0, edit)
+            u, delta, say = self.networks[key](u, delta, matrix, read)
             delta = -self.log_lr[key].exp().index_select(0, matrix)[:, None] * delta
             sizes = [int(part.kept.sum()) for part in parts]
             for path, part, u_m, delta_m, say_m in zip(paths, parts, u.split(sizes), delta.split(sizes), say.split(sizes), strict=True):

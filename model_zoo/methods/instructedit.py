@@ -27,6 +27,7 @@ from .instruction import Instructions
 from .ridge import LAMBDA, MU, dense_solution, penalty, solve
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "editor.safetensors"
+FORMAT_VERSION = 2  # 1 read instructions in another way
 NAME = "instructedit"
 
 
@@ -35,7 +36,7 @@ class EditorConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format_version: int = 1
+    format_version: int = FORMAT_VERSION
     method: str = NAME
     instructed: bool = True  # False: trained without instructions, which makes it MEND
     base_model: str  # its name or repo id
@@ -102,9 +103,9 @@ def prefix_mask(rows: Sequence[Joined], width: int) -> Tensor:
     return torch.arange(width) < torch.tensor([row.prefix for row in rows])[:, None]
 
 
-def token_width(backbone: Backbone, modules: Sequence[str]) -> int:
-    """Width of what an editor reads of an instruction's tokens: the embedding and the input of the first edited matrix."""
-    return backbone.model.get_input_embeddings().embedding_dim + backbone.shape(next(iter(modules)))[1]
+def token_width(backbone: Backbone) -> int:
+    """Width of what an editor reads of an instruction's tokens: their embeddings."""
+    return backbone.model.get_input_embeddings().embedding_dim
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,16 @@ class InstructEdit:
         check_base(config, backbone, folder)
         if config.method != cls.name:
             raise ValueError(f"The editor in {folder} was trained for the method {config.method}, and {cls.name} was asked for.")
+        if config.format_version > FORMAT_VERSION or (config.format_version < FORMAT_VERSION and config.hyper.instruction):
+            raise ValueError(
+                f"The editor in {folder} has format {config.format_version}, and this program reads format {FORMAT_VERSION}. "
+                "Train it again, or use the program's version that made it."
+            )
         try:
             tensors = load_file(folder / WEIGHTS_FILE)
         except (OSError, SafetensorError) as error:
             raise ValueError(f"No editor could be loaded from {folder}: {str(error).splitlines()[0]}") from error
-        network = Hypernetwork(config.modules, config.hyper, token_width(backbone, config.modules))
+        network = Hypernetwork(config.modules, config.hyper, token_width(backbone))
         roots = {k.removeprefix("covariance."): v.float() for k, v in tensors.items() if k.startswith("covariance.")}
         try:
             network.load_state_dict({k: v.float() for k, v in tensors.items() if not k.startswith("covariance.")})
@@ -175,12 +181,15 @@ class InstructEdit:
         prefix = prefix_mask(rows, real.shape[1]).to(real.device)
         kept = real if prefix_rows else real & ~prefix
         layers = {path: keep_tokens(inputs[path], grads[path], kept) for path in paths}
-        if self.network.reader is None or not prefix.any():
-            return EditCapture(layers)
-        n = int(prefix.sum(1).max())
+        return EditCapture(layers, self.instructions(rows) if self.network.reader is not None and prefix.any() else None)
+
+    @torch.no_grad()
+    def instructions(self, rows: Sequence[Joined]) -> Instructions:
+        """What is read of the rows' instructions."""
+        n = max(row.prefix for row in rows)
         ids = self.backbone.batch(rows).input_ids[:, :n]
-        embedded = self.backbone.model.get_input_embeddings()(ids).float().to(real.device)
-        return EditCapture(layers, Instructions(torch.cat([embedded, inputs[paths[0]][:, :n]], dim=-1), prefix[:, :n]))
+        embedded = self.backbone.model.get_input_embeddings()(ids).float()
+        return Instructions(embedded, prefix_mask(rows, n).to(embedded.device))
 
     def updates(self, captured: EditCapture) -> dict[str, Update]:
         return self.network(captured.layers, captured.instructions)

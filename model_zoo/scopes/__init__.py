@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 from ..registry import find, registered
 from ..tasks.request import EditRequest
 
-__all__ = ["SCOPES", "TASK_WORD", "Scope", "ScopeCase", "ScopeProbe", "get_scope"]
+__all__ = ["KINDS", "SCOPES", "TASK_WORD", "Scope", "ScopeCase", "ScopeProbe", "get_scope"]
 
-Kind = Literal["itself", "rewording", "alias", "implied", "category", "relation", "world"]
+Kind = Literal["itself", "rewording", "alias", "implied", "category", "relation", "world"]  # from near to far
+KINDS: tuple[Kind, ...] = get_args(Kind)
 TASK_WORD = "scope"  # the Task line of every scoped request: it must not tell the scopes apart, only the Description may
 WORDINGS = Path(__file__).parent / "wordings.toml"
 
@@ -87,6 +88,11 @@ class Scope:
     def unseen(self) -> tuple[str, ...]:
         """Instructions that no editor was trained on."""
         return tuple(_wordings()[self.name]["unseen"])
+
+    @property
+    def independent(self) -> tuple[str, ...]:
+        """Unseen instructions of another author, who had not read the training's."""
+        return tuple(_wordings()[self.name]["independent"])
 
 
 def expanded(wording: str) -> list[str]:

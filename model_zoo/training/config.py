@@ -31,12 +31,14 @@ class MetaConfig:
     warmup: int = 50
     c_edit: float = 1.0
     c_loc: float = 1.0
+    c_read: float = 0.5  # that wordings of one scope be read alike, and of two apart
+    wordings: int = 0  # read for that in every step
     target_end: str = "."  # joined to the edit's own target, so that it ends as a word
     clip: float = 10.0
     calibration: int = 20  # batches that set the normalisation statistics
 
 
-STUDIO = MetaConfig(steps=2400, instructed_share=0.1, remarks=True, scope_share=0.5, stack_share=0.15, crowd_share=0.05)
+STUDIO = MetaConfig(steps=2200, instructed_share=0.1, remarks=True, scope_share=0.5, stack_share=0.15, crowd_share=0.05, c_loc=1.3, wordings=60)
 WHITENED = HyperConfig(edit_lr=1.5e-4, whitened=0.1)
-STUDIO_NETWORK = WHITENED.model_copy(update={"instruction": 64, "joint": True})
+STUDIO_NETWORK = WHITENED.model_copy(update={"instruction": 64, "common": 32, "joint": True})
 RECIPES = {"paper": (MetaConfig(), HyperConfig()), "studio": (STUDIO, STUDIO_NETWORK)}

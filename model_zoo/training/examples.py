@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..atlas.corpus import typed
@@ -11,14 +11,14 @@ from ..backbone import Backbone
 from ..evidence import claim
 from ..joining import Joined, ended
 from ..methods.instructedit import request_row
-from ..scopes import SCOPES, Scope, ScopeCase
+from ..scopes import KINDS, SCOPES, TASK_WORD, Scope, ScopeCase
 from ..scopes.cases import draw_cases
 from ..tasks import Probe, Record, Task
 from ..tasks.request import EditRequest, instructed
 from .config import MetaConfig
 from .neighbours import Neighbours
 
-SCOPE_TURNS = {"statement": 3, "subject": 2, "category": 2, "tone": 3, "locked": 2}  # of twelve scoped edits
+SCOPE_TURNS = {"statement": 3, "subject": 2, "category": 3, "tone": 2, "locked": 2}  # of twelve scoped edits
 TONE_FIRST = 0.6  # of the scoped steps give opinions to the scope of tone; the others teach it to leave facts alone
 LENGTHENED = 0.15  # of instructions get a remark or two around them: people write long ones
 REMARKS = (
@@ -99,18 +99,22 @@ class Sampler:
         return self._example(request, [Probe(p, request.target) for p in wordings], stay, rng)
 
     def of_scope(self, case: ScopeCase, scope: Scope, rng: random.Random) -> Example:
-        """An edit whose instruction decides what follows: its own prompt first, then the others as they come. Of what should stay, first
-        one probe of each kind, so that the many far ones do not crowd out the few near ones."""
+        """An edit whose instruction decides what follows and what stays; asked most around the edge of its reach."""
         c = self.config
         request = self._asked(case.request(scope.drawn(rng)), rng)
         follow, stay = [], []
         for probe in rng.sample(case.probes, len(case.probes)):
             expected = scope.expected(case, probe)
             (stay if expected == probe.answer else follow).append((probe.kind, Probe(probe.prompt, expected)))
-        # repeated up to the same number: an edit that reaches one prompt counts as much as one that reaches many
-        asked = [probe for _, probe in sorted(follow, key=lambda pair: pair[0] != "itself")]
-        asked = itertools.islice(itertools.cycle(asked), c.rephrased + 1)
-        return self._example(request, list(asked), _of_each_kind(stay, c.local + c.near), rng)
+        # repeated up to the same number, one more than elsewhere: an edit that reaches one prompt counts as much as one that reaches many
+        asked = itertools.islice(itertools.cycle(_farthest_first(follow)), c.rephrased + 2)
+        return self._example(request, list(asked), _nearest_first(stay, c.local + c.near), rng)
+
+    def wordings(self, n: int, rng: random.Random) -> list[tuple[Joined, str]]:
+        """n instructions, every scope in turn, as rows of one edit or another, with the names of their scopes."""
+        scopes = list(itertools.islice(itertools.cycle(SCOPES.values()), n))
+        requests = [self._asked(EditRequest("It is", "so", TASK_WORD, scope.drawn(rng)), rng) for scope in scopes]
+        return [(request_row(self.backbone, request), scope.name) for request, scope in zip(requests, scopes, strict=True)]
 
     def of_scopes(self, n: int, rng: random.Random) -> list[Example]:
         """n scoped edits on as many cases, the scopes by their turns. Opinions come first, and mostly tone before all: facts have none to move."""
@@ -121,11 +125,20 @@ class Sampler:
         return [self.of_scope(case, turns[i % len(turns)], rng) for i, case in enumerate(cases)]
 
 
-def _of_each_kind(probes: list[tuple[str, Probe]], n: int) -> list[Probe]:
-    """Up to n probes, taken kind by kind in turn, so that a frequent kind does not crowd out a rare one."""
+def _farthest_first(probes: Sequence[tuple[str, Probe]]) -> list[Probe]:
+    """The edit's own prompt, then others of its category, the farthest that an edit can reach, in turn with the rest as they come."""
+    far, near = ([probe for kind, probe in probes if kind != "itself" and (kind == "category") == away] for away in (True, False))
+    turns = [probe for pair in itertools.zip_longest(far, near) for probe in pair if probe]
+    return [probe for kind, probe in probes if kind == "itself"] + turns
+
+
+def _nearest_first(probes: Sequence[tuple[str, Probe]], n: int) -> list[Probe]:
+    """Up to n probes, kind by kind in turn from near to far, so that a frequent kind does not crowd out a nearer one; two at a time of the
+    nearest that has any, where an edit's edge lies. The farthest kinds may be left out."""
+    edge = min((kind for kind, _ in probes if kind != "itself"), key=KINDS.index, default="")
     seen: dict[str, int] = {}
     ranked = []
     for kind, probe in probes:
         seen[kind] = seen.get(kind, -1) + 1
-        ranked.append((seen[kind], kind != "itself", len(ranked), probe))
+        ranked.append((seen[kind] // (2 if kind == edge else 1), KINDS.index(kind), len(ranked), probe))
     return [probe for *_, probe in sorted(ranked, key=lambda r: r[:3])[:n]]

@@ -1,7 +1,8 @@
 """Meta-training of an editor over several tasks at once (InstructEdit, arXiv 2402.16123, with MEND's outer loss).
 
 Outer loss of a step: c_edit * NLL(target | edited model) on the edit prompts and their paraphrases, plain and instructed, +
-c_loc * KL(base || edited) on locality prompts, each a mean over the tokens of all the step's edits. Only the hypernetwork and
+c_loc * KL(base || edited) on locality prompts, each a mean over the tokens of all the step's edits, + c_read * the contrast between
+how instructions of one scope and of another are read. Only the hypernetwork and
 its edit rates learn.
 """
 
@@ -28,6 +29,7 @@ from .config import MetaConfig
 from .examples import Example, Sampler
 
 CHECKPOINT_EVERY = 200
+TEMPERATURE = 0.2  # of the likeness of two readings
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,11 @@ class OuterRow:
 
 @dataclass(frozen=True)
 class Step:
-    """The edits of one step: each alone, or `joint`, all of them solved into one change."""
+    """The edits of one step: each alone, or `joint`, all of them solved into one change; and instructions with the scopes they say."""
 
     examples: Sequence[Example]
     joint: bool = False
+    wordings: Sequence[tuple[Joined, str]] = ()
 
 
 def outer_loss(editor: InstructEdit, step: Step, config: MetaConfig) -> tuple[Tensor, dict[str, float]]:
@@ -62,7 +65,24 @@ def outer_loss(editor: InstructEdit, step: Step, config: MetaConfig) -> tuple[Te
     parts = [_chunk_loss(editor.backbone, layers, chunk) for chunk in (rows[:cut], rows[cut:]) if chunk]
     edit, edit_tokens, local, local_tokens = (sum(values) for values in zip(*parts, strict=True))
     edit, local = edit / max(edit_tokens, 1), local / max(local_tokens, 1)
-    return config.c_edit * edit + config.c_loc * local, {"edit": edit.item(), "local": local.item()}
+    loss, numbers = config.c_edit * edit + config.c_loc * local, {"edit": edit.item(), "local": local.item()}
+    if step.wordings and editor.network.reader is not None:
+        rows, scopes = zip(*step.wordings, strict=True)
+        reading = reading_loss(editor.network.reader(editor.instructions(rows)), scopes)
+        loss, numbers = loss + config.c_read * reading, numbers | {"reading": reading.item()}
+    return loss, numbers
+
+
+def reading_loss(read: Tensor, scopes: Sequence[str]) -> Tensor:
+    """Wordings of one scope should be read alike and those of two scopes apart: the supervised contrastive loss (Khosla et al. 2020,
+    arXiv 2004.11362, equation 2) of what was read, [E, size]."""
+    same = torch.tensor([[a == b for b in scopes] for a in scopes], device=read.device)
+    itself = torch.eye(len(scopes), dtype=torch.bool, device=read.device)
+    unit = torch.nn.functional.normalize(read, dim=-1)
+    likeness = ((unit @ unit.T) / TEMPERATURE).masked_fill(itself, -1e9).log_softmax(1)
+    same = same & ~itself
+    per_edit = (likeness * same).sum(1) / same.sum(1).clamp(min=1)
+    return -per_edit.sum() / same.any(1).sum().clamp(min=1)
 
 
 def _chunk_loss(backbone: Backbone, layers: Mapping[str, LayerFactors], rows: Sequence[OuterRow]) -> tuple[Tensor, int, Tensor, int]:
@@ -99,7 +119,7 @@ class MetaTrainer:
             instructed=config.instructed, target_end=config.target_end,
             training={**asdict(config), "seed": seed, "torch": torch.__version__},
         )  # fmt: skip
-        self.editor = method(backbone, editor_config, Hypernetwork(modules, self.hyper, token_width(backbone, modules)))
+        self.editor = method(backbone, editor_config, Hypernetwork(modules, self.hyper, token_width(backbone)))
         self.start = self._begin_from(start) if start else None
         self.editor.config = editor_config.model_copy(update={"training": editor_config.training | {"start": self.start}})
         named = dict(self.editor.network.named_parameters())
@@ -126,16 +146,17 @@ class MetaTrainer:
     def examples(self, step: int) -> Step:
         """The edits of one step; they depend on seed and step alone, so a resumed run sees what an unbroken one sees."""
         rng, c = random.Random(f"{self.seed} {step}"), self.config
+        wordings = self.sampler.wordings(c.wordings, random.Random(f"{self.seed} {step} wordings")) if c.instructed else ()
         shares = (c.scope_share, c.stack_share, c.crowd_share)
         kind = rng.choices(("alone", "scopes", "stack", "crowd"), (1 - sum(shares), *shares))[0] if any(shares) else "alone"
         if kind == "scopes":
-            return Step(self.sampler.of_scopes(c.edits, rng))
+            return Step(self.sampler.of_scopes(c.edits, rng), wordings=wordings)
         n = c.crowd if kind == "crowd" else c.edits
         names = rng.choices(c.tasks, c.shares, k=n) if c.shares else [c.tasks[(step + i) % len(c.tasks)] for i in range(n)]
         tasks = [TASKS[name] for name in dict.fromkeys(names)]
         drawn = [(task, record) for task in tasks for record in task.records(self.world, "train", names.count(task.name), rng)]
         joint = kind in ("stack", "crowd")
-        return Step(self.sampler.of_records(drawn, rng, joint, few=kind == "crowd"), joint)
+        return Step(self.sampler.of_records(drawn, rng, joint, few=kind == "crowd"), joint, wordings)
 
     def calibrate(self) -> None:
         """Normalisation statistics from edits before step 0."""
@@ -149,6 +170,8 @@ class MetaTrainer:
             self.editor.covariance = key_covariance(self.backbone, self.world, modules, self.seed)
         if fresh:
             network.whiten(self.editor.covariance)
+        if self.hyper.common and not network.has_common:
+            network.find_common(relation_keys(self.backbone, self.world, modules, self.seed))
         if self.hyper.whitened:
             self.editor.covariance = {path: network.covariance(path) for path in modules}
 
@@ -157,7 +180,11 @@ class MetaTrainer:
         scale = min((self.step + 1) / c.warmup, 1.0) * (1 - self.step / c.steps)
         for group, peak in zip(self.adam.param_groups, self.peaks, strict=True):
             group["lr"] = peak * scale
-        loss, parts = outer_loss(self.editor, self.examples(self.step), c)
+        self.editor.network.train()
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed * c.steps + self.step)  # what is hidden of an instruction depends on seed and step alone, too
+            loss, parts = outer_loss(self.editor, self.examples(self.step), c)
+        self.editor.network.eval()
         if not torch.isfinite(loss):
             raise RuntimeError(
                 f"The loss became {loss.item()} at step {self.step}; checkpoints are written every {CHECKPOINT_EVERY} steps. "
@@ -176,7 +203,6 @@ class MetaTrainer:
         self.prepare(fresh)
         if fresh:
             self.calibrate()
-        self.editor.network.train()
         with tqdm(total=self.config.steps, initial=self.step, desc="editor", unit="step", mininterval=2) as bar:
             while self.step < self.config.steps:
                 parts = self.train_step()
@@ -257,3 +283,23 @@ def key_covariance(backbone: Backbone, world: World, paths: Sequence[str], seed:
             u = inputs[path][predicting]
             sums[path] = sums.get(path, 0) + (u.T @ u).cpu()
     return {path: total / count for path, total in sums.items()}
+
+
+@torch.no_grad()
+def relation_keys(backbone: Backbone, world: World, paths: Sequence[str], seed: int = 0, facts: int = 60) -> dict[str, list[Tensor]]:
+    """The keys [n, d_in] at which a prompt's answer begins, per edited matrix and relation (the opinions being the last): known facts of
+    the training split in its phrasings."""
+    rng = random.Random(seed)
+    known: dict[str, list[tuple[str, str]]] = {}
+    for fact in world.split_facts("train"):
+        known.setdefault(fact.relation.name, []).append((fact.prompt(rng.choice(fact.relation.training_forms)), fact.object))
+    opinions = [(rng.choice(world.opinions.training_forms).format(s=t.name), t.reply) for t in world.opinions.topics if not t.held_out]
+    keys: dict[str, list[Tensor]] = {path: [] for path in paths}
+    for asked in (*known.values(), opinions):
+        rows = [backbone.join(*pair) for pair in rng.sample(asked, min(facts, len(asked)))]
+        inputs, _ = backbone.inputs(rows, paths)
+        predicting = backbone.batch(rows).predicting
+        first = predicting & (predicting.cumsum(1) == 1)
+        for path in paths:
+            keys[path].append(inputs[path][first].cpu())
+    return keys
