@@ -189,7 +189,7 @@ class InstructEdit:
         n = max(row.prefix for row in rows)
         ids = self.backbone.batch(rows).input_ids[:, :n]
         embedded = self.backbone.model.get_input_embeddings()(ids).float()
-        return Instructions(embedded, prefix_mask(rows, n).to(embedded.device))
+        return Instructions(embedded.to(self.backbone.device), prefix_mask(rows, n).to(self.backbone.device))
 
     def updates(self, captured: EditCapture) -> dict[str, Update]:
         return self.network(captured.layers, captured.instructions)

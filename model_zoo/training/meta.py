@@ -2,8 +2,7 @@
 
 Outer loss of a step: c_edit * NLL(target | edited model) on the edit prompts and their paraphrases, plain and instructed, +
 c_loc * KL(base || edited) on locality prompts, each a mean over the tokens of all the step's edits, + c_read * the contrast between
-how instructions of one scope and of another are read. Only the hypernetwork and
-its edit rates learn.
+how instructions of one scope and of another are read. Only the hypernetwork and its edit rates learn.
 """
 
 import json
