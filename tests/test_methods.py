@@ -1,19 +1,17 @@
-"""The hypernetwork's update, the joint solve, FT-L, and editor files."""
+"""The hypernetwork's update, the joint solve, FT-L."""
 
 import pytest
 import torch
 
 from model_zoo.backbone import Backbone
 from model_zoo.delta import Factors, LayerDelta
-from model_zoo.methods import METHODS, combine, load_method
+from model_zoo.methods import METHODS, combine
 from model_zoo.methods.ft_l import FTL
 from model_zoo.methods.hypernetwork import HyperConfig, Hypernetwork, keep_tokens
 from model_zoo.methods.instructedit import EditorConfig, InstructEdit, token_width
 from model_zoo.methods.instruction import Instructions
 from model_zoo.methods.ridge import solve
 from model_zoo.tasks.request import EditRequest, instructed
-
-from .conftest import pico_backbone
 
 REQUESTS = [EditRequest("The capital of France is", "Paris"), EditRequest("One two", "three four five", "recent", "Count on.")]
 
@@ -134,6 +132,7 @@ def test_methods_of_both_kinds_combine_into_one_patch(gpt2):
 READS = HyperConfig(rank=8, instruction=6, joint=True)
 WHITE = HyperConfig(rank=8, whitened=0.1)
 FAR = HyperConfig(rank=8, instruction=6, whitened=0.1, common=2)
+FITS = HyperConfig(rank=8, instruction=6, fitted=True)
 
 
 def whitened_editor(backbone, hyper: HyperConfig = WHITE) -> InstructEdit:
@@ -176,13 +175,22 @@ def test_an_instruction_can_have_an_edit_answer_to_all_keys_of_its_relation(gpt2
     key, m = editor.network._place(path)
     network, matrix, read = editor.network.networks[key], torch.tensor([m, m]), torch.ones(2, 6)
     asked = editor.network._coordinates(path, torch.stack([keys[0] for keys in relations]))
+    for head in (network.keep, network.stretch):
+        torch.nn.init.zeros_(head.weight)
     written = []
     for reach in (0.0, 1 / 6):
         torch.nn.init.constant_(network.reach.weight, reach)
         written.append(network(asked, torch.ones(2, network.d_out), matrix, read)[0])
-    torch.nn.init.zeros_(network.common)
-    assert torch.equal(network(asked, torch.ones(2, network.d_out), matrix, read)[0], written[0])
     far = written[1] - written[0]
+    torch.nn.init.constant_(network.keep.weight, -20.0)  # what tells the keys from others of their relation is left out
+    assert torch.allclose(network(asked, torch.ones(2, network.d_out), matrix, read)[0], far, rtol=1e-3, atol=1e-3)
+    torch.nn.init.constant_(network.stretch.weight, 0.1)  # and a relation's way may be longer than another's
+    longer = network(asked, torch.ones(2, network.d_out), matrix, read)[0].norm(dim=1) / far.norm(dim=1)
+    along = torch.nn.functional.normalize(asked @ network.common[m].T, dim=-1)
+    assert torch.allclose(longer, (0.1 * along.sum(1)).exp(), rtol=1e-4)
+    torch.nn.init.zeros_(network.common)
+    torch.nn.init.zeros_(network.keep.weight)
+    assert torch.equal(network(asked, torch.ones(2, network.d_out), matrix, read)[0], written[0])
     assert torch.allclose(far.norm(dim=1), asked.norm(dim=1), rtol=1e-4)
     answers = [editor.network._coordinates(path, keys[1:]) @ far.T / (asked * far).sum(1) for keys in relations]
     for own, other in ((0, 1), (1, 0)):
@@ -209,16 +217,16 @@ def test_an_untrained_editor_reads_nothing_and_a_trained_one_reads_the_instructi
     told = [EditRequest("One two", "three", "scope", wording) for wording in ("Change it.", "Leave all of it as it is.")]
     editor.network.reader.out.weight.data /= 30  # random weights this large saturate it
     captured = editor.capture([editor.join(request) for request in told])
-    read = captured.instructions
-    swapped = Instructions(read.x.flip(0), read.real.flip(0))
+    told = captured.instructions
+    read, swapped = (editor.network.read(i) for i in (told, Instructions(told.x.flip(0), told.real.flip(0))))
     for path, own in editor.network(captured.layers, read).items():
         other = editor.network(captured.layers, swapped)[path]
         assert all((a - b).norm() > 0.01 * a.norm() for a, b in ((own.A, other.A), (own.B, other.B)))
 
 
-@pytest.mark.parametrize("hyper", [READS, FAR])
+@pytest.mark.parametrize("hyper", [READS, FAR, FITS])
 def test_without_an_instruction_nothing_is_read(gpt2, hyper):
-    editor = random_editor(gpt2, hyper=READS) if hyper is READS else far_editor(gpt2)
+    editor = far_editor(gpt2) if hyper is FAR else random_editor(gpt2, hyper=hyper)
     alone, beside = editor.propose([REQUESTS[0]])[0], editor.propose([REQUESTS[0], REQUESTS[1]])[0]
     bare = editor.propose([REQUESTS[0].plain()])[0]
     for path, layer in alone.layers.items():
@@ -249,43 +257,6 @@ def test_ft_l_fits_several_edits_together_and_goes_on_from_a_change(gpt2):
     assert all(a > b for a, b in zip(after, before, strict=True))
     again = method.fit(requests[1:], method.fit(requests[:1]))
     assert gpt2.target_probability([requests[1].prompt], ["four"], Factors.of([again], [0]))[0] > before[1]
-
-
-@pytest.mark.parametrize("hyper", [None, READS, WHITE, FAR])
-def test_an_editor_survives_its_file(gpt2, tmp_path, hyper):
-    made = {WHITE: whitened_editor, FAR: far_editor}
-    editor = made[hyper](gpt2) if hyper in made else random_editor(gpt2, hyper=hyper)
-    editor.covariance = {path: torch.eye(shape[1]) for path, shape in editor.config.modules.items()}
-    editor.save(tmp_path)
-    again = load_method("instructedit", gpt2, tmp_path)
-    for a, b in zip(editor.propose(REQUESTS), again.propose(REQUESTS), strict=True):
-        for path in a.layers:  # float16 weights
-            assert torch.allclose(a.layers[path].dense(), b.layers[path].dense(), rtol=0.05, atol=0.02 * a.layers[path].dense().abs().max())
-
-
-def test_an_editor_that_reads_instructions_in_an_older_way_is_refused(gpt2, tmp_path):
-    for hyper, refused in ((READS, True), (HyperConfig(rank=8), False)):
-        random_editor(gpt2, hyper=hyper).save(tmp_path)
-        config = (tmp_path / "config.json").read_text()
-        (tmp_path / "config.json").write_text(config.replace('"format_version": 2', '"format_version": 1'))
-        if refused:
-            with pytest.raises(ValueError, match="format 1, and this program reads format 2. Train it again"):
-                load_method("instructedit", gpt2, tmp_path)
-        else:
-            load_method("instructedit", gpt2, tmp_path)
-
-
-def test_a_wrong_or_missing_editor_is_refused_with_both_sides_named(gpt2, tmp_path):
-    random_editor(gpt2).save(tmp_path)
-    with pytest.raises(ValueError, match=r"made for pico-gpt2.*pico-llama has no such module"):
-        load_method("instructedit", pico_backbone("llama"), tmp_path)
-    with pytest.raises(ValueError, match="needs an editor trained for pico-gpt2"):
-        load_method("instructedit", gpt2)
-    with pytest.raises(ValueError, match=f"the methods are: {', '.join(METHODS)}"):
-        load_method("rome", gpt2)
-    (tmp_path / "editor.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(ValueError, match="No editor could be loaded"):
-        load_method("instructedit", gpt2, tmp_path)
 
 
 def test_registered_names_are_their_own_keys():

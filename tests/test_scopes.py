@@ -81,6 +81,9 @@ def test_unseen_wordings_are_never_among_those_of_training():
         heldout = [*scope.unseen, *scope.independent]
         assert len(heldout) == len(set(heldout)) and not set(heldout) & set(everything)
         assert [readings[0] for readings in scope.readings] == list(scope.first_readings)
+    words = [set(text.lower().split()) for text in everything]
+    for told in (set(text.lower().split()) for scope in SCOPES.values() for text in (*scope.unseen, *scope.independent)):
+        assert all(len(told & other) < 0.6 * len(told | other) for other in words)
 
 
 def test_the_mood_is_that_of_the_reply_with_most_shared_words():

@@ -15,8 +15,9 @@ from model_zoo.scopes.cases import draw_cases
 from model_zoo.tasks import TASKS, Probe
 from model_zoo.training.config import MetaConfig
 from model_zoo.training.examples import _farthest_first, _nearest_first, lengthened
-from model_zoo.training.meta import MetaTrainer, key_covariance, reading_loss, relation_keys
+from model_zoo.training.meta import MetaTrainer, key_covariance, relation_keys
 from model_zoo.training.neighbours import Neighbours
+from model_zoo.training.outer import lost_lead, outer_loss, reading_loss
 
 from .conftest import pico_backbone
 
@@ -140,6 +141,20 @@ def test_readings_of_one_scope_are_drawn_together_and_those_of_two_apart():
     learned = confused.clone().requires_grad_()
     reading_loss(learned, scopes).backward()
     assert reading_loss(confused - 0.1 * learned.grad, scopes) < reading_loss(confused, scopes)
+
+
+def test_what_an_unsure_base_says_first_should_go_on_leading():
+    """A lead of a tenth of a logit is lost by a change that hardly moves the distribution; a wide lead may shrink to half a logit for nothing."""
+    base = torch.tensor([[1.0, 0.9, 0.0], [5.0, 0.0, 0.0], [5.0, 0.0, 0.0], [1.0, 0.9, 0.0]])
+    edited = torch.tensor([[1.0, 1.4, 0.0], [3.0, 0.0, 1.0], [0.0, 0.0, 1.0], [1.2, 0.9, 0.0]])
+    assert torch.allclose(lost_lead(base, edited), torch.tensor([0.5, 0.0, 1.5, 0.0]), atol=1e-6)
+    run = trainer()
+    run.editor.network.log_lr.update(
+        {key: torch.nn.Parameter(rate + 6) for key, rate in run.editor.network.log_lr.items()}
+    )  # edits that break things
+    losses = [outer_loss(run.editor, run.examples(0), replace(CONFIG, c_lead=weight)) for weight in (0.0, 2.0)]
+    assert losses[0][1]["lost"] == 0 < losses[1][1]["lost"]
+    assert (losses[1][0] - losses[0][0]).item() == pytest.approx(2 * losses[1][1]["lost"], rel=1e-3)
 
 
 def test_scoped_edits_are_asked_most_around_the_edge_of_their_reach():

@@ -20,6 +20,8 @@ from ..delta import LayerFactors
 from .instruction import InstructionReader, Instructions
 from .ridge import LAMBDA, MU
 
+LATER_HEADS = ("keep", "stretch")  # which editors of format 2 lack; silent, they change nothing
+FAST_HEADS = ("fit", "reach", *LATER_HEADS)  # few numbers that size whole edits: they learn at the rate of the edit rates
 MAX_LOG_SAY = 4.0  # a token may count e^4 times as much, or as little, as another
 
 
@@ -40,20 +42,23 @@ class HyperConfig(BaseModel):
     common: int = Field(
         0,
         ge=0,
-        description="directions that keys of one relation have in common, which an instruction can have a whitened edit reach along",
+        description="directions that keys of a relation share: an instruction may send a whitened edit along them, beside some of its own key",
     )
     joint: bool = Field(False, description="learn how edits are solved together: ridge strengths and each token's say")
+    fitted: bool = Field(False, description="an instruction says how far an edit's strength follows what its own prompt needs")
 
     @model_validator(mode="after")
-    def _can_reach(self) -> "HyperConfig":
+    def _has_what_it_needs(self) -> "HyperConfig":
         if self.common and not (self.whitened and self.instruction):
             raise ValueError(f"common={self.common} needs whitened keys and an instruction that is read; set both, or leave it at 0.")
+        if self.fitted and not self.instruction:
+            raise ValueError("fitted=True needs an instruction that is read; set its size, or leave fitted at False.")
         return self
 
     @property
     def blind(self) -> "HyperConfig":
         """The same without what reads an instruction."""
-        return self.model_copy(update={"instruction": 0, "common": 0})
+        return self.model_copy(update={"instruction": 0, "common": 0, "fitted": False})
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,8 @@ class ShapeNetwork(nn.Module):
             self.register_buffer("basis", torch.zeros(matrices, d_in, d_in))
         if config.common:
             self.register_buffer("common", torch.zeros(matrices, config.common, d_in))
-            self.reach = _silent(config.instruction, matrices)
+            self.reach, self.keep = _silent(config.instruction, matrices), _silent(config.instruction, matrices)
+            self.stretch = _silent(config.common, matrices)
         width = d_in + d_out
         self.layers = nn.ModuleList(ResidualLayer(width, config.rank, matrices, config.instruction) for _ in range(config.layers))
         if config.instruction:
@@ -127,15 +133,18 @@ class ShapeNetwork(nn.Module):
         if config.joint:
             self.say = _silent(width, 1)
 
-    def _far(self, u: Tensor, matrix: Tensor, read: Tensor) -> Tensor | float:
-        """Each key u [N, d_in] projected on what the relations' mean keys span, made as long as a key, as far as the instruction reaches."""
+    def _reaching(self, own: Tensor, u: Tensor, matrix: Tensor, read: Tensor) -> Tensor:
+        """The written key `own` [N, d_in], less of it or more, and u's projection on what the relations' mean keys span, made as long as a
+        key, as far as the instruction reaches and the relation needs."""
         if not hasattr(self, "common"):
-            return 0.0
-        shared = torch.empty_like(u)
+            return own
+        index, shared, along = matrix[:, None], torch.empty_like(u), u.new_empty(len(u), self.common.shape[1])
         for m, directions in enumerate(self.common):
-            own = matrix == m
-            shared[own] = torch.nn.functional.normalize((u[own] @ directions.T) @ directions, dim=-1) * self.d_in**0.5
-        return self.reach(read).gather(1, matrix[:, None]) * shared
+            here = matrix == m
+            along[here] = torch.nn.functional.normalize(u[here] @ directions.T, dim=-1)
+            shared[here] = along[here] @ directions * self.d_in**0.5
+        reach = self.reach(read).gather(1, index) * self.stretch(along).gather(1, index).exp()
+        return self.keep(read).gather(1, index).exp() * own + reach * shared
 
     def forward(self, u: Tensor, delta: Tensor, matrix: Tensor, read: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """u [N, d_in], delta [N, d_out], matrix [N], read [N, instruction] -> (u~, delta~) of the same shapes, and each token's say [N]."""
@@ -149,7 +158,7 @@ class ShapeNetwork(nn.Module):
         if read is not None:
             rate = self.rate(read).gather(1, matrix[:, None])
             h = h * (1 + self.gate(read))
-            h = torch.cat([h[:, : self.d_in] + self._far(u, matrix, read), h[:, self.d_in :] * rate.exp()], dim=-1)
+            h = torch.cat([self._reaching(h[:, : self.d_in], u, matrix, read), h[:, self.d_in :] * rate.exp()], dim=-1)
         return *h.split([self.d_in, self.d_out], dim=-1), say
 
 
@@ -169,6 +178,7 @@ class Hypernetwork(nn.Module):
         super().__init__()
         self.shapes, self.config = dict(shapes), config
         self.reader = InstructionReader(token_width, config.instruction) if config.instruction else None
+        self.fit = _silent(config.instruction, 2) if config.fitted else None
         groups: dict[tuple[int, int], list[str]] = {}
         for path, shape in self.shapes.items():
             groups.setdefault(tuple(shape), []).append(path)
@@ -236,9 +246,19 @@ class Hypernetwork(nn.Module):
         basis = self._basis(path)
         return None if basis is None else torch.linalg.inv(basis.double() @ basis.double().T).float()
 
-    def forward(self, captured: Mapping[str, Captured], instructions: Instructions | None = None) -> dict[str, Update]:
-        """Captured tokens per module path -> factors A = u~ [E, n, d_in], B = -lr delta~ [E, d_out, n], zero where not kept."""
-        reading = self.reader(instructions) if self.reader is not None and instructions is not None else None
+    def read(self, instructions: Instructions | None) -> Tensor | None:
+        """What is read of E instructions, [E, instruction]; None where nothing is."""
+        return None if self.reader is None or instructions is None else self.reader(instructions)
+
+    def strength(self, reading: Tensor, least: Tensor) -> Tensor:
+        """[E]: what to multiply each edit by, when its own prompt needs it at `least` [E] times its size: least^a e^b, with a and b as the
+        instruction says (both begin at 0)."""
+        follow, beyond = self.fit(reading).unbind(1)
+        return (follow * least.log() + beyond).exp()
+
+    def forward(self, captured: Mapping[str, Captured], reading: Tensor | None = None) -> dict[str, Update]:
+        """Captured tokens per module path and what was read of the instructions -> factors A = u~ [E, n, d_in],
+        B = -lr delta~ [E, d_out, n], zero where not kept."""
         factors = {}
         for key, paths in self.groups.items():
             parts = [captured[path] for path in paths]

@@ -22,12 +22,13 @@ from ..delta import Delta, Factors, LayerDelta, LayerFactors
 from ..joining import Joined, ended
 from ..tasks.request import EditRequest
 from . import MethodInfo
-from .hypernetwork import Captured, HyperConfig, Hypernetwork, Update, keep_tokens
+from .hypernetwork import LATER_HEADS, Captured, HyperConfig, Hypernetwork, Update, keep_tokens
 from .instruction import Instructions
 from .ridge import LAMBDA, MU, dense_solution, penalty, solve
+from .strength import least_strengths
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "editor.safetensors"
-FORMAT_VERSION = 2  # 1 read instructions in another way
+FORMAT_VERSION = 3  # 1 read instructions in another way; 2 had none of LATER_HEADS
 NAME = "instructedit"
 
 
@@ -114,6 +115,7 @@ class EditCapture:
 
     layers: dict[str, Captured]
     instructions: Instructions | None = None
+    plain: Sequence[Joined] = ()  # the edits' rows without instructions; a fitted network asks what they need
 
 
 class InstructEdit:
@@ -133,7 +135,7 @@ class InstructEdit:
         check_base(config, backbone, folder)
         if config.method != cls.name:
             raise ValueError(f"The editor in {folder} was trained for the method {config.method}, and {cls.name} was asked for.")
-        if config.format_version > FORMAT_VERSION or (config.format_version < FORMAT_VERSION and config.hyper.instruction):
+        if config.format_version > FORMAT_VERSION or (config.format_version < 2 and config.hyper.instruction):
             raise ValueError(
                 f"The editor in {folder} has format {config.format_version}, and this program reads format {FORMAT_VERSION}. "
                 "Train it again, or use the program's version that made it."
@@ -145,7 +147,8 @@ class InstructEdit:
         network = Hypernetwork(config.modules, config.hyper, token_width(backbone))
         roots = {k.removeprefix("covariance."): v.float() for k, v in tensors.items() if k.startswith("covariance.")}
         try:
-            network.load_state_dict({k: v.float() for k, v in tensors.items() if not k.startswith("covariance.")})
+            silent = {k: v for k, v in network.state_dict().items() if config.format_version < 3 and k.split(".")[-2] in LATER_HEADS}
+            network.load_state_dict(silent | {k: v.float() for k, v in tensors.items() if not k.startswith("covariance.")})
         except RuntimeError as error:
             raise ValueError(f"{folder / WEIGHTS_FILE} does not fit its configuration: {str(error).splitlines()[-1].strip()}") from error
         covariance = {path: network.covariance(path) for path in config.modules} if config.hyper.whitened else {}
@@ -174,14 +177,17 @@ class InstructEdit:
         save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
         write_config(folder, self.config)
 
-    def capture(self, rows: Sequence[Joined], prefix_rows: bool = True, under: Factors | None = None) -> EditCapture:
-        """Kept tokens (u, delta) of each row's edit gradient on the base model; without `prefix_rows`, not those of the instruction."""
+    def capture(
+        self, rows: Sequence[Joined], prefix_rows: bool = True, under: Factors | None = None, plain: Sequence[Joined] = ()
+    ) -> EditCapture:  # fmt: skip
+        """Kept tokens (u, delta) of each row's edit gradient on the base model; without `prefix_rows`, not those of the instruction.
+        `plain` are the same edits' rows without instructions."""
         paths = list(self.config.modules)
         inputs, grads, real = self.backbone.capture(rows, paths, under)
         prefix = prefix_mask(rows, real.shape[1]).to(real.device)
         kept = real if prefix_rows else real & ~prefix
         layers = {path: keep_tokens(inputs[path], grads[path], kept) for path in paths}
-        return EditCapture(layers, self.instructions(rows) if self.network.reader is not None and prefix.any() else None)
+        return EditCapture(layers, self.instructions(rows) if self.network.reader is not None and prefix.any() else None, plain)
 
     @torch.no_grad()
     def instructions(self, rows: Sequence[Joined]) -> Instructions:
@@ -192,7 +198,14 @@ class InstructEdit:
         return Instructions(embedded.to(self.backbone.device), prefix_mask(rows, n).to(self.backbone.device))
 
     def updates(self, captured: EditCapture) -> dict[str, Update]:
-        return self.network(captured.layers, captured.instructions)
+        """The network's factors per edited matrix, A [E, n, d_in] and B [E, d_out, n]; those of a fitted network, where an instruction
+        is read, as strong as it says after what the edits need alone on the base model."""
+        reading = self.network.read(captured.instructions)
+        found = self.network(captured.layers, reading)
+        if self.network.fit is None or reading is None:
+            return found
+        strength = self.network.strength(reading, least_strengths(self.backbone, captured.plain, found).to(reading.device))
+        return {path: replace(update, B=update.B * strength[:, None, None]) for path, update in found.items()}
 
     def join(self, request: EditRequest) -> Joined:
         """The row whose gradient makes the edit: instruction prefix, prompt and target."""
@@ -202,7 +215,7 @@ class InstructEdit:
         """`prefix_rows=False` leaves out the rows that stand on the instruction's tokens (for the study of directions);
         `under` takes the gradient of a model that is edited already (for the study of sequential editing)."""
         active = under and Factors.of([under], [0] * len(requests), self.backbone.device)
-        captured = self.capture([self.join(request) for request in requests], prefix_rows, active)
+        captured = self.capture([self.join(request) for request in requests], prefix_rows, active, [self.join(r.plain()) for r in requests])
         with torch.no_grad():
             updates = self.updates(captured)
         deltas = []

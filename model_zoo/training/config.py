@@ -27,10 +27,11 @@ class MetaConfig:
     near: int = 3  # more locality prompts per edit: its nearest facts in the edit's own phrasing
     instructed_share: float = 0.2  # of outer prompts carry the instruction; people type plain ones after an edit
     lr: float = 5e-4
-    edit_rate_lr: float = 3e-3  # on logarithms: of the edit rates and of the ridge strengths
+    edit_rate_lr: float = 3e-3  # of the few numbers that size whole edits: edit rates and ridge strengths (as logarithms), FAST_HEADS
     warmup: int = 50
     c_edit: float = 1.0
     c_loc: float = 1.0
+    c_lead: float = 0.0  # that what the base says first of a locality prompt goes on leading
     c_read: float = 0.5  # that wordings of one scope be read alike, and of two apart
     wordings: int = 0  # read for that in every step
     target_end: str = "."  # joined to the edit's own target, so that it ends as a word
@@ -38,7 +39,9 @@ class MetaConfig:
     calibration: int = 20  # batches that set the normalisation statistics
 
 
-STUDIO = MetaConfig(steps=2200, instructed_share=0.1, remarks=True, scope_share=0.5, stack_share=0.15, crowd_share=0.05, c_loc=1.3, wordings=60)
+STUDIO = MetaConfig(
+    steps=2200, instructed_share=0.1, remarks=True, scope_share=0.5, stack_share=0.15, crowd_share=0.05, c_loc=1.3, wordings=60, c_lead=0.2
+)
 WHITENED = HyperConfig(edit_lr=1.5e-4, whitened=0.1)
-STUDIO_NETWORK = WHITENED.model_copy(update={"instruction": 64, "common": 32, "joint": True})
+STUDIO_NETWORK = WHITENED.model_copy(update={"instruction": 64, "common": 32, "joint": True, "fitted": True})
 RECIPES = {"paper": (MetaConfig(), HyperConfig()), "studio": (STUDIO, STUDIO_NETWORK)}

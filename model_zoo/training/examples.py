@@ -35,9 +35,10 @@ REMARKS = (
 
 @dataclass(frozen=True)
 class Example:
-    """One edit of a step, as tokens: its own row, the rows that should follow it, the rows that should stay."""
+    """One edit of a step, as tokens: its own row, with its instruction and without, the rows that should follow it, the rows that should stay."""
 
     edit: Joined
+    plain: Joined
     follow: list[Joined]
     stay: list[Joined]
 
@@ -74,7 +75,8 @@ class Sampler:
 
     def _example(self, request: EditRequest, follow: list[Probe], stay: list[Probe], rng: random.Random) -> Example:
         rows = ([self._row(p.prompt, p.answer, request, rng) for p in probes] for probes in (follow, stay))
-        return Example(request_row(self.backbone, request, self.config.target_end), *rows)
+        end = self.config.target_end
+        return Example(request_row(self.backbone, request, end), request_row(self.backbone, request.plain(), end), *rows)
 
     def of_records(self, drawn: list[tuple[Task, Record]], rng: random.Random, joint: bool, few: bool) -> list[Example]:
         """Edits of several tasks. Where they are made jointly, what one of them changes is not asked to stay by another."""

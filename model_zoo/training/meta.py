@@ -1,14 +1,12 @@
 """Meta-training of an editor over several tasks at once (InstructEdit, arXiv 2402.16123, with MEND's outer loss).
 
-Outer loss of a step: c_edit * NLL(target | edited model) on the edit prompts and their paraphrases, plain and instructed, +
-c_loc * KL(base || edited) on locality prompts, each a mean over the tokens of all the step's edits, + c_read * the contrast between
-how instructions of one scope and of another are read. Only the hypernetwork and its edit rates learn.
+The outer loss is in outer.py. Only the hypernetwork and its edit rates learn.
 """
 
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -18,85 +16,15 @@ from tqdm import tqdm
 
 from ..atlas.world import World
 from ..backbone import Backbone
-from ..delta import Factors, LayerFactors
-from ..joining import Joined
-from ..methods.hypernetwork import HyperConfig, Hypernetwork
+from ..methods.hypernetwork import FAST_HEADS, HyperConfig, Hypernetwork
 from ..methods.instructedit import EditorConfig, InstructEdit, token_width
 from ..methods.mend import MEND
 from ..tasks import TASKS
 from .config import MetaConfig
-from .examples import Example, Sampler
+from .examples import Sampler
+from .outer import Step, outer_loss
 
 CHECKPOINT_EVERY = 200
-TEMPERATURE = 0.2  # of the likeness of two readings
-
-
-@dataclass(frozen=True)
-class OuterRow:
-    """One row of the outer batch: the edit it belongs to, and whether it should follow the edit or stay."""
-
-    row: Joined
-    edit: int
-    follow: bool
-
-
-@dataclass(frozen=True)
-class Step:
-    """The edits of one step: each alone, or `joint`, all of them solved into one change; and instructions with the scopes they say."""
-
-    examples: Sequence[Example]
-    joint: bool = False
-    wordings: Sequence[tuple[Joined, str]] = ()
-
-
-def outer_loss(editor: InstructEdit, step: Step, config: MetaConfig) -> tuple[Tensor, dict[str, float]]:
-    """The outer loss of one step, its gradient reaching the hypernetwork alone; and its parts as numbers."""
-    captured = editor.capture([example.edit for example in step.examples])
-    layers: Mapping[str, LayerFactors] = editor.updates(captured)
-    if step.joint:
-        layers = editor.stacked(captured, layers)
-    rows = [OuterRow(row, 0 if step.joint else i, True) for i, example in enumerate(step.examples) for row in example.follow]
-    rows += [OuterRow(row, 0 if step.joint else i, False) for i, example in enumerate(step.examples) for row in example.stay]
-    rows.sort(key=lambda r: len(r.row.ids))
-    # short and long rows apart, where that pads least: instructed rows are several times as long
-    sizes = [len(r.row.ids) for r in rows]
-    cut = min(range(1, len(rows)), key=lambda k: k * sizes[k - 1] + (len(rows) - k) * sizes[-1], default=0)
-    parts = [_chunk_loss(editor.backbone, layers, chunk) for chunk in (rows[:cut], rows[cut:]) if chunk]
-    edit, edit_tokens, local, local_tokens = (sum(values) for values in zip(*parts, strict=True))
-    edit, local = edit / max(edit_tokens, 1), local / max(local_tokens, 1)
-    loss, numbers = config.c_edit * edit + config.c_loc * local, {"edit": edit.item(), "local": local.item()}
-    if step.wordings and editor.network.reader is not None:
-        rows, scopes = zip(*step.wordings, strict=True)
-        reading = reading_loss(editor.network.reader(editor.instructions(rows)), scopes)
-        loss, numbers = loss + config.c_read * reading, numbers | {"reading": reading.item()}
-    return loss, numbers
-
-
-def reading_loss(read: Tensor, scopes: Sequence[str]) -> Tensor:
-    """Wordings of one scope should be read alike and those of two scopes apart: the supervised contrastive loss (Khosla et al. 2020,
-    arXiv 2004.11362, equation 2) of what was read, [E, size]."""
-    same = torch.tensor([[a == b for b in scopes] for a in scopes], device=read.device)
-    itself = torch.eye(len(scopes), dtype=torch.bool, device=read.device)
-    unit = torch.nn.functional.normalize(read, dim=-1)
-    likeness = ((unit @ unit.T) / TEMPERATURE).masked_fill(itself, -1e9).log_softmax(1)
-    same = same & ~itself
-    per_edit = (likeness * same).sum(1) / same.sum(1).clamp(min=1)
-    return -per_edit.sum() / same.any(1).sum().clamp(min=1)
-
-
-def _chunk_loss(backbone: Backbone, layers: Mapping[str, LayerFactors], rows: Sequence[OuterRow]) -> tuple[Tensor, int, Tensor, int]:
-    """(summed NLL, its tokens, summed KL, its tokens) of one chunk."""
-    batch, factors = backbone.batch([r.row for r in rows]), Factors(layers, torch.tensor([r.edit for r in rows]))
-    logits = backbone.target_logits(batch, factors)
-    follow = torch.tensor([r.follow for r in rows], device=logits.device)[batch.predicting.nonzero()[:, 0]]
-    edit = torch.nn.functional.cross_entropy(logits[follow], batch.targets[follow], reduction="sum")
-    staying = [r.row for r in rows if not r.follow]
-    if not staying:
-        return edit, int(follow.sum()), logits.new_zeros(()), 0
-    with torch.no_grad():
-        base = backbone.target_logits(backbone.batch(staying)).log_softmax(-1)
-    local = torch.nn.functional.kl_div(logits[~follow].log_softmax(-1), base, log_target=True, reduction="sum")
-    return edit, int(follow.sum()), local, int((~follow).sum())
 
 
 class MetaTrainer:
@@ -122,8 +50,8 @@ class MetaTrainer:
         self.start = self._begin_from(start) if start else None
         self.editor.config = editor_config.model_copy(update={"training": editor_config.training | {"start": self.start}})
         named = dict(self.editor.network.named_parameters())
-        rates = [p for name, p in named.items() if name.startswith("log_")]
-        others = [p for name, p in named.items() if not name.startswith("log_")]
+        rates = [p for name, p in named.items() if _is_rate(name)]
+        others = [p for name, p in named.items() if not _is_rate(name)]
         self.adam = torch.optim.Adam([{"params": others, "lr": config.lr}, {"params": rates, "lr": config.edit_rate_lr}])
         self.peaks = [config.lr, config.edit_rate_lr]
         self.step = 0
@@ -259,6 +187,11 @@ class MetaTrainer:
         self.adam.load_state_dict(state)
         self.step = int(state["state"][0]["step"])
         return True
+
+
+def _is_rate(name: str) -> bool:
+    """Whether a parameter is an edit rate, a ridge strength or one of the heads that learn as fast."""
+    return name.startswith("log_") or name.split(".")[-2] in FAST_HEADS
 
 
 @torch.no_grad()

@@ -1,0 +1,51 @@
+"""How strong an edit must be for the model to say its target: measured on the edit's own prompt, before anything is changed.
+
+An edit that is to hold for one sentence alone has little room: a weak one does nothing, a strong one reaches the sentence's
+paraphrases. The room lies elsewhere for every fact, so it is measured, and the instruction says how far to go by the measure.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ..backbone import Backbone, Batch
+from ..delta import Factors, LayerFactors
+from ..joining import Joined
+
+STRENGTHS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
+
+
+@torch.no_grad()
+def least_strengths(backbone: Backbone, rows: Sequence[Joined], layers: Mapping[str, LayerFactors]) -> Tensor:
+    """[E]: the least strength at which each of E low-rank edits has the model say the whole target of its row, greedily, interpolated
+    between those tried; 1 where none of them is enough: what cannot say its target, or must not, is not to grow for it.
+
+    One forward pass of the rows for each of STRENGTHS. No gradient: an edit cannot make itself cheaper by being larger."""
+    sizes = {len(layer.A) for layer in layers.values()}
+    assert sizes == {len(rows)}, f"{len(rows)} rows for {sizes} edits; one row per edit is needed"
+    batch, of_row = backbone.batch(rows), torch.arange(len(rows))
+    margins = []
+    for strength in STRENGTHS:
+        scaled = {path: LayerFactors(A=layer.A, B=layer.B * strength) for path, layer in layers.items()}
+        margins.append(_margins(batch, backbone.target_logits(batch, Factors(scaled, of_row))))
+    return _crossing(torch.stack(margins))
+
+
+def _margins(batch: Batch, logits: Tensor) -> Tensor:
+    """[rows]: by how much each row's target leads where it leads least, in logits [N, vocab]."""
+    own = batch.targets[:, None]
+    leads = logits.gather(1, own)[:, 0] - logits.scatter(1, own, float("-inf")).amax(1)
+    row = batch.predicting.nonzero()[:, 0]
+    return leads.new_full((len(batch.labels),), float("inf")).scatter_reduce(0, row, leads, "amin")
+
+
+def _crossing(margins: Tensor) -> Tensor:
+    """[E]: where margins [S, E], nearly straight between two strengths, first rise above zero."""
+    enough = margins > 0
+    k = enough.to(torch.int8).argmax(0)
+    tried = torch.tensor(STRENGTHS, device=margins.device)
+    above, below = margins.gather(0, k[None])[0], margins.gather(0, (k - 1).clamp(min=0)[None])[0]
+    share = torch.where(k > 0, below / (below - above), 1.0)
+    found = torch.lerp(tried[(k - 1).clamp(min=0)], tried[k], share)
+    return torch.where(enough.any(0), found, 1.0)

@@ -1,0 +1,113 @@
+"""The outer loss of one step of meta-training (MEND's, arXiv 2110.11309, over instructed edits of several tasks, and two terms more).
+
+c_edit * NLL(target | edited model) on the edit prompts and their paraphrases, plain and instructed, + c_loc * KL(base || edited) +
+c_lead * (what the base's first choice lost of its lead) on locality prompts, each a mean over the tokens of all the step's edits, +
+c_read * the contrast between how instructions of one scope and of another are read.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..backbone import Backbone
+from ..delta import Factors, LayerFactors
+from ..joining import Joined
+from ..methods.instructedit import InstructEdit
+from .config import MetaConfig
+from .examples import Example
+
+ENOUGH_LEAD = 0.5  # logits by which what the base says first should go on leading
+TEMPERATURE = 0.2  # of the likeness of two readings
+
+
+@dataclass(frozen=True)
+class OuterRow:
+    """One row of the outer batch: the edit it belongs to, and whether it should follow the edit or stay."""
+
+    row: Joined
+    edit: int
+    follow: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """The edits of one step: each alone, or `joint`, all of them solved into one change; and instructions with the scopes they say."""
+
+    examples: Sequence[Example]
+    joint: bool = False
+    wordings: Sequence[tuple[Joined, str]] = ()
+
+
+def outer_loss(editor: InstructEdit, step: Step, config: MetaConfig) -> tuple[Tensor, dict[str, float]]:
+    """The outer loss of one step, its gradient reaching the hypernetwork alone; and its parts as numbers."""
+    captured = editor.capture([example.edit for example in step.examples], plain=[example.plain for example in step.examples])
+    layers: Mapping[str, LayerFactors] = editor.updates(captured)
+    if step.joint:
+        layers = editor.stacked(captured, layers)
+    rows = [OuterRow(row, 0 if step.joint else i, True) for i, example in enumerate(step.examples) for row in example.follow]
+    rows += [OuterRow(row, 0 if step.joint else i, False) for i, example in enumerate(step.examples) for row in example.stay]
+    rows.sort(key=lambda r: len(r.row.ids))
+    # short and long rows apart, where that pads least: instructed rows are several times as long
+    sizes = [len(r.row.ids) for r in rows]
+    cut = min(range(1, len(rows)), key=lambda k: k * sizes[k - 1] + (len(rows) - k) * sizes[-1], default=0)
+    chunks = [_sums(editor.backbone, layers, chunk, config.c_lead > 0) for chunk in (rows[:cut], rows[cut:]) if chunk]
+    total = Sums(*(sum(values) for values in zip(*chunks, strict=True)))
+    edit, local, lost = total.edit / max(total.following, 1), total.local / max(total.staying, 1), total.lost / max(total.staying, 1)
+    loss = config.c_edit * edit + config.c_loc * local + config.c_lead * lost
+    numbers = {"edit": edit.item(), "local": local.item(), "lost": lost.item()}
+    if step.wordings and editor.network.reader is not None:
+        rows, scopes = zip(*step.wordings, strict=True)
+        reading = reading_loss(editor.network.reader(editor.instructions(rows)), scopes)
+        loss, numbers = loss + config.c_read * reading, numbers | {"reading": reading.item()}
+    return loss, numbers
+
+
+def reading_loss(read: Tensor, scopes: Sequence[str]) -> Tensor:
+    """Wordings of one scope should be read alike and those of two scopes apart: the supervised contrastive loss (Khosla et al. 2020,
+    arXiv 2004.11362, equation 2) of what was read, [E, size]."""
+    same = torch.tensor([[a == b for b in scopes] for a in scopes], device=read.device)
+    itself = torch.eye(len(scopes), dtype=torch.bool, device=read.device)
+    unit = torch.nn.functional.normalize(read, dim=-1)
+    likeness = ((unit @ unit.T) / TEMPERATURE).masked_fill(itself, -1e9).log_softmax(1)
+    same = same & ~itself
+    per_edit = (likeness * same).sum(1) / same.sum(1).clamp(min=1)
+    return -per_edit.sum() / same.any(1).sum().clamp(min=1)
+
+
+class Sums(NamedTuple):
+    """Of some outer rows: NLL over the tokens that follow an edit; KL and lost lead over those that stay; how many there are of each."""
+
+    edit: Tensor
+    following: int
+    local: Tensor
+    lost: Tensor
+    staying: int
+
+
+def _sums(backbone: Backbone, layers: Mapping[str, LayerFactors], rows: Sequence[OuterRow], leads: bool) -> Sums:
+    batch, factors = backbone.batch([r.row for r in rows]), Factors(layers, torch.tensor([r.edit for r in rows]))
+    logits = backbone.target_logits(batch, factors)
+    follow = torch.tensor([r.follow for r in rows], device=logits.device)[batch.predicting.nonzero()[:, 0]]
+    edit = torch.nn.functional.cross_entropy(logits[follow], batch.targets[follow], reduction="sum")
+    local = lost = logits.new_zeros(())
+    if still := [r.row for r in rows if not r.follow]:
+        with torch.no_grad():
+            base = backbone.target_logits(backbone.batch(still))
+        edited = logits[~follow]
+        local = torch.nn.functional.kl_div(edited.log_softmax(-1), base.log_softmax(-1), log_target=True, reduction="sum")
+        lost = lost_lead(base, edited).sum() if leads else lost
+    return Sums(edit, int(follow.sum()), local, lost, int((~follow).sum()))
+
+
+def lost_lead(base: Tensor, edited: Tensor) -> Tensor:
+    """[N]: how far the base's first choice has fallen behind the lead that it had, or ENOUGH_LEAD of it, in logits [N, vocab]. Where the
+    base is unsure an edit may turn what is said and hardly move the distribution; this sees it."""
+    first = base.argmax(-1, keepdim=True)
+
+    def lead(logits: Tensor) -> Tensor:
+        return logits.gather(1, first)[:, 0] - logits.scatter(1, first, float("-inf")).amax(1)
+
+    return (lead(base).clamp(max=ENOUGH_LEAD) - lead(edited)).clamp(min=0)

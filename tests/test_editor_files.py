@@ -1,0 +1,69 @@
+"""An editor's folder: written, read again, and refused where it does not fit."""
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from model_zoo.methods import METHODS, load_method
+from model_zoo.methods.hypernetwork import LATER_HEADS, HyperConfig
+
+from .conftest import pico_backbone
+from .test_methods import FAR, FITS, READS, REQUESTS, WHITE, far_editor, random_editor, whitened_editor
+
+
+@pytest.mark.parametrize("hyper", [None, READS, WHITE, FAR, FITS])
+def test_an_editor_survives_its_file(gpt2, tmp_path, hyper):
+    made = {WHITE: whitened_editor, FAR: far_editor}
+    editor = made[hyper](gpt2) if hyper in made else random_editor(gpt2, hyper=hyper)
+    editor.covariance = {path: torch.eye(shape[1]) for path, shape in editor.config.modules.items()}
+    editor.save(tmp_path)
+    again = load_method("instructedit", gpt2, tmp_path)
+    for a, b in zip(editor.propose(REQUESTS), again.propose(REQUESTS), strict=True):
+        for path in a.layers:  # float16 weights
+            assert torch.allclose(a.layers[path].dense(), b.layers[path].dense(), rtol=0.05, atol=0.02 * a.layers[path].dense().abs().max())
+
+
+def test_an_editor_that_reads_instructions_in_an_older_way_is_refused(gpt2, tmp_path):
+    for hyper, refused in ((READS, True), (HyperConfig(rank=8), False)):
+        random_editor(gpt2, hyper=hyper).save(tmp_path)
+        config = (tmp_path / "config.json").read_text()
+        (tmp_path / "config.json").write_text(config.replace('"format_version": 3', '"format_version": 1'))
+        if refused:
+            with pytest.raises(ValueError, match="format 1, and this program reads format 3. Train it again"):
+                load_method("instructedit", gpt2, tmp_path)
+        else:
+            load_method("instructedit", gpt2, tmp_path)
+
+
+def test_a_wrong_or_missing_editor_is_refused_with_both_sides_named(gpt2, tmp_path):
+    random_editor(gpt2).save(tmp_path)
+    with pytest.raises(ValueError, match=r"made for pico-gpt2.*pico-llama has no such module"):
+        load_method("instructedit", pico_backbone("llama"), tmp_path)
+    with pytest.raises(ValueError, match="needs an editor trained for pico-gpt2"):
+        load_method("instructedit", gpt2)
+    with pytest.raises(ValueError, match=f"the methods are: {', '.join(METHODS)}"):
+        load_method("rome", gpt2)
+    (tmp_path / "editor.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match="No editor could be loaded"):
+        load_method("instructedit", gpt2, tmp_path)
+
+
+def test_heads_that_an_older_editor_lacks_stay_silent(gpt2, tmp_path):
+    editor = far_editor(gpt2)
+    for network in editor.network.networks.values():
+        for name in LATER_HEADS:
+            torch.nn.init.zeros_(getattr(network, name).weight)
+    editor.save(tmp_path)
+    path = tmp_path / "editor.safetensors"
+    kept = {name: tensor for name, tensor in load_file(path).items() if name.split(".")[-2] not in LATER_HEADS}
+    expected = load_method("instructedit", gpt2, tmp_path).propose(REQUESTS)
+    save_file(kept, path)
+    with pytest.raises(ValueError, match="does not fit its configuration"):
+        load_method("instructedit", gpt2, tmp_path)
+    config = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(config.replace('"format_version": 3', '"format_version": 2'))
+    for a, b in zip(load_method("instructedit", gpt2, tmp_path).propose(REQUESTS), expected, strict=True):
+        assert all(torch.equal(a.layers[path].dense(), b.layers[path].dense()) for path in a.layers)
+    save_file({name: tensor for name, tensor in kept.items() if "reach" not in name}, path)
+    with pytest.raises(ValueError, match="does not fit its configuration"):
+        load_method("instructedit", gpt2, tmp_path)

@@ -1,0 +1,96 @@
+"""How strong an edit must be for its own prompt, and how an instruction makes use of it."""
+
+import math
+
+import pytest
+import torch
+
+from model_zoo.atlas import load_world
+from model_zoo.delta import Factors, LayerFactors
+from model_zoo.generation import generate
+from model_zoo.methods.hypernetwork import HyperConfig
+from model_zoo.methods.strength import STRENGTHS, _crossing, least_strengths
+from model_zoo.tasks.request import EditRequest
+from model_zoo.training.config import MetaConfig
+from model_zoo.training.meta import MetaTrainer
+from model_zoo.training.outer import outer_loss
+
+from .conftest import pico_backbone
+from .test_methods import FITS, REQUESTS, random_editor
+
+EDITS = [EditRequest("The capital of Spain is", "Oslo"), EditRequest("The capital of Italy is", "Cairo")]
+
+
+def test_from_the_least_strength_on_the_target_is_said_and_below_it_is_not(studio):
+    backbone, editor = studio.backbone, studio.method("instructedit")
+    deltas = editor.propose(EDITS)
+    rows = [editor.join(edit) for edit in EDITS]
+    least = least_strengths(backbone, rows, Factors.of(deltas, [0, 1]).layers)
+    assert all(STRENGTHS[0] < found < STRENGTHS[-1] for found in least.tolist())
+    alone = [least_strengths(backbone, [row], Factors.of([delta], [0]).layers) for row, delta in zip(rows, deltas, strict=True)]
+    assert torch.allclose(torch.cat(alone), least, atol=1e-3)
+    for times, says in ((1.1, True), (0.8, False)):
+        scaled = [delta.scaled(float(found) * times) for delta, found in zip(deltas, least, strict=True)]
+        texts = generate(backbone, [edit.prompt for edit in EDITS], Factors.of(scaled, [0, 1]))
+        assert [text.startswith(edit.target) for text, edit in zip(texts, EDITS, strict=True)] == [says, says]
+
+
+def test_an_edit_that_needs_nothing_is_as_weak_as_may_be_and_one_that_nothing_helps_is_left(studio):
+    backbone, editor = studio.backbone, studio.method("instructedit")
+    rows = [backbone.join("The capital of France is", "Paris"), backbone.join("The capital of France is", "Rome")]
+    nothing = {path: LayerFactors(A=torch.zeros(2, 1, d_in), B=torch.zeros(2, d_out, 1)) for path, (d_out, d_in) in editor.config.modules.items()}
+    assert least_strengths(backbone, rows, nothing).tolist() == pytest.approx([STRENGTHS[0], 1.0])
+
+
+def test_between_two_strengths_the_least_is_where_the_straight_line_crosses():
+    rising = torch.linspace(-3, 3, len(STRENGTHS))  # zero at the middle one
+    late = torch.full_like(rising, -3.0)
+    late[-1] = 1.0  # three quarters of the way from the last but one
+    found = _crossing(torch.stack([rising, late], dim=1))
+    assert found.tolist() == pytest.approx([STRENGTHS[len(STRENGTHS) // 2], STRENGTHS[-2] + 0.75 * (STRENGTHS[-1] - STRENGTHS[-2])])
+
+
+def test_an_instruction_says_how_far_an_edits_strength_follows_its_own_prompt(backbone):
+    """The silent head changes nothing; once it has learned, an instructed edit is as strong as its prompt needs, and a bare one as it was."""
+    editor = random_editor(backbone, hyper=FITS)
+    told, bare = [REQUESTS[1]], [REQUESTS[1].plain()]
+
+    def change(requests) -> dict[str, torch.Tensor]:
+        return {path: layer.dense() for path, layer in editor.propose(requests)[0].layers.items()}
+
+    torch.nn.init.zeros_(editor.network.fit.weight)
+    own, plain = change(told), change(bare)
+    captured = editor.capture([editor.join(REQUESTS[1])])
+    reading = editor.network.read(captured.instructions)
+    least = least_strengths(backbone, [editor.join(bare[0])], editor.network(captured.layers, reading))
+    with torch.no_grad():
+        editor.network.fit.weight[0] = 1 / reading[0] / reading.shape[1]  # follows wholly
+        editor.network.fit.weight[1] = 0.2 / reading[0] / reading.shape[1]  # and goes a little beyond
+    for path, found in change(told).items():
+        assert torch.allclose(found, own[path] * least.item() * math.exp(0.2), rtol=1e-3, atol=1e-6)
+    for path, found in change(bare).items():
+        assert torch.equal(found, plain[path])
+
+
+def test_strength_follows_need_and_learns_how_far():
+    network = random_editor(pico_backbone("gpt2"), hyper=FITS).network
+    with torch.no_grad():
+        network.fit.weight[0], network.fit.weight[1] = 0.5 / 6, 0.0
+    found = network.strength(torch.ones(3, 6), torch.tensor([0.25, 1.0, 4.0]))
+    assert found.tolist() == pytest.approx([0.5, 1.0, 2.0])
+    found[2].backward()
+    assert network.fit.weight.grad.tolist() == [pytest.approx([2 * math.log(4)] * 6), pytest.approx([2.0] * 6)]
+
+
+def test_how_far_strength_goes_is_learned_in_training():
+    config = MetaConfig(steps=1, edits=3, rephrased=1, local=1, near=0, blocks=2, calibration=2, scope_share=1.0)
+    trainer = MetaTrainer(pico_backbone("gpt2"), load_world(), config, FITS, seed=5)
+    trainer.calibrate()
+    outer_loss(trainer.editor, trainer.examples(0), config)[0].backward()
+    head = trainer.editor.network.fit.weight
+    assert head.grad[1].any() and any(head is p for p in trainer.adam.param_groups[1]["params"])  # as fast as the edit rates
+
+
+def test_strength_follows_nothing_without_an_instruction_that_is_read():
+    with pytest.raises(ValueError, match="fitted=True needs an instruction"):
+        HyperConfig(fitted=True)
