@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ..backbone import Backbone, Batch
+from ..backbone import Backbone
 from ..delta import Factors, LayerFactors
 from ..joining import Joined
 
 STRENGTHS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
+ROWS = 8  # of a forward pass: one edit is tried at all strengths at once, many at one after another, which bounds the memory
 
 
 @torch.no_grad()
@@ -21,23 +22,27 @@ def least_strengths(backbone: Backbone, rows: Sequence[Joined], layers: Mapping[
     """[E]: the least strength at which each of E low-rank edits has the model say the whole target of its row, greedily, interpolated
     between those tried; 1 where none of them is enough: what cannot say its target, or must not, is not to grow for it.
 
-    One forward pass of the rows for each of STRENGTHS. No gradient: an edit cannot make itself cheaper by being larger."""
+    No gradient: an edit cannot make itself cheaper by being larger."""
     sizes = {len(layer.A) for layer in layers.values()}
     assert sizes == {len(rows)}, f"{len(rows)} rows for {sizes} edits; one row per edit is needed"
-    batch, of_row = backbone.batch(rows), torch.arange(len(rows))
-    margins = []
-    for strength in STRENGTHS:
-        scaled = {path: LayerFactors(A=layer.A, B=layer.B * strength) for path, layer in layers.items()}
-        margins.append(_margins(batch, backbone.target_logits(batch, Factors(scaled, of_row))))
-    return _crossing(torch.stack(margins))
+    at_once = max(1, ROWS // len(rows))
+    margins = [_margins(backbone, rows, layers, STRENGTHS[i : i + at_once]) for i in range(0, len(STRENGTHS), at_once)]
+    return _crossing(torch.cat(margins))
 
 
-def _margins(batch: Batch, logits: Tensor) -> Tensor:
-    """[rows]: by how much each row's target leads where it leads least, in logits [N, vocab]."""
+def _margins(backbone: Backbone, rows: Sequence[Joined], layers: Mapping[str, LayerFactors], strengths: Sequence[float]) -> Tensor:
+    """[S, E]: by how much each row's target leads where it leads least, in logits, at each of S strengths; one forward pass."""
+    batch = backbone.batch([*rows] * len(strengths))
+    tried = {
+        path: LayerFactors(A=layer.A.repeat(len(strengths), 1, 1), B=torch.cat([layer.B * strength for strength in strengths]))
+        for path, layer in layers.items()
+    }
+    logits = backbone.target_logits(batch, Factors(tried, torch.arange(len(batch.labels))))
     own = batch.targets[:, None]
     leads = logits.gather(1, own)[:, 0] - logits.scatter(1, own, float("-inf")).amax(1)
     row = batch.predicting.nonzero()[:, 0]
-    return leads.new_full((len(batch.labels),), float("inf")).scatter_reduce(0, row, leads, "amin")
+    least = leads.new_full((len(batch.labels),), float("inf")).scatter_reduce(0, row, leads, "amin")
+    return least.view(len(strengths), len(rows))
 
 
 def _crossing(margins: Tensor) -> Tensor:
