@@ -17,6 +17,12 @@ STRENGTHS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
 ROWS = 8  # of a forward pass: one edit is tried at all strengths at once, many at one after another, which bounds the memory
 
 
+def lead(logits: Tensor, token: Tensor) -> Tensor:
+    """[N]: by how much each token [N] is ahead of every other, in logits [N, vocab]; below zero where another is said."""
+    token = token[:, None]
+    return logits.gather(1, token)[:, 0] - logits.scatter(1, token, float("-inf")).amax(1)
+
+
 @torch.no_grad()
 def least_strengths(backbone: Backbone, rows: Sequence[Joined], layers: Mapping[str, LayerFactors]) -> Tensor:
     """[E]: the least strength at which each of E low-rank edits has the model say the whole target of its row, greedily, interpolated
@@ -38,8 +44,7 @@ def _margins(backbone: Backbone, rows: Sequence[Joined], layers: Mapping[str, La
         for path, layer in layers.items()
     }
     logits = backbone.target_logits(batch, Factors(tried, torch.arange(len(batch.labels))))
-    own = batch.targets[:, None]
-    leads = logits.gather(1, own)[:, 0] - logits.scatter(1, own, float("-inf")).amax(1)
+    leads = lead(logits, batch.targets)
     row = batch.predicting.nonzero()[:, 0]
     least = leads.new_full((len(batch.labels),), float("inf")).scatter_reduce(0, row, leads, "amin")
     return least.view(len(strengths), len(rows))

@@ -16,6 +16,7 @@ from ..backbone import Backbone
 from ..delta import Factors, LayerFactors
 from ..joining import Joined
 from ..methods.instructedit import InstructEdit
+from ..methods.strength import lead
 from .config import MetaConfig
 from .examples import Example
 
@@ -60,7 +61,7 @@ def outer_loss(editor: InstructEdit, step: Step, config: MetaConfig) -> tuple[Te
     numbers = {"edit": edit.item(), "local": local.item(), "lost": lost.item()}
     if step.wordings and editor.network.reader is not None:
         rows, scopes = zip(*step.wordings, strict=True)
-        reading = reading_loss(editor.network.reader(editor.instructions(rows)), scopes)
+        reading = reading_loss(editor.network.read(editor.instructions(rows)), scopes)
         loss, numbers = loss + config.c_read * reading, numbers | {"reading": reading.item()}
     return loss, numbers
 
@@ -105,9 +106,5 @@ def _sums(backbone: Backbone, layers: Mapping[str, LayerFactors], rows: Sequence
 def lost_lead(base: Tensor, edited: Tensor) -> Tensor:
     """[N]: how far the base's first choice has fallen behind the lead that it had, or ENOUGH_LEAD of it, in logits [N, vocab]. Where the
     base is unsure an edit may turn what is said and hardly move the distribution; this sees it."""
-    first = base.argmax(-1, keepdim=True)
-
-    def lead(logits: Tensor) -> Tensor:
-        return logits.gather(1, first)[:, 0] - logits.scatter(1, first, float("-inf")).amax(1)
-
-    return (lead(base).clamp(max=ENOUGH_LEAD) - lead(edited)).clamp(min=0)
+    first = base.argmax(-1)
+    return (lead(base, first).clamp(max=ENOUGH_LEAD) - lead(edited, first)).clamp(min=0)
