@@ -9,7 +9,7 @@ from model_zoo.methods import METHODS, combine
 from model_zoo.methods.ft_l import FTL
 from model_zoo.methods.hypernetwork import HyperConfig, Hypernetwork, keep_tokens
 from model_zoo.methods.instructedit import EditorConfig, InstructEdit, token_width
-from model_zoo.methods.instruction import Instructions
+from model_zoo.methods.instruction import InstructionReader, Instructions
 from model_zoo.methods.ridge import solve
 from model_zoo.tasks.request import EditRequest, instructed
 
@@ -129,7 +129,7 @@ def test_methods_of_both_kinds_combine_into_one_patch(gpt2):
     assert combine([], {}.__getitem__) is None
 
 
-READS = HyperConfig(rank=8, instruction=6, joint=True)
+READS = HyperConfig(rank=8, instruction=6, span=3, joint=True)
 WHITE = HyperConfig(rank=8, whitened=0.1)
 FAR = HyperConfig(rank=8, instruction=6, whitened=0.1, common=2)
 FITS = HyperConfig(rank=8, instruction=6, fitted=True)
@@ -222,6 +222,23 @@ def test_an_untrained_editor_reads_nothing_and_a_trained_one_reads_the_instructi
     for path, own in editor.network(captured.layers, read).items():
         other = editor.network(captured.layers, swapped)[path]
         assert all((a - b).norm() > 0.01 * a.norm() for a, b in ((own.A, other.A), (own.B, other.B)))
+
+
+def test_the_order_of_an_instructions_words_is_read_with_a_span_and_padding_never():
+    torch.manual_seed(0)
+    words, backwards = torch.randn(1, 5, 8), torch.tensor([4, 3, 2, 1, 0])
+    told = Instructions(words, torch.ones(1, 5, dtype=torch.bool))
+    turned = Instructions(words[:, backwards], told.real)
+    longer = Instructions(torch.cat([words, torch.randn(1, 3, 8)], 1), torch.arange(8)[None] < 5)
+    for span in (1, 2, 3):
+        reader = InstructionReader(8, 6, span).eval()
+        alone = InstructionReader(8, 6).eval()
+        alone.load_state_dict(reader.state_dict(), strict=False)
+        assert torch.equal(reader(told), alone(told))  # untrained, the spans say nothing
+        if span > 1:
+            torch.nn.init.normal_(reader.out_spans.weight)
+        assert torch.allclose(reader(told), reader(turned), atol=1e-6) == (span == 1)
+        assert torch.allclose(reader(told), reader(longer), atol=1e-6)
 
 
 @pytest.mark.parametrize("hyper", [READS, FAR, FITS])

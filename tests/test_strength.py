@@ -92,5 +92,5 @@ def test_how_far_strength_goes_is_learned_in_training():
 
 
 def test_strength_follows_nothing_without_an_instruction_that_is_read():
-    with pytest.raises(ValueError, match="fitted=True needs an instruction"):
+    with pytest.raises(ValueError, match="fitted=True and a span over 1 need an instruction"):
         HyperConfig(fitted=True)

@@ -17,7 +17,7 @@ from model_zoo.training.config import MetaConfig
 from model_zoo.training.examples import _farthest_first, _nearest_first, lengthened
 from model_zoo.training.meta import MetaTrainer, key_covariance, relation_keys
 from model_zoo.training.neighbours import Neighbours
-from model_zoo.training.outer import lost_lead, outer_loss, reading_loss
+from model_zoo.training.outer import lost_lead, missed_lead, outer_loss, reading_loss
 
 from .conftest import pico_backbone
 
@@ -153,8 +153,16 @@ def test_what_an_unsure_base_says_first_should_go_on_leading():
         {key: torch.nn.Parameter(rate + 6) for key, rate in run.editor.network.log_lr.items()}
     )  # edits that break things
     losses = [outer_loss(run.editor, run.examples(0), replace(CONFIG, c_lead=weight)) for weight in (0.0, 2.0)]
-    assert losses[0][1]["lost"] == 0 < losses[1][1]["lost"]
-    assert (losses[1][0] - losses[0][0]).item() == pytest.approx(2 * losses[1][1]["lost"], rel=1e-3)
+    assert losses[0][1]["lost"] == losses[0][1]["missed"] == 0 < losses[1][1]["lost"]
+    assert (losses[1][0] - losses[0][0]).item() == pytest.approx(2 * (losses[1][1]["lost"] + losses[1][1]["missed"]), rel=1e-3)
+
+
+def test_a_target_just_behind_is_missed_and_one_well_ahead_is_not():
+    edited = torch.tensor([[1.0, 0.9, 0.0], [1.0, 0.9, 0.0], [2.0, 0.9, 0.0]], requires_grad=True)
+    missed = missed_lead(edited, torch.tensor([0, 1, 0]))
+    assert torch.allclose(missed, torch.tensor([0.4, 0.6, 0.0]), atol=1e-6)
+    missed.sum().backward()
+    assert edited.grad.tolist() == [[-1, 1, 0], [1, -1, 0], [0, 0, 0]]
 
 
 def test_scoped_edits_are_asked_most_around_the_edge_of_their_reach():
@@ -219,7 +227,8 @@ STUDIO_STEPS = {"scope_share": 0.3, "stack_share": 0.3, "crowd_share": 0.3, "cro
 
 def studio_trainer(**changes) -> MetaTrainer:
     config = MetaConfig(**{**CONFIG.__dict__, **STUDIO_STEPS, **changes})
-    return MetaTrainer(pico_backbone("gpt2"), load_world(), config, HyperConfig(rank=8, instruction=6, whitened=0.1, common=4, joint=True), seed=5)
+    hyper = HyperConfig(rank=8, instruction=6, span=3, whitened=0.1, common=4, joint=True)
+    return MetaTrainer(pico_backbone("gpt2"), load_world(), config, hyper, seed=5)
 
 
 def test_the_recipe_of_the_studio_trains_every_kind_of_step(tmp_path):

@@ -34,6 +34,7 @@ class HyperConfig(BaseModel):
     layers: int = Field(2, ge=1, description="residual layers")
     edit_lr: float = Field(3e-4, gt=0, description="initial edit learning rate of every matrix")
     instruction: int = Field(0, ge=0, description="size of the vector read from the instruction; 0: the prefix alone, as in the paper")
+    span: int = Field(1, ge=1, description="tokens in a row whose order is read of an instruction; 1: the words alone")
     whitened: float = Field(
         0.0,
         ge=0,
@@ -51,14 +52,14 @@ class HyperConfig(BaseModel):
     def _has_what_it_needs(self) -> "HyperConfig":
         if self.common and not (self.whitened and self.instruction):
             raise ValueError(f"common={self.common} needs whitened keys and an instruction that is read; set both, or leave it at 0.")
-        if self.fitted and not self.instruction:
-            raise ValueError("fitted=True needs an instruction that is read; set its size, or leave fitted at False.")
+        if (self.fitted or self.span > 1) and not self.instruction:
+            raise ValueError("fitted=True and a span over 1 need an instruction that is read; set its size, or leave them at False and 1.")
         return self
 
     @property
     def blind(self) -> "HyperConfig":
         """The same without what reads an instruction."""
-        return self.model_copy(update={"instruction": 0, "common": 0, "fitted": False})
+        return self.model_copy(update={"instruction": 0, "span": 1, "common": 0, "fitted": False})
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ class Hypernetwork(nn.Module):
     def __init__(self, shapes: Mapping[str, tuple[int, int]], config: HyperConfig, token_width: int = 0):
         super().__init__()
         self.shapes, self.config = dict(shapes), config
-        self.reader = InstructionReader(token_width, config.instruction) if config.instruction else None
+        self.reader = InstructionReader(token_width, config.instruction, config.span) if config.instruction else None
         self.fit = _silent(config.instruction, 2) if config.fitted else None
         groups: dict[tuple[int, int], list[str]] = {}
         for path, shape in self.shapes.items():

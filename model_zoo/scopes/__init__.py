@@ -2,7 +2,7 @@
 tone, or nothing.
 
 A `ScopeCase` is one edit with probes around it; a `Scope` says what a perfect editor would answer to each. One scope is one line
-in SCOPES and one table in wordings.toml.
+in SCOPES and one file of instructions in wordings/.
 """
 
 import itertools
@@ -10,7 +10,7 @@ import random
 import re
 import tomllib
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
@@ -23,7 +23,7 @@ __all__ = ["KINDS", "SCOPES", "TASK_WORD", "Scope", "ScopeCase", "ScopeProbe", "
 Kind = Literal["itself", "rewording", "alias", "implied", "category", "relation", "world"]  # from near to far
 KINDS: tuple[Kind, ...] = get_args(Kind)
 TASK_WORD = "scope"  # the Task line of every scoped request: it must not tell the scopes apart, only the Description may
-WORDINGS = Path(__file__).parent / "wordings.toml"
+WORDINGS = Path(__file__).parent / "wordings"
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,15 @@ class Scope:
         return case.target if self.gives == "target" else probe.toned or probe.answer
 
     @cached_property
+    def _wordings(self) -> dict[str, list[str]]:
+        """[a|b] stands for either. Training's are by several authors. The unseen ones, by the first of them, are never shown to an editor in
+        training, nor are the independent ones, whose author had seen none of all these."""
+        return tomllib.loads((WORDINGS / f"{self.name}.toml").read_text(encoding="utf-8"))
+
+    @cached_property
     def readings(self) -> tuple[tuple[str, ...], ...]:
         """Every instruction that training may show, wording by wording."""
-        return tuple(tuple(expanded(wording)) for wording in _wordings()[self.name]["training"])
+        return tuple(tuple(expanded(wording)) for wording in self._wordings["training"])
 
     @property
     def first_readings(self) -> tuple[str, ...]:
@@ -87,12 +93,12 @@ class Scope:
     @property
     def unseen(self) -> tuple[str, ...]:
         """Instructions that no editor was trained on."""
-        return tuple(_wordings()[self.name]["unseen"])
+        return tuple(self._wordings["unseen"])
 
     @property
     def independent(self) -> tuple[str, ...]:
         """Unseen instructions of another author, who had not read the training's."""
-        return tuple(_wordings()[self.name]["independent"])
+        return tuple(self._wordings["independent"])
 
 
 def expanded(wording: str) -> list[str]:
@@ -100,11 +106,6 @@ def expanded(wording: str) -> list[str]:
     parts = re.split(r"\[([^\]]*)\]", wording)
     choices = [part.split("|") if i % 2 else [part] for i, part in enumerate(parts)]
     return ["".join(reading) for reading in itertools.product(*choices)]
-
-
-@lru_cache(maxsize=1)
-def _wordings() -> dict[str, dict[str, list[str]]]:
-    return tomllib.loads(WORDINGS.read_text(encoding="utf-8"))
 
 
 _SAME = ("itself", "rewording", "alias", "implied")

@@ -31,7 +31,7 @@ class MetaConfig:
     warmup: int = 50
     c_edit: float = 1.0
     c_loc: float = 1.0
-    c_lead: float = 0.0  # that what the base says first of a locality prompt goes on leading
+    c_lead: float = 0.0  # that what should be said leads: the target, and of locality prompts what the base says first
     c_read: float = 0.5  # that wordings of one scope be read alike, and of two apart
     wordings: int = 0  # read for that in every step
     target_end: str = "."  # joined to the edit's own target, so that it ends as a word
@@ -40,8 +40,8 @@ class MetaConfig:
 
 
 STUDIO = MetaConfig(
-    steps=2200, instructed_share=0.1, remarks=True, scope_share=0.5, stack_share=0.15, crowd_share=0.05, c_loc=1.3, wordings=60, c_lead=0.2
+    steps=2200, instructed_share=0.1, remarks=True, scope_share=0.5, stack_share=0.15, crowd_share=0.05, c_loc=1.3, wordings=60, c_lead=0.5
 )
 WHITENED = HyperConfig(edit_lr=1.5e-4, whitened=0.1)
-STUDIO_NETWORK = WHITENED.model_copy(update={"instruction": 64, "common": 32, "joint": True, "fitted": True})
+STUDIO_NETWORK = WHITENED.model_copy(update={"instruction": 64, "span": 3, "common": 32, "joint": True, "fitted": True})
 RECIPES = {"paper": (MetaConfig(), HyperConfig()), "studio": (STUDIO, STUDIO_NETWORK)}

@@ -1,8 +1,8 @@
 """The outer loss of one step of meta-training (MEND's, arXiv 2110.11309, over instructed edits of several tasks, and two terms more).
 
-c_edit * NLL(target | edited model) on the edit prompts and their paraphrases, plain and instructed, + c_loc * KL(base || edited) +
-c_lead * (what the base's first choice lost of its lead) on locality prompts, each a mean over the tokens of all the step's edits, +
-c_read * the contrast between how instructions of one scope and of another are read.
+c_edit * NLL(target | edited model) on the edit prompts and their paraphrases, plain and instructed, + c_loc * KL(base || edited) on
+locality prompts + c_lead * what should be said lacks of its lead on both, each a mean over the tokens of all the step's edits, + c_read *
+the contrast between how instructions of one scope and of another are read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from ..methods.strength import lead
 from .config import MetaConfig
 from .examples import Example
 
-ENOUGH_LEAD = 0.5  # logits by which what the base says first should go on leading
+ENOUGH_LEAD = 0.5  # logits by which what should be said is to lead
 TEMPERATURE = 0.2  # of the likeness of two readings
 
 
@@ -56,9 +56,10 @@ def outer_loss(editor: InstructEdit, step: Step, config: MetaConfig) -> tuple[Te
     cut = min(range(1, len(rows)), key=lambda k: k * sizes[k - 1] + (len(rows) - k) * sizes[-1], default=0)
     chunks = [_sums(editor.backbone, layers, chunk, config.c_lead > 0) for chunk in (rows[:cut], rows[cut:]) if chunk]
     total = Sums(*(sum(values) for values in zip(*chunks, strict=True)))
-    edit, local, lost = total.edit / max(total.following, 1), total.local / max(total.staying, 1), total.lost / max(total.staying, 1)
-    loss = config.c_edit * edit + config.c_loc * local + config.c_lead * lost
-    numbers = {"edit": edit.item(), "local": local.item(), "lost": lost.item()}
+    edit, missed = total.edit / max(total.following, 1), total.missed / max(total.following, 1)
+    local, lost = total.local / max(total.staying, 1), total.lost / max(total.staying, 1)
+    loss = config.c_edit * edit + config.c_loc * local + config.c_lead * (missed + lost)
+    numbers = {"edit": edit.item(), "missed": missed.item(), "local": local.item(), "lost": lost.item()}
     if step.wordings and editor.network.reader is not None:
         rows, scopes = zip(*step.wordings, strict=True)
         reading = reading_loss(editor.network.read(editor.instructions(rows)), scopes)
@@ -79,9 +80,11 @@ def reading_loss(read: Tensor, scopes: Sequence[str]) -> Tensor:
 
 
 class Sums(NamedTuple):
-    """Of some outer rows: NLL over the tokens that follow an edit; KL and lost lead over those that stay; how many there are of each."""
+    """Of some outer rows: NLL and missed lead over the tokens that follow an edit; KL and lost lead over those that stay; how many there
+    are of each."""
 
     edit: Tensor
+    missed: Tensor
     following: int
     local: Tensor
     lost: Tensor
@@ -93,6 +96,7 @@ def _sums(backbone: Backbone, layers: Mapping[str, LayerFactors], rows: Sequence
     logits = backbone.target_logits(batch, factors)
     follow = torch.tensor([r.follow for r in rows], device=logits.device)[batch.predicting.nonzero()[:, 0]]
     edit = torch.nn.functional.cross_entropy(logits[follow], batch.targets[follow], reduction="sum")
+    missed = missed_lead(logits[follow], batch.targets[follow]).sum() if leads else logits.new_zeros(())
     local = lost = logits.new_zeros(())
     if still := [r.row for r in rows if not r.follow]:
         with torch.no_grad():
@@ -100,7 +104,13 @@ def _sums(backbone: Backbone, layers: Mapping[str, LayerFactors], rows: Sequence
         edited = logits[~follow]
         local = torch.nn.functional.kl_div(edited.log_softmax(-1), base.log_softmax(-1), log_target=True, reduction="sum")
         lost = lost_lead(base, edited).sum() if leads else lost
-    return Sums(edit, int(follow.sum()), local, lost, int((~follow).sum()))
+    return Sums(edit, missed, int(follow.sum()), local, lost, int((~follow).sum()))
+
+
+def missed_lead(edited: Tensor, target: Tensor) -> Tensor:
+    """[N]: how far the target falls short of ENOUGH_LEAD, in logits [N, vocab]. An edit held small by all that should stay stops just
+    before its target is said: the likelihood hardly sees that, this does."""
+    return (ENOUGH_LEAD - lead(edited, target)).clamp(min=0)
 
 
 def lost_lead(base: Tensor, edited: Tensor) -> Tensor:
