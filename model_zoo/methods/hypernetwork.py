@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from ..delta import LayerFactors
-from .instruction import InstructionReader, Instructions
+from .instruction import InstructionReader, Instructions, silent
 from .ridge import LAMBDA, MU
 
 LATER_HEADS = ("keep", "stretch")  # which editors of format 2 lack; silent, they change nothing
@@ -80,13 +80,6 @@ def keep_tokens(u: Tensor, delta: Tensor, real: Tensor) -> Captured:
     return Captured(packed[0], packed[1], mask)
 
 
-def _silent(size: int, width: int) -> nn.Linear:
-    """A linear map that starts at zero: an untrained editor reads nothing."""
-    layer = nn.Linear(size, width, bias=False)
-    nn.init.zeros_(layer.weight)
-    return layer
-
-
 class ResidualLayer(nn.Module):
     """h <- clamp(scale_m * (A (B h) + b) + shift_m, min=0) + h, with scale and shift per matrix m. A starts at zero.
 
@@ -101,7 +94,7 @@ class ResidualLayer(nn.Module):
         self.scale = nn.Parameter(torch.ones(matrices, width))
         self.shift = nn.Parameter(torch.zeros(matrices, width))
         if instruction:
-            self.rescale, self.reshift = _silent(instruction, width), _silent(instruction, width)
+            self.rescale, self.reshift = silent(instruction, width), silent(instruction, width)
 
     def forward(self, h: Tensor, matrix: Tensor, read: Tensor | None = None) -> Tensor:
         """h [N, width], matrix [N], read [N, instruction] -> [N, width]"""
@@ -125,14 +118,14 @@ class ShapeNetwork(nn.Module):
             self.register_buffer("basis", torch.zeros(matrices, d_in, d_in))
         if config.common:
             self.register_buffer("common", torch.zeros(matrices, config.common, d_in))
-            self.reach, self.keep = _silent(config.instruction, matrices), _silent(config.instruction, matrices)
-            self.stretch = _silent(config.common, matrices)
+            self.reach, self.keep = silent(config.instruction, matrices), silent(config.instruction, matrices)
+            self.stretch = silent(config.common, matrices)
         width = d_in + d_out
         self.layers = nn.ModuleList(ResidualLayer(width, config.rank, matrices, config.instruction) for _ in range(config.layers))
         if config.instruction:
-            self.gate, self.rate = _silent(config.instruction, width), _silent(config.instruction, matrices)
+            self.gate, self.rate = silent(config.instruction, width), silent(config.instruction, matrices)
         if config.joint:
-            self.say = _silent(width, 1)
+            self.say = silent(width, 1)
 
     def _reaching(self, own: Tensor, u: Tensor, matrix: Tensor, read: Tensor) -> Tensor:
         """The written key `own` [N, d_in], less of it or more, and u's projection on what the relations' mean keys span, made as long as a
@@ -179,7 +172,7 @@ class Hypernetwork(nn.Module):
         super().__init__()
         self.shapes, self.config = dict(shapes), config
         self.reader = InstructionReader(token_width, config.instruction, config.span) if config.instruction else None
-        self.fit = _silent(config.instruction, 2) if config.fitted else None
+        self.fit = silent(config.instruction, 2) if config.fitted else None
         groups: dict[tuple[int, int], list[str]] = {}
         for path, shape in self.shapes.items():
             groups.setdefault(tuple(shape), []).append(path)

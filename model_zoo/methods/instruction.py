@@ -21,6 +21,13 @@ class Instructions:
     real: Tensor
 
 
+def silent(size: int, width: int) -> nn.Linear:
+    """A linear map that starts at zero: an untrained editor reads nothing."""
+    layer = nn.Linear(size, width, bias=False)
+    nn.init.zeros_(layer.weight)
+    return layer
+
+
 class InstructionReader(nn.Module):
     """Which learned features any of the prefix's tokens has: a linear map, the maximum over tokens, another map. [E, n, width] -> [E, size].
 
@@ -36,8 +43,7 @@ class InstructionReader(nn.Module):
         self.span = span
         if span > 1:
             self.spans = nn.Linear(span * width, FEATURES * size)
-            self.out_spans = nn.Linear(FEATURES * size, size, bias=False)
-            nn.init.zeros_(self.out_spans.weight)
+            self.out_spans = silent(FEATURES * size, size)
 
     def forward(self, instructions: Instructions) -> Tensor:
         """Zero for an edit without an instruction, so that it is edited as if nothing were there to read."""
