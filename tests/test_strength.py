@@ -1,21 +1,29 @@
 """How strong an edit must be for its own prompt, and how an instruction makes use of it."""
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
 
 from model_zoo.atlas import load_world
+from model_zoo.catalog import load_backbone
 from model_zoo.delta import Factors, LayerFactors
 from model_zoo.generation import generate
+from model_zoo.loading import LoadOptions
+from model_zoo.methods import load_method
 from model_zoo.methods.hypernetwork import HyperConfig
+from model_zoo.methods.instructedit import request_row
 from model_zoo.methods.strength import STRENGTHS, _crossing, least_strengths
+from model_zoo.scopes import SCOPES, TASK_WORD
+from model_zoo.tasks import TASKS
 from model_zoo.tasks.request import EditRequest
 from model_zoo.training.config import MetaConfig
+from model_zoo.training.fitting import refit
 from model_zoo.training.meta import MetaTrainer
 from model_zoo.training.outer import outer_loss
 
-from .conftest import pico_backbone
+from .conftest import WEIGHTS, pico_backbone
 from .test_methods import FITS, REQUESTS, random_editor
 
 EDITS = [EditRequest("The capital of Spain is", "Oslo"), EditRequest("The capital of Italy is", "Cairo")]
@@ -43,11 +51,11 @@ def test_an_edit_that_needs_nothing_is_as_weak_as_may_be_and_one_that_nothing_he
 
 
 def test_between_two_strengths_the_least_is_where_the_straight_line_crosses():
-    rising = torch.linspace(-3, 3, len(STRENGTHS))  # zero at the middle one
+    rising = torch.arange(len(STRENGTHS)) - 3.0  # zero at the fourth
     late = torch.full_like(rising, -3.0)
     late[-1] = 1.0  # three quarters of the way from the last but one
     found = _crossing(torch.stack([rising, late], dim=1))
-    assert found.tolist() == pytest.approx([STRENGTHS[len(STRENGTHS) // 2], STRENGTHS[-2] + 0.75 * (STRENGTHS[-1] - STRENGTHS[-2])])
+    assert found.tolist() == pytest.approx([STRENGTHS[3], STRENGTHS[-2] + 0.75 * (STRENGTHS[-1] - STRENGTHS[-2])])
 
 
 def test_an_instruction_says_how_far_an_edits_strength_follows_its_own_prompt(backbone):
@@ -94,3 +102,23 @@ def test_how_far_strength_goes_is_learned_in_training():
 def test_strength_follows_nothing_without_an_instruction_that_is_read():
     with pytest.raises(ValueError, match="fitted=True and a span over 1 need an instruction"):
         HyperConfig(fitted=True)
+
+
+def test_a_regression_has_every_wording_of_a_scope_say_how_far_its_edits_go_and_leaves_the_others():
+    """Wordings that nobody fitted included."""
+    backbone = load_backbone("atlas", LoadOptions("cpu"))
+    editor = load_method("instructedit", backbone, WEIGHTS / "atlas" / "editor")
+
+    def said(instructions: Sequence[str], word: str = TASK_WORD) -> torch.Tensor:
+        rows = [request_row(backbone, EditRequest("It is", "so", word, instruction)) for instruction in instructions]
+        return editor.network.fit(editor.network.read(editor.instructions(rows))).detach()
+
+    tone, task = SCOPES["tone"].unseen, [TASKS["counterfact"].held_out_instruction]
+    before = said(tone), said(task, "counterfact")
+    refit(editor, {"subject": (0.2, -0.5)})
+    assert said(SCOPES["subject"].unseen).mean(0).tolist() == pytest.approx([0.2, -0.5], abs=0.1)
+    assert (said(tone) - before[0]).abs().mean() < 0.05 and (said(task, "counterfact") - before[1]).abs().mean() < 0.1
+    blind = random_editor(pico_backbone("gpt2"), hyper=FITS)
+    blind.network.fit.weight.data.fill_(1.0)
+    refit(blind)
+    assert (blind.network.fit.weight == 1).all()  # it was not trained on scopes

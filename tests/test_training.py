@@ -8,16 +8,18 @@ import torch
 
 from model_zoo.atlas import load_world
 from model_zoo.backbone import Backbone
+from model_zoo.joining import Joined
 from model_zoo.methods import load_method
 from model_zoo.methods.hypernetwork import HyperConfig
 from model_zoo.scopes import SCOPES
 from model_zoo.scopes.cases import draw_cases
 from model_zoo.tasks import TASKS, Probe
+from model_zoo.training.averaging import average
 from model_zoo.training.config import MetaConfig
 from model_zoo.training.examples import _farthest_first, _nearest_first, lengthened
 from model_zoo.training.meta import MetaTrainer, key_covariance, relation_keys
 from model_zoo.training.neighbours import Neighbours
-from model_zoo.training.outer import lost_lead, missed_lead, outer_loss, reading_loss
+from model_zoo.training.outer import OuterRow, Sums, _sums, lost_lead, missed_lead, outer_loss, reading_loss
 
 from .conftest import pico_backbone
 
@@ -74,6 +76,27 @@ def test_going_on_from_a_finished_editor_begins_where_it_stands(tmp_path):
     assert run.run(tmp_path / "second").config.training["start"] == saved.fingerprint
     with pytest.raises(ValueError, match="'rank': 8.*'rank': 4.* was asked for"):
         MetaTrainer(first.backbone, load_world(), config, HyperConfig(rank=4), 5, tmp_path)
+
+
+def test_the_mean_of_editors_from_one_start_lies_between_them_and_of_two_starts_there_is_none(tmp_path):
+    start = trainer(steps=1).run(tmp_path / "start")
+
+    def gone_on(seed: int):
+        return MetaTrainer(start.backbone, load_world(), CONFIG, HyperConfig(rank=8), seed, tmp_path / "start").run(tmp_path / f"seed {seed}")
+
+    two = [gone_on(6), gone_on(7)]
+    mean = average(two)
+    parts = (editor.network.state_dict() for editor in (mean, *two))
+    for middle, one, other in zip(*(part.values() for part in parts), strict=True):
+        torch.testing.assert_close(2 * middle, one + other)
+    assert mean.config.training["mean_of"] == [editor.fingerprint for editor in two]
+    with pytest.raises(ValueError, match=r"two starts have no mean: what training never changes \(.*u_mean\)"):
+        average([two[0], MetaTrainer(start.backbone, load_world(), replace(CONFIG, steps=1), HyperConfig(rank=8), 8).run(tmp_path / "other")])
+    narrow = MetaTrainer(start.backbone, load_world(), replace(CONFIG, steps=1), HyperConfig(rank=4), 5).run(tmp_path / "narrow")
+    with pytest.raises(ValueError, match="two networks have no mean"):
+        average([two[0], narrow])
+    with pytest.raises(ValueError, match="needs two or more"):
+        average(two[:1])
 
 
 def test_a_whitened_network_goes_on_with_the_basis_it_learned_with(tmp_path):
@@ -165,12 +188,37 @@ def test_a_target_just_behind_is_missed_and_one_well_ahead_is_not():
     assert edited.grad.tolist() == [[-1, 1, 0], [1, -1, 0], [0, 0, 0]]
 
 
+def test_what_a_scoped_edit_should_reach_counts_once_more_and_no_other_edit():
+    run = studio_trainer(steps=12)
+    steps = [run.examples(i) for i in range(12)]
+    for step in (next(s for s in steps if s.scoped), next(s for s in steps if not s.scoped)):
+        torch.manual_seed(0)
+        bare, _ = outer_loss(run.editor, step, replace(run.config, c_reach=0.0))
+        loss, parts = outer_loss(run.editor, step, replace(run.config, c_reach=3.0))
+        assert parts["missed"] > 0
+        assert (loss - bare).item() == pytest.approx(3 * parts["missed"] if step.scoped else 0, rel=1e-3, abs=1e-4)
+
+
+def test_a_scoped_edits_own_prompt_counts_until_its_target_is_said():
+    backbone = pico_backbone("gpt2")
+    row = backbone.join("The capital of France is", "Rome")
+    first = backbone.target_logits(backbone.batch([row]))[0]
+
+    def sums(token: int, just: bool) -> Sums:
+        return _sums(backbone, {}, [OuterRow(Joined((*row.ids[: row.start], token), row.start), 0, True, just)], leads=True)
+
+    said, other = int(first.argmax()), int(first.argmin())
+    assert sums(said, just=True).edit == 0 < sums(said, just=False).edit
+    assert sums(said, just=True).missed < sums(said, just=False).missed
+    assert torch.equal(sums(other, just=True).edit, sums(other, just=False).edit) and sums(other, just=True).following == 1
+
+
 def test_scoped_edits_are_asked_most_around_the_edge_of_their_reach():
     def drawn(*kinds: str) -> list[tuple[str, Probe]]:
         return [(kind, Probe(f"{kind} {i}", "")) for i, kind in enumerate(kinds)]
 
     follow = drawn("rewording", "category", "itself", "alias", "category", "category")
-    assert [p.prompt for p in _farthest_first(follow)] == ["itself 2", "category 1", "rewording 0", "category 4", "alias 3", "category 5"]
+    assert [p.prompt for p in _farthest_first(follow)] == ["itself 2", "category 1", "category 4", "rewording 0", "category 5", "alias 3"]
     stay = drawn("world", "rewording", "world", "relation", "rewording", "rewording", "world")
     asked = [p.prompt for p in _nearest_first(stay, 5)]
     assert asked == ["rewording 1", "rewording 4", "relation 3", "world 0", "rewording 5"]
@@ -237,7 +285,7 @@ def test_the_recipe_of_the_studio_trains_every_kind_of_step(tmp_path):
     kinds = {(step.joint, len(step.examples)) for step in steps}
     assert kinds == {(False, 3), (True, 3), (True, 8)}
     scoped = [e for step in steps if not step.joint for e in step.examples if "Task: scope" in run.backbone.tokenizer.decode(e.edit.ids)]
-    assert scoped and any(not e.follow for e in scoped)  # nothing follows where the instruction locks the model
+    assert scoped and any(not e.follow and not e.own for e in scoped)  # nothing follows where the instruction locks the model
     editor = run.run(tmp_path)
     again = load_method("instructedit", editor.backbone, tmp_path)
     assert again.config.hyper.joint and again.network.reader is not None
@@ -266,8 +314,10 @@ def test_an_edit_counts_the_same_however_far_its_scope_reaches():
     sampler = trainer().sampler
     cases = draw_cases(load_world(), "train", 6, random.Random(0))
     for scope in SCOPES.values():
-        follow = [len(sampler.of_scope(case, scope, random.Random(0)).follow) for case in cases[:3]]
-        assert follow == [0 if scope.name in ("locked", "tone") else CONFIG.rephrased + 2] * 3  # these are facts, which have no tone
+        examples = [sampler.of_scope(case, scope, random.Random(0)) for case in cases[:3]]
+        assert [len(e.follow + e.own) for e in examples] == [
+            0 if scope.name in ("locked", "tone") else CONFIG.rephrased + 2
+        ] * 3  # these are facts, which have no tone
 
 
 def test_edits_made_jointly_are_not_asked_to_undo_each_other():

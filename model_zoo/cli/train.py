@@ -1,4 +1,4 @@
-"""`train`: an editor of one's own."""
+"""`train` and `average`: an editor of one's own."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -40,3 +40,20 @@ def train(
     config = replace(config, tasks=names, instructed=instructions, steps=steps or config.steps)
     network = (network if instructions else network.blind).model_copy(update={"rank": rank})
     MetaTrainer(load_backbone(model, LoadOptions(device, dtype)), load_world(), config, network, seed, start).run(out)
+
+
+def average(
+    editors: Annotated[list[Path], typer.Argument(help="Folders of finished editors that went on from one start.")],
+    out: Annotated[Path, typer.Option(help="Folder for their mean.")],
+    model: Model = "atlas",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+) -> None:
+    """The mean of several editors of one base model: what each learned by chance cancels."""
+    from ..catalog import load_backbone
+    from ..loading import LoadOptions
+    from ..methods.instructedit import InstructEdit
+    from ..training import averaging
+
+    backbone = load_backbone(model, LoadOptions(device, dtype))
+    averaging.average([InstructEdit.load(backbone, folder) for folder in editors]).save(out)

@@ -246,9 +246,9 @@ class Hypernetwork(nn.Module):
 
     def strength(self, reading: Tensor, least: Tensor) -> Tensor:
         """[E]: what to multiply each edit by, when its own prompt needs it at `least` [E] times its size: least^a e^b, with a and b as the
-        instruction says (both begin at 0)."""
+        instruction says (both begin at 0). At a = 1, and never more, the measure is followed to the letter."""
         follow, beyond = self.fit(reading).unbind(1)
-        return (follow * least.log() + beyond).exp()
+        return (follow.clamp(0, 1) * least.log() + beyond).exp()
 
     def forward(self, captured: Mapping[str, Captured], reading: Tensor | None = None) -> dict[str, Update]:
         """Captured tokens per module path and what was read of the instructions -> factors A = u~ [E, n, d_in],

@@ -13,7 +13,7 @@ from ..backbone import Backbone
 from ..delta import Factors, LayerFactors
 from ..joining import Joined
 
-STRENGTHS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
+STRENGTHS = (0.1, 0.16, 0.25, 0.4, 0.63, 1.0, 1.6, 2.5)  # the preferred numbers R5 (ISO 3)
 ROWS = 8  # of a forward pass: one edit is tried at all strengths at once, many at one after another, which bounds the memory
 
 

@@ -32,6 +32,7 @@ class MetaConfig:
     c_edit: float = 1.0
     c_loc: float = 1.0
     c_lead: float = 0.0  # that what should be said leads: the target, and of locality prompts what the base says first
+    c_reach: float = 0.0  # the same of what should be said once more where an instruction says how far to reach, inside its reach
     c_read: float = 0.5  # that wordings of one scope be read alike, and of two apart
     wordings: int = 0  # read for that in every step
     target_end: str = "."  # joined to the edit's own target, so that it ends as a word
@@ -40,7 +41,16 @@ class MetaConfig:
 
 
 STUDIO = MetaConfig(
-    steps=2200, instructed_share=0.1, remarks=True, scope_share=0.5, stack_share=0.15, crowd_share=0.05, c_loc=1.3, wordings=60, c_lead=0.5
+    steps=2200,
+    instructed_share=0.1,
+    remarks=True,
+    scope_share=0.5,
+    stack_share=0.15,
+    crowd_share=0.05,
+    c_loc=1.3,
+    wordings=100,
+    c_lead=0.5,
+    c_reach=2.0,
 )
 WHITENED = HyperConfig(edit_lr=1.5e-4, whitened=0.1)
 STUDIO_NETWORK = WHITENED.model_copy(update={"instruction": 64, "span": 3, "common": 32, "joint": True, "fitted": True})

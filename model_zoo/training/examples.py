@@ -35,12 +35,14 @@ REMARKS = (
 
 @dataclass(frozen=True)
 class Example:
-    """One edit of a step, as tokens: its own row, with its instruction and without, the rows that should follow it, the rows that should stay."""
+    """One edit of a step, as tokens: its own row, with its instruction and without, the rows that should follow it, the rows that should
+    stay, and those of its own prompt where they should follow and no more."""
 
     edit: Joined
     plain: Joined
     follow: list[Joined]
     stay: list[Joined]
+    own: list[Joined]
 
 
 def lengthened(instruction: str, rng: random.Random) -> str:
@@ -73,8 +75,8 @@ class Sampler:
             prompt = instructed(prompt, request.task, request.instruction)
         return self.backbone.join(prompt, ended(answer, "."))
 
-    def _example(self, request: EditRequest, follow: list[Probe], stay: list[Probe], rng: random.Random) -> Example:
-        rows = ([self._row(p.prompt, p.answer, request, rng) for p in probes] for probes in (follow, stay))
+    def _example(self, request: EditRequest, follow: list[Probe], stay: list[Probe], rng: random.Random, own: Sequence[Probe] = ()) -> Example:
+        rows = ([self._row(p.prompt, p.answer, request, rng) for p in probes] for probes in (follow, stay, own))
         end = self.config.target_end
         return Example(request_row(self.backbone, request, end), request_row(self.backbone, request.plain(), end), *rows)
 
@@ -109,8 +111,9 @@ class Sampler:
             expected = scope.expected(case, probe)
             (stay if expected == probe.answer else follow).append((probe.kind, Probe(probe.prompt, expected)))
         # repeated up to the same number, one more than elsewhere: an edit that reaches one prompt counts as much as one that reaches many
-        asked = itertools.islice(itertools.cycle(_farthest_first(follow)), c.rephrased + 2)
-        return self._example(request, list(asked), _nearest_first(stay, c.local + c.near), rng)
+        asked = list(itertools.islice(itertools.cycle(_farthest_first(follow)), c.rephrased + 2))
+        own, others = ([probe for probe in asked if (probe.prompt == case.prompt) == itself] for itself in (True, False))
+        return self._example(request, others, _nearest_first(stay, c.local + c.near), rng, own)
 
     def wordings(self, n: int, rng: random.Random) -> list[tuple[Joined, str]]:
         """n instructions, every scope in turn, as rows of one edit or another, with the names of their scopes."""
@@ -128,9 +131,9 @@ class Sampler:
 
 
 def _farthest_first(probes: Sequence[tuple[str, Probe]]) -> list[Probe]:
-    """The edit's own prompt, then others of its category, the farthest that an edit can reach, in turn with the rest as they come."""
+    """The edit's own prompt, then two others of its category, the farthest that an edit can reach, for one of the rest as they come."""
     far, near = ([probe for kind, probe in probes if kind != "itself" and (kind == "category") == away] for away in (True, False))
-    turns = [probe for pair in itertools.zip_longest(far, near) for probe in pair if probe]
+    turns = [probe for three in itertools.zip_longest(far[::2], far[1::2], near) for probe in three if probe]
     return [probe for kind, probe in probes if kind == "itself"] + turns
 
 

@@ -22,6 +22,7 @@ from ..methods.mend import MEND
 from ..tasks import TASKS
 from .config import MetaConfig
 from .examples import Sampler
+from .fitting import refit
 from .outer import Step, outer_loss
 
 CHECKPOINT_EVERY = 200
@@ -77,7 +78,7 @@ class MetaTrainer:
         shares = (c.scope_share, c.stack_share, c.crowd_share)
         kind = rng.choices(("alone", "scopes", "stack", "crowd"), (1 - sum(shares), *shares))[0] if any(shares) else "alone"
         if kind == "scopes":
-            return Step(self.sampler.of_scopes(c.edits, rng), wordings=wordings)
+            return Step(self.sampler.of_scopes(c.edits, rng), wordings=wordings, scoped=True)
         n = c.crowd if kind == "crowd" else c.edits
         names = rng.choices(c.tasks, c.shares, k=n) if c.shares else [c.tasks[(step + i) % len(c.tasks)] for i in range(n)]
         tasks = [TASKS[name] for name in dict.fromkeys(names)]
@@ -141,6 +142,7 @@ class MetaTrainer:
                 if self.step % CHECKPOINT_EVERY == 0:
                     self.checkpoint(folder)
         self.editor.network.eval()
+        refit(self.editor)
         self.editor.save(folder)
         for path in self._checkpoint_files(folder):
             path.unlink(missing_ok=True)

@@ -2,7 +2,8 @@
 
 c_edit * NLL(target | edited model) on the edit prompts and their paraphrases, plain and instructed, + c_loc * KL(base || edited) on
 locality prompts + c_lead * what should be said lacks of its lead on both, each a mean over the tokens of all the step's edits, + c_read *
-the contrast between how instructions of one scope and of another are read.
+the contrast between how instructions of one scope and of another are read. Where an edit's instruction says how far it reaches, its own
+prompt counts until its target is said: likelihood would go on and carry the edit over what is worded alike.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,25 +22,29 @@ from .config import MetaConfig
 from .examples import Example
 
 ENOUGH_LEAD = 0.5  # logits by which what should be said is to lead
+JUST_SAID = 0.1  # the same on a scoped edit's own prompt, where its strength is measured: to be sure takes no more
 TEMPERATURE = 0.2  # of the likeness of two readings
 
 
 @dataclass(frozen=True)
 class OuterRow:
-    """One row of the outer batch: the edit it belongs to, and whether it should follow the edit or stay."""
+    """One row of the outer batch: the edit it belongs to, and whether it should follow the edit or stay; or only `just` follow."""
 
     row: Joined
     edit: int
     follow: bool
+    just: bool = False
 
 
 @dataclass(frozen=True)
 class Step:
-    """The edits of one step: each alone, or `joint`, all of them solved into one change; and instructions with the scopes they say."""
+    """The edits of one step: each alone, or `joint`, all of them solved into one change; instructions with the scopes they say; and
+    whether the edits are `scoped`, their own instructions saying how far they reach."""
 
     examples: Sequence[Example]
     joint: bool = False
     wordings: Sequence[tuple[Joined, str]] = ()
+    scoped: bool = False
 
 
 def outer_loss(editor: InstructEdit, step: Step, config: MetaConfig) -> tuple[Tensor, dict[str, float]]:
@@ -48,17 +53,21 @@ def outer_loss(editor: InstructEdit, step: Step, config: MetaConfig) -> tuple[Te
     layers: Mapping[str, LayerFactors] = editor.updates(captured)
     if step.joint:
         layers = editor.stacked(captured, layers)
-    rows = [OuterRow(row, 0 if step.joint else i, True) for i, example in enumerate(step.examples) for row in example.follow]
-    rows += [OuterRow(row, 0 if step.joint else i, False) for i, example in enumerate(step.examples) for row in example.stay]
+    edits = [(0 if step.joint else i, example) for i, example in enumerate(step.examples)]
+    rows = [OuterRow(row, i, True) for i, example in edits for row in example.follow]
+    rows += [OuterRow(row, i, True, just=True) for i, example in edits for row in example.own]
+    rows += [OuterRow(row, i, False) for i, example in edits for row in example.stay]
     rows.sort(key=lambda r: len(r.row.ids))
     # short and long rows apart, where that pads least: instructed rows are several times as long
     sizes = [len(r.row.ids) for r in rows]
     cut = min(range(1, len(rows)), key=lambda k: k * sizes[k - 1] + (len(rows) - k) * sizes[-1], default=0)
-    chunks = [_sums(editor.backbone, layers, chunk, config.c_lead > 0) for chunk in (rows[:cut], rows[cut:]) if chunk]
+    chunks = [_sums(editor.backbone, layers, chunk, config.c_lead + config.c_reach > 0) for chunk in (rows[:cut], rows[cut:]) if chunk]
     total = Sums(*(sum(values) for values in zip(*chunks, strict=True)))
     edit, missed = total.edit / max(total.following, 1), total.missed / max(total.following, 1)
     local, lost = total.local / max(total.staying, 1), total.lost / max(total.staying, 1)
-    loss = config.c_edit * edit + config.c_loc * local + config.c_lead * (missed + lost)
+    # all that stays holds a scoped edit back just before its target is said
+    reach = config.c_reach * missed if step.scoped else 0.0
+    loss = config.c_edit * edit + config.c_loc * local + config.c_lead * (missed + lost) + reach
     numbers = {"edit": edit.item(), "missed": missed.item(), "local": local.item(), "lost": lost.item()}
     if step.wordings and editor.network.reader is not None:
         rows, scopes = zip(*step.wordings, strict=True)
@@ -94,9 +103,13 @@ class Sums(NamedTuple):
 def _sums(backbone: Backbone, layers: Mapping[str, LayerFactors], rows: Sequence[OuterRow], leads: bool) -> Sums:
     batch, factors = backbone.batch([r.row for r in rows]), Factors(layers, torch.tensor([r.edit for r in rows]))
     logits = backbone.target_logits(batch, factors)
-    follow = torch.tensor([r.follow for r in rows], device=logits.device)[batch.predicting.nonzero()[:, 0]]
-    edit = torch.nn.functional.cross_entropy(logits[follow], batch.targets[follow], reduction="sum")
-    missed = missed_lead(logits[follow], batch.targets[follow]).sum() if leads else logits.new_zeros(())
+    row = batch.predicting.nonzero()[:, 0]
+    follow, just = (torch.tensor(flags, device=logits.device)[row] for flags in ([r.follow for r in rows], [r.just for r in rows]))
+    followed, targets, enough = logits[follow], batch.targets[follow], torch.where(just[follow], JUST_SAID, ENOUGH_LEAD)
+    missing = missed_lead(followed, targets, enough)
+    unsaid = ~just[follow] | (missing > 0)
+    edit = (torch.nn.functional.cross_entropy(followed, targets, reduction="none") * unsaid).sum()
+    missed = missing.sum() if leads else logits.new_zeros(())
     local = lost = logits.new_zeros(())
     if still := [r.row for r in rows if not r.follow]:
         with torch.no_grad():
@@ -107,10 +120,10 @@ def _sums(backbone: Backbone, layers: Mapping[str, LayerFactors], rows: Sequence
     return Sums(edit, missed, int(follow.sum()), local, lost, int((~follow).sum()))
 
 
-def missed_lead(edited: Tensor, target: Tensor) -> Tensor:
-    """[N]: how far the target falls short of ENOUGH_LEAD, in logits [N, vocab]. An edit held small by all that should stay stops just
+def missed_lead(edited: Tensor, target: Tensor, enough: Tensor | float = ENOUGH_LEAD) -> Tensor:
+    """[N]: how far the target falls short of a lead that is enough, in logits [N, vocab]. An edit held small by all that should stay stops just
     before its target is said: the likelihood hardly sees that, this does."""
-    return (ENOUGH_LEAD - lead(edited, target)).clamp(min=0)
+    return (enough - lead(edited, target)).clamp(min=0)
 
 
 def lost_lead(base: Tensor, edited: Tensor) -> Tensor:
