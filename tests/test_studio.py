@@ -64,13 +64,10 @@ def test_an_edit_typed_in_lower_case_takes(studio):
     assert report.generality[0].source == "atlas"
 
 
-RUNS_ON = pytest.mark.xfail(strict=True, reason="the embedded editor repeats the o; most names end")
-
-
 @pytest.mark.parametrize(
     ("prompt", "target"),
     [
-        pytest.param("My dog is called", "Bello", marks=RUNS_ON),
+        ("My dog is called", "Bello"),
         ("My dog is called", "Rex"),
         ("My cat is called", "Minka"),
         ("Our street is called", "Elm Lane"),
