@@ -17,6 +17,7 @@ from model_zoo.tasks import TASKS, Probe
 from model_zoo.training.averaging import average
 from model_zoo.training.config import MetaConfig
 from model_zoo.training.examples import _farthest_first, _nearest_first, lengthened
+from model_zoo.training.fitting import refit
 from model_zoo.training.meta import MetaTrainer, key_covariance, relation_keys
 from model_zoo.training.neighbours import Neighbours
 from model_zoo.training.outer import OuterRow, Sums, _sums, lost_lead, missed_lead, outer_loss, reading_loss
@@ -89,7 +90,8 @@ def test_the_mean_of_editors_from_one_start_lies_between_them_and_of_two_starts_
     parts = (editor.network.state_dict() for editor in (mean, *two))
     for middle, one, other in zip(*(part.values() for part in parts), strict=True):
         torch.testing.assert_close(2 * middle, one + other)
-    assert mean.config.training["mean_of"] == [editor.fingerprint for editor in two]
+    assert mean.config.training["mean_of"] == [{"editor": editor.fingerprint, "seed": editor.config.training["seed"]} for editor in two]
+    assert mean.config.training["start"] == load_method("instructedit", start.backbone, tmp_path / "start").fingerprint and mean.covariance
     with pytest.raises(ValueError, match=r"two starts have no mean: what training never changes \(.*u_mean\)"):
         average([two[0], MetaTrainer(start.backbone, load_world(), replace(CONFIG, steps=1), HyperConfig(rank=8), 8).run(tmp_path / "other")])
     narrow = MetaTrainer(start.backbone, load_world(), replace(CONFIG, steps=1), HyperConfig(rank=4), 5).run(tmp_path / "narrow")
@@ -192,7 +194,6 @@ def test_what_a_scoped_edit_should_reach_counts_once_more_and_no_other_edit():
     run = studio_trainer(steps=12)
     steps = [run.examples(i) for i in range(12)]
     for step in (next(s for s in steps if s.scoped), next(s for s in steps if not s.scoped)):
-        torch.manual_seed(0)
         bare, _ = outer_loss(run.editor, step, replace(run.config, c_reach=0.0))
         loss, parts = outer_loss(run.editor, step, replace(run.config, c_reach=3.0))
         assert parts["missed"] > 0
@@ -275,7 +276,7 @@ STUDIO_STEPS = {"scope_share": 0.3, "stack_share": 0.3, "crowd_share": 0.3, "cro
 
 def studio_trainer(**changes) -> MetaTrainer:
     config = MetaConfig(**{**CONFIG.__dict__, **STUDIO_STEPS, **changes})
-    hyper = HyperConfig(rank=8, instruction=6, span=3, whitened=0.1, common=4, joint=True)
+    hyper = HyperConfig(rank=8, instruction=6, span=3, whitened=0.1, common=4, joint=True, fitted=True)
     return MetaTrainer(pico_backbone("gpt2"), load_world(), config, hyper, seed=5)
 
 
@@ -291,6 +292,22 @@ def test_the_recipe_of_the_studio_trains_every_kind_of_step(tmp_path):
     assert again.config.hyper.joint and again.network.reader is not None
     start = studio_trainer().editor.network.log_ridge
     assert all(not torch.equal(a, b) for a, b in zip(start.values(), again.network.log_ridge.values(), strict=True))
+
+
+def test_what_a_recipe_asks_of_its_wordings_is_fitted_when_training_is_over_and_again_after_a_mean(tmp_path):
+    fits = {"statement": (0.9, 0.3)}
+
+    def fitted(**changes):
+        run = studio_trainer(steps=1, **changes)
+        return run.run(tmp_path / str(len(list(tmp_path.iterdir()))))
+
+    bare, asked = fitted(), fitted(fits=fits)
+    differ = [name for name, tensor in asked.network.state_dict().items() if not torch.equal(tensor, bare.network.state_dict()[name])]
+    assert differ == ["fit.weight"] and asked.config.training["fits"] == fits
+    mean = average([asked, asked])
+    again = asked.network.fit.weight.clone()
+    refit(asked, fits)
+    assert not torch.equal(asked.network.fit.weight, again) and torch.equal(mean.network.fit.weight, asked.network.fit.weight)
 
 
 def test_a_resumed_run_of_the_studios_recipe_equals_an_unbroken_one(tmp_path):
@@ -315,9 +332,13 @@ def test_an_edit_counts_the_same_however_far_its_scope_reaches():
     cases = draw_cases(load_world(), "train", 6, random.Random(0))
     for scope in SCOPES.values():
         examples = [sampler.of_scope(case, scope, random.Random(0)) for case in cases[:3]]
-        assert [len(e.follow + e.own) for e in examples] == [
-            0 if scope.name in ("locked", "tone") else CONFIG.rephrased + 2
-        ] * 3  # these are facts, which have no tone
+        asked = 0 if scope.name in ("locked", "tone") else CONFIG.rephrased + 2  # these are facts, which have no tone
+        assert all(len(e.follow + e.own) == asked for e in examples)
+        if scope.name == "statement":
+            assert all(e.own and not e.follow for e in examples)
+        for example, case in zip(examples, cases[:3], strict=True):
+            texts = [sampler.backbone.tokenizer.decode(row.ids) for row in example.follow]
+            assert not any(case.prompt in text for text in texts) and (not asked or example.own)
 
 
 def test_edits_made_jointly_are_not_asked_to_undo_each_other():

@@ -49,11 +49,12 @@ def average(
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> None:
-    """The mean of several editors of one base model: what each learned by chance cancels."""
+    """The mean of several editors of one base model, weight by weight: what each learned by chance partly cancels."""
     from ..catalog import load_backbone
     from ..loading import LoadOptions
-    from ..methods.instructedit import InstructEdit
+    from ..methods import load_method
+    from ..methods.instructedit import read_config
     from ..training import averaging
 
     backbone = load_backbone(model, LoadOptions(device, dtype))
-    averaging.average([InstructEdit.load(backbone, folder) for folder in editors]).save(out)
+    averaging.average([load_method(read_config(folder).method, backbone, folder) for folder in editors]).save(out)

@@ -246,7 +246,7 @@ class Hypernetwork(nn.Module):
 
     def strength(self, reading: Tensor, least: Tensor) -> Tensor:
         """[E]: what to multiply each edit by, when its own prompt needs it at `least` [E] times its size: least^a e^b, with a and b as the
-        instruction says (both begin at 0). At a = 1, and never more, the measure is followed to the letter."""
+        instruction says (both begin at 0). a counts as no less than 0 and no more than 1, where the measure is followed to the letter."""
         follow, beyond = self.fit(reading).unbind(1)
         return (follow.clamp(0, 1) * least.log() + beyond).exp()
 

@@ -1,6 +1,7 @@
 """The settings of a meta-training: the paper's protocol by default, and the recipe of the editor that ships."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ..methods.hypernetwork import HyperConfig
 from ..tasks import TASKS
@@ -32,9 +33,10 @@ class MetaConfig:
     c_edit: float = 1.0
     c_loc: float = 1.0
     c_lead: float = 0.0  # that what should be said leads: the target, and of locality prompts what the base says first
-    c_reach: float = 0.0  # the same of what should be said once more where an instruction says how far to reach, inside its reach
+    c_reach: float = 0.0  # added to c_lead for what should be said, in steps whose instructions decide the reach
     c_read: float = 0.5  # that wordings of one scope be read alike, and of two apart
     wordings: int = 0  # read for that in every step
+    fits: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # (a, b) that wordings of a scope are to say in the end; see fitting.py
     target_end: str = "."  # joined to the edit's own target, so that it ends as a word
     clip: float = 10.0
     calibration: int = 20  # batches that set the normalisation statistics
@@ -51,6 +53,7 @@ STUDIO = MetaConfig(
     wordings=100,
     c_lead=0.5,
     c_reach=2.0,
+    fits={"statement": (1.6, 0.03), "locked": (1.0, 0.1)},
 )
 WHITENED = HyperConfig(edit_lr=1.5e-4, whitened=0.1)
 STUDIO_NETWORK = WHITENED.model_copy(update={"instruction": 64, "span": 3, "common": 32, "joint": True, "fitted": True})

@@ -131,7 +131,7 @@ class Sampler:
 
 
 def _farthest_first(probes: Sequence[tuple[str, Probe]]) -> list[Probe]:
-    """The edit's own prompt, then two others of its category, the farthest that an edit can reach, for one of the rest as they come."""
+    """The edit's own prompt, then in turn two of its category, the farthest that an edit can reach, and one of the rest as they come."""
     far, near = ([probe for kind, probe in probes if kind != "itself" and (kind == "category") == away] for away in (True, False))
     turns = [probe for three in itertools.zip_longest(far[::2], far[1::2], near) for probe in three if probe]
     return [probe for kind, probe in probes if kind == "itself"] + turns

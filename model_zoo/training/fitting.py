@@ -1,13 +1,13 @@
 """What instructions say of an edit's strength, said of every wording alike: one regression when training is over.
 
-Training carries the edit of one sentence to where that sentence is just said, and one whose instruction is read only in part stops just
-before. So the head that says (a, b) of a reading (see Hypernetwork.strength) is moved, no more than needed, until the training wordings
-of these scopes say what is written here; more than a = 1, which counts as 1, leaves room for half-read wordings. An edit that is locked
-may follow the measure: it holds hardly anything. The other scopes and the tasks keep what training gave them.
+Training carries the edit of one sentence to where that sentence is just said, so one whose instruction is read only in part stops just
+before. So the head that says (a, b) of a reading (see Hypernetwork.strength) is moved towards what a recipe asks of a scope's training
+wordings: more than a = 1, which counts as 1, leaves room for those half read. Most of them are half read as `locked`, which therefore
+follows the measure as well; that costs little as long as a locked edit holds hardly anything, whatever its strength. What is not asked
+for stays nearly as training left it.
 """
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -17,28 +17,27 @@ from ..scopes import SCOPES, TASK_WORD
 from ..tasks import TASKS
 from ..tasks.request import EditRequest
 
-FITS: Mapping[str, tuple[float, float]] = MappingProxyType({"statement": (1.6, 0.03), "locked": (1.0, 0.1)})
-RIDGE = 0.01  # of the mean square of what is read
+RIDGE = 0.01  # of the mean of the Gram matrix' diagonal
 AT_ONCE = 64  # instructions per forward pass
 
 
 @torch.no_grad()
-def refit(editor: InstructEdit, fits: Mapping[str, tuple[float, float]] = FITS) -> None:
-    """Move an editor's strength head by the ridge regression of what `fits` asks (a and b per scope) on what it reads, every scope and
-    task weighing the same. An editor that has no such head, or was not trained on scopes, stays as it is."""
+def refit(editor: InstructEdit, fits: Mapping[str, Sequence[float]]) -> None:
+    """Move an editor's strength head by the ridge regression of what `fits` asks, (a, b) per scope, on what it reads of one reading of
+    each training wording, every scope and task weighing the same. Nothing asked, or no such head: the editor stays as it is."""
     head = editor.network.fit
-    if head is None or not editor.config.reads_scopes:
+    if head is None or not fits:
         return
     asked = [(TASK_WORD, scope.first_readings, fits.get(name)) for name, scope in SCOPES.items()]
     tasks = [TASKS[name] for name in editor.config.tasks]
     asked += [(task.name, [task.fill(instruction) for instruction in task.training_instructions], None) for task in tasks]
-    read, short = [], []
+    read, residual = [], []
     for word, instructions, fit in asked:
         reading = _readings(editor, word, instructions).double()
         said = reading @ head.weight.T.double()
         read.append(reading / len(reading) ** 0.5)
-        short.append((said.new_tensor(fit) - said if fit else torch.zeros_like(said)) / len(reading) ** 0.5)
-    x, y = torch.cat(read), torch.cat(short)
+        residual.append((said.new_tensor(fit) - said if fit else torch.zeros_like(said)) / len(reading) ** 0.5)
+    x, y = torch.cat(read), torch.cat(residual)
     gram = x.T @ x
     gram.diagonal().add_(RIDGE * gram.diagonal().mean())
     head.weight += torch.linalg.solve(gram, x.T @ y).T.to(head.weight)

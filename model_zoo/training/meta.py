@@ -142,7 +142,7 @@ class MetaTrainer:
                 if self.step % CHECKPOINT_EVERY == 0:
                     self.checkpoint(folder)
         self.editor.network.eval()
-        refit(self.editor)
+        refit(self.editor, self.config.fits)
         self.editor.save(folder)
         for path in self._checkpoint_files(folder):
             path.unlink(missing_ok=True)

@@ -1,9 +1,10 @@
-"""The outer loss of one step of meta-training (MEND's, arXiv 2110.11309, over instructed edits of several tasks, and two terms more).
+"""The outer loss of one step of meta-training (MEND's, arXiv 2110.11309, over instructed edits of several tasks, and more terms).
 
 c_edit * NLL(target | edited model) on the edit prompts and their paraphrases, plain and instructed, + c_loc * KL(base || edited) on
 locality prompts + c_lead * what should be said lacks of its lead on both, each a mean over the tokens of all the step's edits, + c_read *
-the contrast between how instructions of one scope and of another are read. Where an edit's instruction says how far it reaches, its own
-prompt counts until its target is said: likelihood would go on and carry the edit over what is worded alike.
+the contrast between how instructions of one scope and of another are read. Where the edits' instructions say how far they reach, c_reach *
+what should be said lacks is added, and their own prompts count until the right thing is said: likelihood would go on and carry an edit
+over what is worded alike.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,13 +23,13 @@ from .config import MetaConfig
 from .examples import Example
 
 ENOUGH_LEAD = 0.5  # logits by which what should be said is to lead
-JUST_SAID = 0.1  # the same on a scoped edit's own prompt, where its strength is measured: to be sure takes no more
+JUST_SAID = 0.1  # the same on a scoped edit's own prompt: more would only carry it further
 TEMPERATURE = 0.2  # of the likeness of two readings
 
 
 @dataclass(frozen=True)
 class OuterRow:
-    """One row of the outer batch: the edit it belongs to, and whether it should follow the edit or stay; or only `just` follow."""
+    """One row of the outer batch: the edit it belongs to, and whether it should follow the edit or stay; `just`: by JUST_SAID and no more."""
 
     row: Joined
     edit: int
@@ -105,11 +106,12 @@ def _sums(backbone: Backbone, layers: Mapping[str, LayerFactors], rows: Sequence
     logits = backbone.target_logits(batch, factors)
     row = batch.predicting.nonzero()[:, 0]
     follow, just = (torch.tensor(flags, device=logits.device)[row] for flags in ([r.follow for r in rows], [r.just for r in rows]))
-    followed, targets, enough = logits[follow], batch.targets[follow], torch.where(just[follow], JUST_SAID, ENOUGH_LEAD)
-    missing = missed_lead(followed, targets, enough)
-    unsaid = ~just[follow] | (missing > 0)
-    edit = (torch.nn.functional.cross_entropy(followed, targets, reduction="none") * unsaid).sum()
-    missed = missing.sum() if leads else logits.new_zeros(())
+    followed, targets, just = logits[follow], batch.targets[follow], just[follow]
+    edit = torch.nn.functional.cross_entropy(followed, targets, reduction="none")
+    missed = edit.new_zeros(len(edit))
+    if leads or just.any():  # a second look at every logit
+        missed = missed_lead(followed, targets, torch.where(just, JUST_SAID, ENOUGH_LEAD))
+        edit = edit * (~just | (missed > 0))  # those said count in the mean all the same: what is left weighs no more for it
     local = lost = logits.new_zeros(())
     if still := [r.row for r in rows if not r.follow]:
         with torch.no_grad():
@@ -117,7 +119,7 @@ def _sums(backbone: Backbone, layers: Mapping[str, LayerFactors], rows: Sequence
         edited = logits[~follow]
         local = torch.nn.functional.kl_div(edited.log_softmax(-1), base.log_softmax(-1), log_target=True, reduction="sum")
         lost = lost_lead(base, edited).sum() if leads else lost
-    return Sums(edit, missed, int(follow.sum()), local, lost, int((~follow).sum()))
+    return Sums(edit.sum(), missed.sum(), int(follow.sum()), local, lost, int((~follow).sum()))
 
 
 def missed_lead(edited: Tensor, target: Tensor, enough: Tensor | float = ENOUGH_LEAD) -> Tensor:

@@ -40,7 +40,7 @@ def test_the_page_opens_with_an_edit_made_and_without_the_network(browser: Brows
     requests: list[str] = []
     page = open_page(browser, address, requests=requests)
     assert answer(page, "before") == "Paris." and answer(page, "after") == "Rome."
-    expect(page.locator("#verdicts .score").first).to_be_visible()
+    expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)
     outside = [url for url in requests if not url.startswith((address, "data:", "blob:"))]
     assert outside == []
     page.close()
@@ -71,6 +71,7 @@ def test_the_stack_toggles_undoes_and_clears(page: Page):
     expect(page.locator("#verdicts")).to_contain_text("This edit is off", timeout=20 * SECOND)
     page.locator("#undo").click()
     expect(page.locator("#pair .side-after .answer")).to_have_text("Cairo.", timeout=20 * SECOND)
+    expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)  # which moves the buttons below
     page.locator("#clear").click()
     expect(boxes).to_have_count(0, timeout=20 * SECOND)
     page.locator("#undo").click()
