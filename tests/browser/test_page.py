@@ -71,7 +71,7 @@ def test_the_stack_toggles_undoes_and_clears(page: Page):
     expect(page.locator("#verdicts")).to_contain_text("This edit is off", timeout=20 * SECOND)
     page.locator("#undo").click()
     expect(page.locator("#pair .side-after .answer")).to_have_text("Cairo.", timeout=20 * SECOND)
-    expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)  # which moves the buttons below
+    expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)  # all is shown; nothing under the mouse moves any more
     page.locator("#clear").click()
     expect(boxes).to_have_count(0, timeout=20 * SECOND)
     page.locator("#undo").click()
