@@ -54,7 +54,9 @@ def test_the_document_holds_what_the_json_holds_and_the_command_that_makes_it(la
     assert "python -m model_zoo experiment run methods --n 2 --seed 0 --steps 1 --trainings 2" in text
     assert text.startswith("# Results\n\nThese numbers were made without a pretrained language model")
     assert "gpt2-xl" in text and "Llama-2-7b" in text and "Not run yet" in text
-    ElementTree.fromstring(svg(EXPERIMENTS["methods"].view, rows))
+    figure = ElementTree.fromstring(svg(EXPERIMENTS["methods"].view, [{**row, "variant": "w" * 80} for row in rows]))
+    label = next(text for text in figure.iter("{http://www.w3.org/2000/svg}text") if text.text.startswith("www"))
+    assert float(label.get("x")) > 6.5 * len(label.text)  # it ends there, and begins inside the figure
 
 
 def test_every_wording_of_the_instruction_study_is_what_its_name_says(lab):

@@ -321,7 +321,7 @@ def test_remarks_lengthen_some_instructions_and_only_where_they_are_asked_for():
     assert 10 < sum(text != "Change it." for text in texts) < 60 and all("Change it." in text for text in texts)
 
 
-def test_an_edit_counts_the_same_however_far_its_scope_reaches():
+def test_an_edit_is_asked_as_often_however_far_its_scope_reaches():
     sampler = trainer().sampler
     cases = draw_cases(load_world(), "train", 6, random.Random(0))
     for scope in SCOPES.values():

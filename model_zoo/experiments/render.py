@@ -124,7 +124,8 @@ def svg(view: View, rows: Sequence[dict]) -> str:
     """A small-multiples dot plot with intervals, one panel per metric, rows shared; drawn directly, so that no library is needed to see it."""
     dots, (low, high), number = view.dots(rows), view.span, view.number
     labels, panels = list(dict.fromkeys(d.label for d in dots)), list(dict.fromkeys(d.panel for d in dots))
-    left, width, gap, line, top = 330, 190, 40, 26, 44
+    left = 28 + 7 * max(map(len, labels))  # no letter of this size is wider on average
+    width, gap, line, top = 190, 56, 26, 44
     height, total = top + line * len(labels) + 24, left + (width + gap) * len(panels)
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {height}" font-family="system-ui,sans-serif" font-size="13">',
              f'<rect width="{total}" height="{height}" fill="#ffffff"/>']  # fmt: skip

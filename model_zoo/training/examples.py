@@ -36,7 +36,7 @@ REMARKS = (
 @dataclass(frozen=True)
 class Example:
     """One edit of a step, as tokens: its own row, with its instruction and without, the rows that should follow it, the rows that should
-    stay, and those of its own prompt where they should follow and no more."""
+    stay, and a scoped edit's own prompt, as often as it is asked, which should just follow."""
 
     edit: Joined
     plain: Joined
@@ -110,7 +110,7 @@ class Sampler:
         for probe in rng.sample(case.probes, len(case.probes)):
             expected = scope.expected(case, probe)
             (stay if expected == probe.answer else follow).append((probe.kind, Probe(probe.prompt, expected)))
-        # repeated up to the same number, one more than elsewhere: an edit that reaches one prompt counts as much as one that reaches many
+        # repeated up to the same number, one more than elsewhere: an edit that reaches one prompt is asked as often as one that reaches many
         asked = list(itertools.islice(itertools.cycle(_farthest_first(follow)), c.rephrased + 2))
         own, others = ([probe for probe in asked if (probe.prompt == case.prompt) == itself] for itself in (True, False))
         return self._example(request, others, _nearest_first(stay, c.local + c.near), rng, own)
