@@ -28,7 +28,7 @@ from model_zoo.memory import TooLarge
 from model_zoo.session import Edit, EditSession
 from model_zoo.studio import Studio
 from model_zoo.tasks import Record
-from model_zoo.tasks.request import EditRequest
+from model_zoo.request import EditRequest
 
 try:
     import spaces

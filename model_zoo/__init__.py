@@ -5,6 +5,6 @@ from .delta import Delta, Factors, LayerDelta
 from .session import EditSession
 from .studio import EditReport, Studio
 from .tasks import TASKS
-from .tasks.request import EditRequest
+from .request import EditRequest
 
 __all__ = ["Backbone", "Delta", "EditReport", "EditRequest", "EditSession", "Factors", "LayerDelta", "Studio", "TASKS"]

@@ -1,6 +1,6 @@
 """Backbone: a frozen Hugging Face causal LM with its tokenizer, and forward hooks that read the active edit.
 
-The base weights are never written. `edited(factors)` sets a context variable that one hook per MLP linear reads; leaving it
+The base weights are never written. `edited(live)` sets a context variable that one hook per MLP linear reads; leaving it
 is bit-exact. Never yield inside `edited()` or `no_grad()`: `stream` runs the generation in a thread of its own instead.
 """
 
@@ -11,15 +11,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .checkpoints import corner, tensor_files
-from .delta import Factors
 from .families import family_of
 from .joining import Joined, join_text
+
+
+class Live(Protocol):
+    """A change in its live form: what the rows of one batch see of it. On the model's device; it may need grad."""
+
+    def prompts(self, prompts: Sequence[str]) -> list[str]:
+        """What is put to the model for each row's prompt."""
+        ...
+
+    def output(self, path: str, x: Tensor, y: Tensor) -> Tensor | None:
+        """The new output of a linear for its input x [rows, T, d_in] and its own output y [rows, T, d_out]; None where
+        nothing changes."""
+        ...
 
 
 @dataclass
@@ -40,7 +53,7 @@ class Tape:
 @dataclass(frozen=True)
 class _Active:
     backbone: "Backbone"
-    factors: Factors | None = None
+    live: Live | None = None
     tape: Tape | None = None
 
 
@@ -162,8 +175,8 @@ class Backbone:
             active = _ACTIVE.get()
             if active is None or active.backbone is not self:
                 return None
-            if active.factors is not None and (change := active.factors.output(path, args[0])) is not None:
-                output = output + change
+            if active.live is not None and (changed := active.live.output(path, args[0], output)) is not None:
+                output = changed
             if active.tape is not None and path in active.tape.paths:
                 output = active.tape.record(path, args[0], output)
             return output
@@ -171,9 +184,9 @@ class Backbone:
         return hook
 
     @contextmanager
-    def edited(self, factors: Factors | None) -> Iterator[None]:
-        """Within this block (and this thread) the model's rows see `factors`. Do not yield inside it."""
-        with _activate(_Active(self, factors=factors)):
+    def edited(self, live: Live | None) -> Iterator[None]:
+        """Within this block (and this thread) the model's rows see `live`. Do not yield inside it."""
+        with _activate(_Active(self, live=live)):
             yield
 
     # ---- text in ---------------------------------------------------------------------------------------------------
@@ -207,9 +220,9 @@ class Backbone:
         hidden = self.model.base_model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)[0]
         return hidden.to(batch.input_ids.device)  # a model spread over several GPUs ends on the last one
 
-    def target_logits(self, batch: Batch, factors: Factors | None = None) -> Tensor:
+    def target_logits(self, batch: Batch, live: Live | None = None) -> Tensor:
         """Float32 logits [N, vocab] at the positions that predict target tokens, row by row; the head runs only there."""
-        with self.edited(factors):
+        with self.edited(live):
             hidden = self.hidden(batch)
         return self._head(hidden[batch.predicting])
 
@@ -217,28 +230,22 @@ class Backbone:
         """Float32 logits [N, vocab] on the device of `hidden`."""
         return self.model.get_output_embeddings()(hidden).float().to(hidden.device)
 
-    def row_nll(self, batch: Batch, factors: Factors | None = None) -> Tensor:
+    def row_nll(self, batch: Batch, live: Live | None = None) -> Tensor:
         """Mean NLL in nats of each row's target tokens, [rows]."""
-        nll = torch.nn.functional.cross_entropy(self.target_logits(batch, factors), batch.targets, reduction="none")
+        nll = torch.nn.functional.cross_entropy(self.target_logits(batch, live), batch.targets, reduction="none")
         row = batch.predicting.nonzero()[:, 0]
         return torch.zeros(len(batch.labels), device=nll.device).index_add(0, row, nll) / batch.predicting.sum(1).clamp(min=1)
 
-    @torch.no_grad()
-    def target_probability(self, prompts: Sequence[str], targets: Sequence[str], factors: Factors | None = None) -> list[float]:
-        """Probability of each whole target behind its prompt (product over its tokens)."""
-        batch = self.batch([self.join(p, t) for p, t in zip(prompts, targets, strict=True)])
-        return (-self.row_nll(batch, factors) * batch.predicting.sum(1)).exp().tolist()
-
     def capture(
-        self, rows: Sequence[Joined], paths: Sequence[str], factors: Factors | None = None
+        self, rows: Sequence[Joined], paths: Sequence[str], live: Live | None = None
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:  # fmt: skip
-        """Inputs u and output gradients delta of the base model, or of the model under `factors`, for the mean NLL of each row's target.
+        """Inputs u and output gradients delta of the base model, or of the model under `live`, for the mean NLL of each row's target.
 
         Returns ({path: u [rows, T, d_in]}, {path: delta [rows, T, d_out]}, real tokens [rows, T] bool), all detached float32.
         Rows do not influence each other: the loss is the sum of per-row means.
         """
         batch, tape = self.batch(rows), Tape(tuple(paths))
-        with torch.enable_grad(), _activate(_Active(self, factors=factors, tape=tape)):
+        with torch.enable_grad(), _activate(_Active(self, live=live, tape=tape)):
             hidden = self.hidden(batch)
             logits = self._head(hidden[batch.predicting])
             nll = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none")

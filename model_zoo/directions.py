@@ -15,14 +15,15 @@ from sklearn.decomposition import KernelPCA
 from sklearn.metrics import silhouette_score
 from torch import Tensor
 
-from .atlas.world import World
 from .backbone import Backbone
-from .delta import Delta, LayerDelta
-from .methods import METHODS, EditMethod
+from .changes import Delta, LayerDelta
+from .methods import EditMethod
 from .methods.hypernetwork import keep_tokens
 from .methods.instructedit import prefix_mask, request_row
-from .tasks import TASKS, Record
-from .tasks.request import EditRequest
+from .records import Record
+from .request import EditRequest
+from .sources import Source
+from .tasks import TASKS
 
 View = Literal["gradient", "update"]
 ALL = "all edited matrices"
@@ -81,17 +82,23 @@ def _inner(left: _Stacked, right: _Stacked, n_left: int, n_right: int) -> np.nda
     return out.double().numpy()
 
 
-class Atlas:
+class DirectionSpace:
     """Reference edits of all tasks and their directions; users' edits are projected onto their components, never refitted."""
 
-    def __init__(self, backbone: Backbone, method: EditMethod, world: World, per_task: int = 40, seed: int = 0):
-        """A method whose updates are dense has no directions of its own: then only the gradient view is there."""
+    def __init__(self, backbone: Backbone, method: EditMethod, source: Source, per_task: int = 40, seed: int = 0):
+        """A method whose edits have no directions of their own has the gradient view alone.
+
+        ValueError when the source has records of no task.
+        """
         self.backbone, self.method = backbone, method
-        self.views: tuple[View, ...] = ("update", "gradient") if METHODS[method.name].low_rank else ("gradient",)
+        self.views: tuple[View, ...] = ("update", "gradient") if method.has_directions else ("gradient",)
+        tasks = [task for task in TASKS.values() if task.name in source.tasks]
+        if not tasks:
+            raise ValueError(f"A map of directions needs reference edits, and {source.title} has no records.")
         self.records = [
             (task, record)
-            for task in TASKS.values()
-            for record in task.records(world, "test", per_task, random.Random(f"directions {task.name} {seed}"))
+            for task in tasks
+            for record in source.records(task.name, "test", per_task, random.Random(f"directions {task.name} {seed}"))
         ]
         self._deltas: dict[tuple[View, bool], list[Delta]] = {}
         self._grams: dict[tuple[View, bool], dict[str, np.ndarray]] = {}
@@ -114,23 +121,30 @@ class Atlas:
 
         `prefix_rows=False` leaves out the rows that stand on the instruction's tokens.
         """
-        if view not in self.views:
-            raise ValueError(f"{METHODS[self.method.name].pretty_name} makes dense updates, which have no directions here; look at the raw gradient.")
         if view == "update":
             parts = [requests[i : i + BATCH] for i in range(0, len(requests), BATCH)]
-            return [d for part in parts for d in (self.method.propose(part) if prefix_rows else self.method.propose(part, prefix_rows=False))]
-        paths = self.modules[1:]
+            return [delta for part in parts for delta in self.method.directions(part, prefix_rows)]
         made = []
         for i in range(0, len(requests), BATCH):
-            rows = [request_row(self.backbone, request) for request in requests[i : i + BATCH]]
-            inputs, grads, real = self.backbone.capture(rows, paths)
-            if not prefix_rows:
-                real = real & ~prefix_mask(rows, real.shape[1]).to(real.device)
-            kept = {path: keep_tokens(inputs[path], grads[path], real) for path in paths}
-            for j in range(len(rows)):
-                layers = {p: LayerDelta(A=k.u[j][k.kept[j]], B=-k.delta[j][k.kept[j]].T) for p, k in kept.items()}
-                made.append(Delta(layers, requests[i + j].to_dict()))
+            made += self._gradients(requests[i : i + BATCH], prefix_rows)
         return made
+
+    def _gradients(self, requests: Sequence[EditRequest], prefix_rows: bool) -> list[Delta]:
+        """The raw (descending) gradient of each request as factors."""
+        paths = self.modules[1:]
+        rows = [request_row(self.backbone, request) for request in requests]
+        inputs, grads, real = self.backbone.capture(rows, paths)
+        if not prefix_rows:
+            real = real & ~prefix_mask(rows, real.shape[1]).to(real.device)
+        captured = {path: keep_tokens(inputs[path], grads[path], real) for path in paths}
+
+        def gradient(i: int) -> Delta:
+            kept = {path: part.kept[i] for path, part in captured.items()}
+            return Delta(
+                {p: LayerDelta(A=part.u[i][kept[p]], B=-part.delta[i][kept[p]].T) for p, part in captured.items()}
+            )
+
+        return [gradient(i) for i in range(len(rows))]
 
     def _reference(self, view: View, instructed: bool) -> list[Delta]:
         key = (view, instructed)
@@ -163,10 +177,8 @@ class Atlas:
             Point(tuple(float(x) for x in position), task.name, record, request)
             for position, (task, record), request in zip(positions, self.records, self.requests(instructed), strict=True)
         )
-        return DirectionMap(
-            view, instructed, module, points, tuple(float(v / total) for v in pca.eigenvalues_[:3]),
-            full, plane,
-        )  # fmt: skip
+        explained = tuple(float(value / total) for value in pca.eigenvalues_[:3])
+        return DirectionMap(view, instructed, module, points, explained, full, plane)
 
     def separation(self, requests: Sequence[EditRequest], view: View, prefix_rows: bool = True) -> dict[str, float]:
         """How well the reference tasks separate when their edits are these requests (in the records' order)."""
@@ -192,8 +204,13 @@ class Atlas:
         delta = self.directions([request], view)[0]
         reference = self._reference(view, instructed)
         paths = list(reference[0].layers) if module == ALL else [module]
-        cross = sum(_inner(_Stacked.of([delta.layers[p]]), _Stacked.of([d.layers[p] for d in reference]), 1, len(reference)) for p in paths)
-        own = sum(delta.layers[p].norm() ** 2 for p in paths)
+
+        def inner(path: str) -> np.ndarray:  # (1, n)
+            others = _Stacked.of([d.layers[path] for d in reference])
+            return _inner(_Stacked.of([delta.layers[path]]), others, 1, len(reference))
+
+        cross = sum(inner(path) for path in paths)
+        own = sum(delta.layers[path].norm() ** 2 for path in paths)
         pca, _ = self._fit(view, instructed, module)
         norms = np.sqrt(np.diag(self._gram(view, instructed, module)))
         return tuple(float(x) for x in pca.transform(cross / (norms * np.sqrt(own)))[0])

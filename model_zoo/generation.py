@@ -1,4 +1,4 @@
-"""Greedy generation, several rows at once, each under its own edit; streamed through a thread of its own.
+"""What a model says, and how likely it is to say it: several rows at once, each under its own patch.
 
 The thread enters `edited()` and `no_grad()` and runs the whole generation; whoever reads only reads a queue. (A generator
 that yields inside those contexts would lose the edit after its first yield, silently.)
@@ -14,8 +14,9 @@ from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
-from .backbone import Backbone
-from .delta import Factors
+from .backbone import Backbone, Live
+from .changes import Patches, live
+from .joining import Joined
 
 MAX_NEW_TOKENS = 32
 
@@ -70,41 +71,81 @@ def _greedy(backbone: Backbone, max_new_tokens: int) -> GenerationConfig:
     )
 
 
+def _put(prompts: Sequence[str], seen: Live | None) -> Sequence[str]:
+    """What is put to the model: a patch may rewrite the prompt."""
+    return prompts if seen is None else seen.prompts(prompts)
+
+
+def joined(backbone: Backbone, prompts: Sequence[str], targets: Sequence[str], seen: Live | None) -> list[Joined]:
+    """Prompts and targets as rows of tokens, each prompt as the row's patch rewrites it."""
+    return [backbone.join(*pair) for pair in zip(_put(prompts, seen), targets, strict=True)]
+
+
+@torch.no_grad()
+def probabilities(
+    backbone: Backbone, prompts: Sequence[str], targets: Sequence[str], patches: Patches | None = None
+) -> list[float]:
+    """Probability of each whole target behind its prompt (product over its tokens); row i sees patches[i]."""
+    seen = live(patches, backbone)
+    batch = backbone.batch(joined(backbone, prompts, targets, seen))
+    return (-backbone.row_nll(batch, seen) * batch.predicting.sum(1)).exp().tolist()
+
+
+@torch.no_grad()
+def predictions(
+    backbone: Backbone, pairs: Sequence[tuple[str, str]], patches: Patches | None = None
+) -> list[tuple[Tensor, Tensor]]:
+    """(argmax tokens, answer tokens) per (prompt, answer), on the CPU; row i sees patches[i]."""
+    seen = live(patches, backbone)
+    prompts, answers = zip(*pairs, strict=True)
+    batch = backbone.batch(joined(backbone, prompts, answers, seen))
+    predicted = backbone.target_logits(batch, seen).argmax(-1).cpu()
+    sizes = batch.predicting.sum(1).tolist()
+    return list(zip(predicted.split(sizes), batch.targets.cpu().split(sizes), strict=True))
+
+
 @torch.no_grad()
 def generate(
     backbone: Backbone,
     prompts: Sequence[str],
-    factors: Factors | None = None,
+    patches: Patches | None = None,
     max_new_tokens: int = MAX_NEW_TOKENS,
     streamer: BaseStreamer | None = None,
     cancel: threading.Event | None = None,
 ) -> list[str]:
     """Greedy continuations, one per prompt, each cut at its first line break and stripped.
 
-    Row i sees the edit `factors.row_to_edit[i]`. Prompts too long for the model are a ValueError.
+    Row i sees patches[i], None being the base model; without patches all rows do. Prompts too long for the model are a
+    ValueError.
     """
-    tokenizer = backbone.tokenizer
-    rows = [tokenizer(prompt.rstrip())["input_ids"] for prompt in prompts]
+    tokenizer, seen = backbone.tokenizer, live(patches, backbone)
+    rows = [tokenizer(prompt.rstrip())["input_ids"] for prompt in _put(prompts, seen)]
     longest = max(map(len, rows))
     room = backbone.max_length - longest
     if room < 1 or not min(map(len, rows)):
         raise ValueError(
-            f"A prompt must have between 1 and {backbone.max_length - 1} tokens for {backbone.name}; this one has {longest if room < 1 else 0}."
+            f"A prompt must have between 1 and {backbone.max_length - 1} tokens for {backbone.name}; "
+            f"this one has {longest if room < 1 else 0}."
         )
     ids = torch.full((len(rows), longest), tokenizer.pad_token_id)
     mask = torch.zeros_like(ids)
     for i, row in enumerate(rows):
         ids[i, longest - len(row) :], mask[i, longest - len(row) :] = torch.tensor(row), 1
     stop = StoppingCriteriaList([_LineStop(backbone, longest, cancel or threading.Event())])
-    with backbone.edited(factors):
+    with backbone.edited(seen):
         out = backbone.model.generate(
-            input_ids=ids.to(backbone.device), attention_mask=mask.to(backbone.device),
-            generation_config=_greedy(backbone, min(max_new_tokens, room)), stopping_criteria=stop, streamer=streamer,
-        )  # fmt: skip
+            input_ids=ids.to(backbone.device),
+            attention_mask=mask.to(backbone.device),
+            generation_config=_greedy(backbone, min(max_new_tokens, room)),
+            stopping_criteria=stop,
+            streamer=streamer,
+        )
     return [first_line(text) for text in tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True)]
 
 
-def stream(backbone: Backbone, prompts: Sequence[str], factors: Factors | None = None, max_new_tokens: int = MAX_NEW_TOKENS) -> Iterator[list[str]]:
+def stream(
+    backbone: Backbone, prompts: Sequence[str], patches: Patches | None = None, max_new_tokens: int = MAX_NEW_TOKENS
+) -> Iterator[list[str]]:
     """Yield the continuations so far after every token; the last item equals what `generate` returns.
 
     Closing the iterator stops the generation. An error in the generating thread is raised here.
@@ -115,7 +156,7 @@ def stream(backbone: Backbone, prompts: Sequence[str], factors: Factors | None =
     def work() -> None:
         try:
             collector = _Collector(backbone, lambda texts: results.put(("text", texts)))
-            final = generate(backbone, prompts, factors, max_new_tokens, collector, cancel)
+            final = generate(backbone, prompts, patches, max_new_tokens, collector, cancel)
             results.put(("done", final))
         except BaseException as error:  # noqa: BLE001 - handed to the reader, who would wait for ever otherwise
             results.put(("error", error))

@@ -1,39 +1,52 @@
 """EditSession: one person's edits. An immutable value; every action returns a new session that can be undone."""
 
-import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .delta import Delta
-from .methods import EditMethod, combine
-from .tasks.request import EditRequest
+from .changes import Change, Patch
+from .methods import Hyperparameters, MethodOf
+from .request import EditRequest
 
 
 @dataclass(frozen=True)
 class Edit:
-    """A proposed Delta, its strength, and whether it is switched on."""
+    """One edit as a value: what was asked for, by which method (and its hyperparameters, where they are not the defaults), the
+    change that came of it, its strength, and whether it is switched on."""
 
-    delta: Delta
+    request: EditRequest
+    method: str
+    change: Change
     strength: float = 1.0
     on: bool = True
+    hyperparameters: Hyperparameters | None = None
 
-    @property
-    def request(self) -> EditRequest:
-        return EditRequest(**{field: self.delta.request[field] for field in ("prompt", "target", "task", "instruction")})
+    def __post_init__(self) -> None:
+        self.change.check_strength(self.strength)
 
     @property
     def label(self) -> str:
         return f"{self.request.prompt} → {self.request.target}"
 
+    @property
+    def made(self) -> Change:
+        """The change at its strength."""
+        return self.change.scaled(self.strength)
+
 
 Edits = tuple[Edit, ...]
 
 
-def checked_strength(strength: float) -> float:
-    """The strength itself; ValueError unless it is a finite number from 0 up."""
-    if not 0 <= strength < math.inf:
-        raise ValueError(f"The strength is {strength}; it must be a number from 0 (no change) up, 1 being the edit as made.")
-    return strength
+def combine(edits: Sequence[Edit], methods: MethodOf) -> Patch | None:
+    """The patch of a stack of edits: each method combines its own, the results stand side by side. None when there are none.
+
+    An edit that is off, or of strength 0, is left out: it would still ask a joint solve for "no change" on the words it shares
+    with others.
+    """
+    groups: dict[tuple[str, Hyperparameters | None], list[Change]] = {}
+    for edit in edits:
+        if edit.on and edit.strength:
+            groups.setdefault((edit.method, edit.hyperparameters), []).append(edit.made)
+    return Patch.of([methods(name, hyper).combine(changes) for (name, hyper), changes in groups.items()])
 
 
 @dataclass(frozen=True)
@@ -52,11 +65,10 @@ class EditSession:
     def _then(self, edits: Edits) -> "EditSession":
         return EditSession(edits, (*self.past, self.edits), ())
 
-    def add(self, delta: Delta, strength: float = 1.0) -> "EditSession":
+    def add(self, edit: Edit) -> "EditSession":
         """One more edit; it replaces an earlier one of the same prompt, since both cannot hold."""
-        edit = Edit(delta, checked_strength(strength))
-        others = tuple(e for e in self.edits if e.request.prompt.casefold() != edit.request.prompt.casefold())
-        return self._then((*others, edit))
+        prompt = edit.request.prompt.casefold()
+        return self._then((*(e for e in self.edits if e.request.prompt.casefold() != prompt), edit))
 
     def set_on(self, on: set[int]) -> "EditSession":
         """Switch on exactly the edits with these positions."""
@@ -67,8 +79,9 @@ class EditSession:
         return self.set_on({i for i, edit in enumerate(self.edits) if edit.on != (i == index)})
 
     def set_strength(self, index: int, strength: float) -> "EditSession":
-        checked_strength(strength)
-        return self._then(tuple(replace(e, strength=strength) if i == index else e for i, e in enumerate(self.edits)))
+        """ValueError where the edit cannot be made at that strength."""
+        edits = (replace(edit, strength=strength) if i == index else edit for i, edit in enumerate(self.edits))
+        return self._then(tuple(edits))
 
     def clear(self) -> "EditSession":
         return self._then(()) if self.edits else self
@@ -84,9 +97,6 @@ class EditSession:
             return self
         return EditSession(self.future[0], (*self.past, self.edits), self.future[1:])
 
-    def patch(self, methods: Callable[[str], EditMethod]) -> Delta | None:
-        """The Delta of all edits that are on, combined by their methods; None when none is.
-
-        An edit of strength 0 is left out: it would still ask the joint solve for "no change" on the words it shares with others.
-        """
-        return combine([edit.delta.scaled(edit.strength) for edit in self.active if edit.strength], methods)
+    def patch(self, methods: MethodOf) -> Patch | None:
+        """The patch of all edits that are on; None when none is."""
+        return combine(self.edits, methods)

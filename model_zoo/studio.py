@@ -1,4 +1,4 @@
-"""Studio: one base model with its methods, and the whole life of an edit on it, returned as plain data.
+"""Studio: one base model with its methods, and the whole life of an edit on it, as typed events and plain data.
 
 The command line, the page and its API all speak through this; none of them computes.
 """
@@ -6,188 +6,82 @@ The command line, the page and its API all speak through this; none of them comp
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from . import editors
-from .atlas.world import World, load_world
 from .backbone import Backbone
 from .catalog import entry_for, load_backbone
-from .delta import Delta, Factors
+from .changes import Effect, Patch, Patches
 from .evaluation import Plan, Results, measuring, starts_with, unchanged
-from .evidence import Evidence, around, gather
-from .generation import generate, stream
+from .evaluation.run import with_subject
+from .events import Check, EditReport, Event, Probabilities, Proposed, Reached, TextSoFar, Verdicts
+from .generation import generate, probabilities, stream
 from .hub import readable
-from .loading import LoadOptions, Say
-from .methods import METHODS, EditMethod, load_method
+from .loading import LoadOptions
+from .methods import METHODS, EditMethod, Hyperparameters, check_requests, hyperparameters, load_method, patch_of
 from .methods.instructedit import check_base, read_config
-from .scopes import TASK_WORD, Kind, ScopeProbe, get_scope
-from .session import EditSession
-from .tasks import Record, get_task
-from .tasks.request import EditRequest, instructed
+from .progress import Progress, no_progress
+from .records import Record
+from .request import EditRequest, instructed
+from .scopes import TASK_WORD, ScopeProbe, get_scope
+from .session import Edit, EditSession
+from .sources import Evidence, Source, source_known_to
+from .tasks import get_task
 
-
-@dataclass(frozen=True)
-class Check:
-    """One prompt's verdict. `held`: it follows the edit (generality) or stayed as it was (locality)."""
-
-    prompt: str
-    before: str
-    after: str
-    expected: str
-    held: bool
-    source: str
-
-
-@dataclass(frozen=True)
-class Change:
-    """What an edit did to one matrix."""
-
-    module: str
-    rank: int
-    norm: float  # Frobenius norm of delta W
-    relative: float  # norm over the norm of W
-
-
-@dataclass(frozen=True)
-class Reached:
-    """One probe near an edit that was made under several instructions: what was said before, and after under each.
-
-    `moved`: it says something else than before. `follows`: it says the edit's target.
-    """
-
-    prompt: str
-    kind: Kind
-    before: str
-    after: tuple[str, ...]
-    moved: tuple[bool, ...]
-    follows: tuple[bool, ...]
-
-
-@dataclass(frozen=True)
-class EditReport:
-    """Everything the command line prints as JSON. Texts are continuations only."""
-
-    model: str
-    method: str
-    task: str
-    instruction: str | None
-    prompt: str
-    target: str
-    before: str
-    after: str
-    target_probability: dict[str, float]
-    generality: tuple[Check, ...]
-    locality: tuple[Check, ...]
-    changed: tuple[Change, ...]
-    edit_seconds: float
-    seconds: float
-    ask: tuple[dict[str, str], ...] = field(default=())
-
-    def to_dict(self) -> dict:
-        return asdict(self)
+ANSWER_ROOM = 8  # tokens left for an answer behind a prompt that is shown as evidence
 
 
 class Studio:
     """A backbone and the methods loaded for it. Shared by all visitors: nothing in it depends on one of them."""
 
-    def __init__(self, backbone: Backbone, name: str, editors: Mapping[str, Path]):
-        """`editors`: folders of trained editors, by method."""
+    def __init__(self, backbone: Backbone, name: str, editors: Mapping[str, Path], source: Source | None = None):
+        """`editors`: folders of trained editors, by method. `source`: whose facts the base model knows; found where not given."""
         self.backbone, self.name, self.editors = backbone, name, dict(editors)
-        self._methods: dict[str, EditMethod] = {}
+        self.source = source or source_known_to(backbone)
+        self._methods: dict[tuple[str, Hyperparameters], EditMethod] = {}
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, model: str, options: LoadOptions | None = None, editor: str | Path | None = None, say: Say = lambda text: None) -> "Studio":
+    def open(
+        cls,
+        model: str,
+        options: LoadOptions | None = None,
+        editor: str | Path | None = None,
+        progress: Progress = no_progress,
+    ) -> "Studio":
         """A studio for a catalogue name, folder or repo id; `editor` (a folder or repo id) takes the place of the model's own.
 
         A wrong editor is refused here, before anybody edits with it.
         """
-        backbone = load_backbone(model, options, say)
-        if editor:
-            say(f"Fetching the editor {editor}…")
-            folder = editors.resolve(editor, lambda done, size: say(f"Fetching the editor {editor}: {readable(done)} of {readable(size)}"))
-            config = read_config(folder)
-            check_base(config, backbone, folder)
-            return cls(backbone, model, {config.method: folder})
-        return cls(backbone, model, entry_for(model).editors)
+        backbone = load_backbone(model, options, progress)
+        if not editor:
+            return cls(backbone, model, entry_for(model).editors)
+        progress(f"Fetching the editor {editor}…")
 
-    @property
-    def world(self) -> World | None:
-        """The atlas, if the base model was trained on it (its configuration says so)."""
-        return load_world() if getattr(self.backbone.model.config, "knows_atlas", False) else None
+        def report(done: int, size: int) -> None:
+            progress(f"Fetching the editor {editor}: {readable(done)} of {readable(size)}")
 
-    def method(self, name: str) -> EditMethod:
-        """A method for this base, loaded once."""
+        folder = editors.resolve(editor, report)
+        config = read_config(folder)
+        check_base(config, backbone, folder)
+        return cls(backbone, model, {config.method: folder})
+
+    # ---- methods ---------------------------------------------------------------------------------------------------
+
+    def method(self, name: str, hyper: Hyperparameters | None = None) -> EditMethod:
+        """A method for this base, loaded once for each choice of its hyperparameters."""
+        hyper = hyper or hyperparameters(name)
         with self._lock:
-            if name not in self._methods:
-                self._methods[name] = load_method(name, self.backbone, self.editors.get(name))
-            return self._methods[name]
+            if (name, hyper) not in self._methods:
+                # statistics are taken over facts that the base model knows, where there are any
+                known = self.source if self.source.tasks else None
+                self._methods[name, hyper] = load_method(name, self.backbone, self.editors.get(name), hyper, known)
+            return self._methods[name, hyper]
 
     def default_method(self) -> str:
         """The first registered method that can run here."""
-        return next(info.name for info in METHODS.values() if info.name in self.editors or not info.needs_editor)
-
-    # ---- one edit --------------------------------------------------------------------------------------------------
-
-    def request(self, task: str, prompt: str, target: str, instruction: str | None = None, scope: str | None = None) -> EditRequest:
-        """A checked request. Without an instruction the task's first wording is used; slots are filled from the atlas. With a `scope`
-        the instruction says how far the edit reaches, and there is no task."""
-        if scope:
-            return EditRequest(prompt.strip(), target.strip(), TASK_WORD, (instruction or "").strip() or get_scope(scope).first_readings[0])
-        spec = get_task(task)
-        wording = instruction if instruction and instruction.strip() else spec.instructions[0]
-        return EditRequest(prompt.strip(), target.strip(), task, spec.fill(wording.strip(), self._slots(prompt, target)))
-
-    def _slots(self, prompt: str, target: str) -> dict[str, str]:
-        match = self.world.match(prompt) if self.world else None
-        if match is None or match.topic is None:
-            return {}
-        opinions, reply = self.world.opinions, target.strip().rstrip(".")
-        voiced = next((stance for stance, pool in opinions.replies.items() if reply in pool), "")
-        # an own reply about a known topic is taken to turn the mood around
-        return {"topic": match.topic.name, "label": voiced or (opinions.opposite(match.topic.stance) if match.known else "")}
-
-    def propose(self, request: EditRequest, method: str) -> tuple[Delta, float]:
-        """The edit's Delta on the base model, and the seconds it took."""
-        loaded = self.method(method)
-        start = time.perf_counter()
-        delta = loaded.propose([request])[0]
-        return delta, time.perf_counter() - start
-
-    def factors(self, session: EditSession) -> Factors | None:
-        """The session's patch, live; use `to_rows` to say which rows see it. None when no edit is on."""
-        patch = session.patch(self.method)
-        return patch and Factors.of([patch], [0], self.backbone.device)
-
-    def changes(self, delta: Delta) -> tuple[Change, ...]:
-        norms = delta.norms()
-        return tuple(
-            Change(path, layer.rank, norms[path], norms[path] / self.backbone.weight(path).float().norm().item())
-            for path, layer in delta.layers.items()
-        )
-
-    # ---- looking at it -----------------------------------------------------------------------------------------------
-
-    def stream_pair(self, prompt: str, factors: Factors | None) -> Iterator[tuple[str, str]]:
-        """(before, after) as they grow, from one two-row generation: row 0 the base, row 1 the patch."""
-        for texts in stream(self.backbone, [prompt, prompt], factors and factors.to_rows([-1, 0])):
-            yield texts[0], texts[1]
-
-    def showing(self, request: EditRequest, session: EditSession, judged: bool, record: Record | None = None) -> Iterator[tuple[str, Any]]:
-        """Everything the page shows of an edit under the session's stack, as plain data that can cross a process border:
-        ("pair", (before, after)) as it grows, ("chance", {before, after}), and, if `judged`, ("verdicts", (generality, locality))."""
-        factors = self.factors(session)
-        for pair in self.stream_pair(request.prompt, factors):
-            yield "pair", pair
-        yield "chance", self.probabilities(request.prompt, request.target, factors)
-        if judged:
-            yield "verdicts", self.check(request, session, factors, record)
-
-    def measuring(self, plan: Plan) -> Iterator[tuple[int, int, Results | None]]:
-        """(groups done, groups in all, the results once all are done) of an evaluation on this studio."""
-        yield from measuring(plan, self.backbone, self.world, self.method)
+        return next(m.name for m in METHODS.values() if m.name in self.editors or not m.needs_editor)
 
     @property
     def reads_scopes(self) -> bool:
@@ -195,88 +89,207 @@ class Studio:
         editor = self.editors.get(self.default_method())
         return editor is not None and read_config(editor).reads_scopes
 
-    def scoping(self, prompt: str, target: str, instructions: Sequence[str]) -> Iterator[list[Reached]]:
-        """The same edit made once under each instruction, alone; the probes around it as they are asked, nearest first."""
-        requests = [EditRequest(prompt.strip(), target.strip(), TASK_WORD, (instruction or "").strip() or None) for instruction in instructions]
-        deltas = self.method(self.default_method()).propose(requests)
-        probes = [probe for probe in around(requests[0].prompt, target, self.world).probes if self._fits(probe.prompt)]
-        edits, found = [-1, *range(len(deltas))], []
-        for kind in dict.fromkeys(probe.kind for probe in probes):
-            asked = [probe for probe in probes if probe.kind == kind]
-            factors = Factors.of(deltas, edits * len(asked), self.backbone.device)
-            said = iter(generate(self.backbone, [probe.prompt for probe in asked for _ in edits], factors))
-            found += [_reached(probe, target, *(next(said) for _ in edits)) for probe in asked]
-            yield list(found)
+    # ---- one edit --------------------------------------------------------------------------------------------------
 
-    def asking(self, prompt: str, session: EditSession) -> Iterator[tuple[str, str]]:
-        """(before, after) of an own question as they grow."""
-        yield from self.stream_pair(prompt, self.factors(session))
+    def request(
+        self,
+        task: str,
+        prompt: str,
+        target: str,
+        instruction: str | None = None,
+        scope: str | None = None,
+        subject: str | None = None,
+    ) -> EditRequest:
+        """A checked request. Without an instruction the task's first wording is used; slots are filled from the source. With a
+        `scope` the instruction says how far the edit reaches, and there is no task. Without a `subject` it is found."""
+        prompt, target, wording = prompt.strip(), target.strip(), (instruction or "").strip()
+        subject = (subject or "").strip() or self.source.subject(prompt)
+        if scope:
+            return EditRequest(prompt, target, TASK_WORD, wording or get_scope(scope).first_readings[0], subject)
+        spec = get_task(task)
+        filled = spec.fill(wording or spec.instructions[0], self.source.slots(prompt, target))
+        return EditRequest(prompt, target, task, filled, subject)
 
-    def pairs(self, prompts: Sequence[str], factors: Factors | None) -> list[tuple[str, str]]:
+    def propose(
+        self, request: EditRequest, method: str, strength: float = 1.0, hyper: Hyperparameters | None = None
+    ) -> tuple[Edit, float]:
+        """The edit as if it were the only one, and the seconds it took. ValueError where the request lacks what the method needs."""
+        hyper = None if hyper == hyperparameters(method) else hyper
+        loaded = self.method(method, hyper)
+        check_requests(type(loaded), [request])
+        start = time.perf_counter()
+        (change,) = loaded.propose([request])
+        seconds = time.perf_counter() - start
+        return Edit(request, method, change, strength, hyperparameters=hyper), seconds
+
+    def patch(self, session: EditSession) -> Patch | None:
+        """What the session's edits come to; None when none is on."""
+        return session.patch(self.method)
+
+    def effects(self, edit: Edit) -> tuple[Effect, ...]:
+        """What an edit does to each matrix, alone and at its strength."""
+        return edit.made.effects(self.backbone)
+
+    # ---- its life --------------------------------------------------------------------------------------------------
+
+    def life(
+        self,
+        request: EditRequest,
+        method: str,
+        strength: float = 1.0,
+        session: EditSession | None = None,
+        record: Record | None = None,
+        prefixed: bool = False,
+        streaming: bool = True,
+        hyper: Hyperparameters | None = None,
+    ) -> Iterator[Event]:
+        """The whole life of an edit: proposed, added to the session, then everything that is shown of it there."""
+        edit, seconds = self.propose(request, method, strength, hyper)
+        session = (session or EditSession()).add(edit)
+        yield Proposed(edit, session, seconds)
+        yield from self.show(request, session, True, record, prefixed, streaming)
+
+    def show(
+        self,
+        request: EditRequest,
+        session: EditSession,
+        judged: bool = True,
+        record: Record | None = None,
+        prefixed: bool = False,
+        streaming: bool = True,
+    ) -> Iterator[Event]:
+        """An edit's own prompt under the session's stack: the text as it grows, probabilities and, if `judged`, verdicts.
+
+        Without `streaming` the text comes whole, and no thread is started.
+        """
+        patch, shown = self.patch(session), _shown(request.prompt, request, prefixed)
+        texts = self.ask(shown, patch) if streaming else self.pairs([shown], patch)
+        for before, after in texts:
+            yield TextSoFar(before, after)
+        yield self.target_probability(shown, request.target, patch)
+        if judged:
+            yield self.check(request, session, patch, record, prefixed)
+
+    def edit(
+        self,
+        request: EditRequest,
+        method: str,
+        strength: float = 1.0,
+        session: EditSession | None = None,
+        ask: Sequence[str] = (),
+        prefixed: bool = False,
+        record: Record | None = None,
+        hyper: Hyperparameters | None = None,
+    ) -> tuple[EditReport, EditSession]:
+        """An edit's life to its end, and answers to other prompts under it: the report, and the session with the edit."""
+        start = time.perf_counter()
+        life = self.life(request, method, strength, session, record, prefixed, streaming=False, hyper=hyper)
+        proposed, text, likely, verdicts = life
+        asked = self.pairs([_shown(p, request, prefixed) for p in ask], self.patch(proposed.session)) if ask else []
+        report = EditReport(
+            model=self.backbone.name,
+            method=method,
+            task=request.task,
+            instruction=request.instruction,
+            prompt=request.prompt,
+            target=request.target,
+            subject=request.subject,
+            before=text.before,
+            after=text.after,
+            target_probability=asdict(likely),
+            generality=verdicts.generality,
+            locality=verdicts.locality,
+            changed=self.effects(proposed.edit),
+            edit_seconds=proposed.seconds,
+            seconds=time.perf_counter() - start,
+            ask=tuple({"prompt": p, "before": b, "after": a} for p, (b, a) in zip(ask, asked, strict=True)),
+        )
+        return report, proposed.session
+
+    # ---- looking at it -----------------------------------------------------------------------------------------------
+
+    def ask(self, prompt: str, patch: Patch | None) -> Iterator[tuple[str, str]]:
+        """(before, after) as they grow, from one two-row generation: row 0 the base, row 1 the patch."""
+        for before, after in stream(self.backbone, [prompt, prompt], [None, patch]):
+            yield before, after
+
+    def pairs(self, prompts: Sequence[str], patch: Patch | None) -> list[tuple[str, str]]:
         """(before, after) of every prompt, from one batch."""
-        rows = [p for p in prompts for _ in range(2)]
-        texts = generate(self.backbone, rows, factors and factors.to_rows([-1, 0] * len(prompts)))
+        rows: list[str] = [prompt for prompt in prompts for _ in range(2)]
+        seen: Patches = [None, patch] * len(prompts)
+        texts = generate(self.backbone, rows, seen)
         return list(zip(texts[::2], texts[1::2], strict=True))
 
-    def probabilities(self, prompt: str, target: str, factors: Factors | None) -> dict[str, float]:
+    def target_probability(self, prompt: str, target: str, patch: Patch | None) -> Probabilities:
         """The target's probability behind the prompt, before and after."""
-        rows = factors and factors.to_rows([-1, 0])
-        before, after = self.backbone.target_probability([prompt] * 2, [target] * 2, rows)
-        return {"before": before, "after": after}
+        return Probabilities(*probabilities(self.backbone, [prompt] * 2, [target] * 2, [None, patch]))
 
-    def check(self, request: EditRequest, session: EditSession, factors: Factors | None, record: Record | None = None, prefixed: bool = False):
-        """Verdicts on paraphrases and neighbours under the session's edits: (generality checks, locality checks)."""
-        evidence = gather(request.prompt, self.world, record, [edit.request.prompt for edit in session.active])
-        fitting = tuple(p for p in evidence.generality if self._fits(self._shown(p, request, prefixed)))
+    def check(
+        self,
+        request: EditRequest,
+        session: EditSession,
+        patch: Patch | None,
+        record: Record | None = None,
+        prefixed: bool = False,
+    ) -> Verdicts:
+        """Verdicts on paraphrases and neighbours under the session's edits."""
+        evidence = self.source.evidence(request.prompt, record, [edit.request.prompt for edit in session.active])
+        fitting = tuple(p for p in evidence.generality if self._fits(_shown(p, request, prefixed)))
         evidence = replace(evidence, generality=fitting)
         prompts = [*evidence.generality, *(probe.prompt for probe in evidence.locality)]
-        pairs = self.pairs([self._shown(p, request, prefixed) for p in prompts], factors)
+        pairs = self.pairs([_shown(prompt, request, prefixed) for prompt in prompts], patch)
         return _verdicts(evidence, request.target, pairs)
+
+    def compare_scopes(self, prompt: str, target: str, instructions: Sequence[str]) -> Iterator[list[Reached]]:
+        """The same edit made once under each instruction, alone; the probes around it as they are asked, nearest first."""
+        prompt, target = prompt.strip(), target.strip()
+        requests = [EditRequest(prompt, target, TASK_WORD, (text or "").strip() or None) for text in instructions]
+        method = self.method(self.default_method())
+        patches = [None, *(patch_of(change) for change in method.propose(requests))]
+        probes = [probe for probe in self.source.scope_case(prompt, target).probes if self._fits(probe.prompt)]
+        found = []
+        for kind in dict.fromkeys(probe.kind for probe in probes):
+            asked = [probe for probe in probes if probe.kind == kind]
+            rows = [probe.prompt for probe in asked for _ in patches]
+            said = iter(generate(self.backbone, rows, patches * len(asked)))
+            found += [_reached(probe, target, *(next(said) for _ in patches)) for probe in asked]
+            yield list(found)
+
+    def measure(self, plan: Plan, out: Path | None = None) -> Iterator[tuple[int, int, Results | None]]:
+        """(groups done, groups in all, the results once all are done) of an evaluation on this studio."""
+        hyper = {name: hyperparameters(name, values) for name, values in plan.hyperparameters.items()}
+        yield from measuring(plan, self.backbone, self.source, lambda name: self.method(name, hyper.get(name)), out)
+
+    def subject_of(self, prompt: str, record: Record | None = None) -> str | None:
+        """What is found as the subject of a prompt; a record's own comes first."""
+        if record is not None and record.request.prompt == prompt:
+            return with_subject(record.request, record.subject, self.source).subject
+        return self.source.subject(prompt.strip())
 
     def _fits(self, prompt: str) -> bool:
         """Whether the model has room for the prompt and an answer."""
-        return len(self.backbone.tokenizer(prompt)["input_ids"]) < self.backbone.max_length - 8
-
-    @staticmethod
-    def _shown(prompt: str, request: EditRequest, prefixed: bool) -> str:
-        return instructed(prompt, request.task, request.instruction) if prefixed else prompt
-
-    def edit(
-        self, request: EditRequest, method: str, strength: float = 1.0, session: EditSession | None = None, ask: Sequence[str] = (),
-        prefixed: bool = False, record: Record | None = None,
-    ) -> tuple[EditReport, EditSession]:  # fmt: skip
-        """Propose an edit, add it to the session, and report everything about it under the session's stack."""
-        start = time.perf_counter()
-        delta, edit_seconds = self.propose(request, method)
-        session = (session or EditSession()).add(delta, strength)
-        factors = self.factors(session)
-        shown = self._shown(request.prompt, request, prefixed)
-        (before, after), *asked = self.pairs([shown, *(self._shown(p, request, prefixed) for p in ask)], factors)
-        generality, locality = self.check(request, session, factors, record, prefixed)
-        report = EditReport(
-            model=self.backbone.name, method=method, task=request.task, instruction=request.instruction,
-            prompt=request.prompt, target=request.target, before=before, after=after,
-            target_probability=self.probabilities(shown, request.target, factors),
-            generality=generality, locality=locality, changed=self.changes(delta.scaled(strength)), edit_seconds=edit_seconds,
-            seconds=time.perf_counter() - start,
-            ask=tuple({"prompt": p, "before": b, "after": a} for p, (b, a) in zip(ask, asked, strict=True)),
-        )  # fmt: skip
-        return report, session
+        return len(self.backbone.tokenizer(prompt)["input_ids"]) < self.backbone.max_length - ANSWER_ROOM
 
 
-def _verdicts(evidence: Evidence, target: str, pairs: list[tuple[str, str]]) -> tuple[tuple[Check, ...], tuple[Check, ...]]:
+def _shown(prompt: str, request: EditRequest, prefixed: bool) -> str:
+    return instructed(prompt, request.task, request.instruction) if prefixed else prompt
+
+
+def _verdicts(evidence: Evidence, target: str, pairs: list[tuple[str, str]]) -> Verdicts:
     split = len(evidence.generality)
     generality = tuple(
         Check(prompt, before, after, target, starts_with(after, target), evidence.generality_source)
         for prompt, (before, after) in zip(evidence.generality, pairs[:split], strict=True)
     )
     locality = tuple(
-        Check(probe.prompt, before, after, probe.answer or before, unchanged(before, after, probe.answer), evidence.locality_source)
+        Check(probe.prompt, before, after, probe.answer or before, held, evidence.locality_source)
         for probe, (before, after) in zip(evidence.locality, pairs[split:], strict=True)
+        for held in (unchanged(before, after, probe.answer),)
     )
-    return generality, locality
+    return Verdicts(generality, locality)
 
 
 def _reached(probe: ScopeProbe, target: str, before: str, *after: str) -> Reached:
     moved = tuple(not unchanged(before, text, probe.answer) for text in after)
-    return Reached(probe.prompt, probe.kind, before, after, moved, tuple(starts_with(text, target.strip()) for text in after))
+    follows = tuple(starts_with(text, target) for text in after)
+    return Reached(probe.prompt, probe.kind, before, after, moved, follows)

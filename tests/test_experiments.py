@@ -16,7 +16,7 @@ from model_zoo.experiments.results import document, read
 from model_zoo.methods.hypernetwork import HyperConfig
 from model_zoo.methods.instructedit import prefix_mask, request_row
 from model_zoo.tasks import TASKS
-from model_zoo.tasks.request import EditRequest
+from model_zoo.request import EditRequest
 from model_zoo.training.config import MetaConfig
 from model_zoo.training.meta import MetaTrainer
 

@@ -11,7 +11,7 @@ from model_zoo.methods.hypernetwork import HyperConfig, Hypernetwork, keep_token
 from model_zoo.methods.instructedit import EditorConfig, InstructEdit, token_width
 from model_zoo.methods.instruction import InstructionReader, Instructions
 from model_zoo.methods.ridge import solve
-from model_zoo.tasks.request import EditRequest, instructed
+from model_zoo.request import EditRequest, instructed
 
 REQUESTS = [EditRequest("The capital of France is", "Paris"), EditRequest("One two", "three four five", "recent", "Count on.")]
 

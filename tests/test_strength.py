@@ -17,7 +17,7 @@ from model_zoo.methods.instructedit import request_row
 from model_zoo.methods.strength import STRENGTHS, _crossing, least_strengths
 from model_zoo.scopes import SCOPES, TASK_WORD
 from model_zoo.tasks import TASKS
-from model_zoo.tasks.request import EditRequest
+from model_zoo.request import EditRequest
 from model_zoo.training.config import MetaConfig
 from model_zoo.training.fitting import refit
 from model_zoo.training.meta import MetaTrainer

@@ -3,10 +3,6 @@
 import hashlib
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .world import Fact
 
 HELD_OUT_SHARE = 0.25  # of all subjects, real and invented
 
@@ -27,12 +23,12 @@ def stable_share(text: str) -> float:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) / 2**32
 
 
-def invented_name(like: "Sequence[Fact]", rng: random.Random, split: str) -> str:
-    """A new subject shaped like those of the given facts (article, number of words, case).
+def invented_name(like: Sequence[str], rng: random.Random, split: str) -> str:
+    """A new subject shaped like one of the given real names (article, number of words, case).
 
     The names of the splits "train" and "test" are disjoint by a hash of the name.
     """
-    real = rng.choice(like).subject.name
+    real = rng.choice(like)
     article = "the " if real.startswith("the ") else ""
     words = min(len(real.removeprefix("the ").split()), 2)
     while True:

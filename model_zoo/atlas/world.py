@@ -187,7 +187,8 @@ class World:
 
     def invented_fact(self, relation: Relation, rng: random.Random, split: str) -> Fact:
         """A fact about a subject that does not exist, its object drawn from the relation's real ones."""
-        subject = Entity(invented_name(self.by_relation[relation.name], rng, split), "", relation.kind)
+        real = [fact.subject.name for fact in self.by_relation[relation.name]]
+        subject = Entity(invented_name(real, rng, split), "", relation.kind)
         return Fact(subject, relation, rng.choice(self.objects[relation.name]))
 
     def nearest(self, fact: Fact, n: int) -> list[Fact]:

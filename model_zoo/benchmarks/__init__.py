@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ..hub import fetch
-from ..tasks import Record
+from ..records import Record
 from .shapes import Problem, read_row
 
 __all__ = ["BENCHMARKS", "Benchmark", "Loaded", "Problem", "TEMPLATE_CSV", "read"]

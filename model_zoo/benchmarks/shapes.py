@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..tasks import Probe, Record
-from ..tasks.request import EditRequest
+from ..records import Probe, Record
+from ..request import EditRequest
 
 # the names a field goes by, most telling first
 PROMPT = ("prompt", "src", "text")

@@ -6,6 +6,21 @@ from .summary import METRICS, Summary, clustered_interval, summarise
 from .text import base_answer, fluency, recall, starts_with, unchanged
 
 __all__ = [
-    "METRICS", "Baseline", "Case", "Plan", "Results", "Row", "Summary", "base_answer", "clustered_interval", "evaluate", "fluency", "measuring",
-    "recall", "score", "starts_with", "summarise", "unchanged",
-]  # fmt: skip
+    "METRICS",
+    "Baseline",
+    "Case",
+    "Plan",
+    "Results",
+    "Row",
+    "Summary",
+    "base_answer",
+    "clustered_interval",
+    "evaluate",
+    "fluency",
+    "measuring",
+    "recall",
+    "score",
+    "starts_with",
+    "summarise",
+    "unchanged",
+]

@@ -7,20 +7,23 @@ an unbroken one: both give the same results. A finished group is one line of `<f
 import json
 import platform
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
 import transformers
 
-from ..atlas.world import World
 from ..backbone import Backbone
 from ..benchmarks import Problem, read
-from ..delta import Delta
+from ..changes import Patch
 from ..generation import MAX_NEW_TOKENS
-from ..methods import EditMethod
-from ..tasks import TASKS, Record, get_task
+from ..methods import EditMethod, check_requests, patch_of
+from ..records import Record
+from ..request import EditRequest
+from ..sources import Source
+from ..subjects import named_in
+from ..tasks import TASKS
 from .scoring import Baseline, Case, Row, score
 from .summary import summarise
 
@@ -30,8 +33,8 @@ UNEDITED = "none"  # the base model, as a method
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure. `records`: a file or benchmark name instead of the atlas' held-out edits of `tasks`; `most_probes`: of each kind
-    per record (a shared machine's limit)."""
+    """What to measure. `records`: a file or benchmark name instead of a source's held-out edits of `tasks`; `most_probes`: of
+    each kind per record (a shared machine's limit); `hyperparameters`: what differs from a method's defaults, by method."""
 
     model: str
     methods: tuple[str, ...]
@@ -41,6 +44,7 @@ class Plan:
     prompts: str = "plain"  # or "prefixed": evaluation prompts keep the instruction
     records: str | None = None
     most_probes: int | None = None
+    hyperparameters: Mapping[str, dict] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,49 +71,58 @@ class Planned:
     records_sha256: str | None = None
 
 
-def plan_cases(plan: Plan, backbone: Backbone, world: World | None) -> Planned:
-    """What the plan comes to. ValueError when no case is left or the world is needed and not there."""
+def plan_cases(plan: Plan, backbone: Backbone, source: Source) -> Planned:
+    """What the plan comes to. ValueError when no case is left or the source has no records."""
     skipped: list[Problem] = []
-    loaded = read(plan.records, plan.tasks[0] if len(plan.tasks) == 1 else None) if plan.records else None
-    if loaded:
-        skipped += loaded.skipped
-        drawn: dict[str, list[Record]] = {}
-        for record in loaded.records:
-            drawn.setdefault(record.request.task, []).append(record)
-        drawn = {task: _sample(records, plan, task) for task, records in drawn.items()}
-    elif world is None:
-        raise ValueError(f"{plan.model} does not know the atlas, so its records would measure nothing; give a file of records instead.")
-    else:
-        drawn = {name: get_task(name).records(world, "test", plan.n, random.Random(f"{name} {plan.seed}")) for name in plan.tasks}
+    drawn, digest = _drawn(plan, source, skipped)
     cases: dict[str, list[Case]] = {}
-    for name, records in drawn.items():
-        made = [Case(name, i, _cut(record, plan.most_probes), _request(record), plan.prompts == "prefixed") for i, record in enumerate(records)]
+    for task, records in drawn.items():
+        made = [_case(task, i, record, plan, source) for i, record in enumerate(records)]
         fitting = [case for case in made if _fits(case, backbone, skipped)]
         if fitting:
-            cases[name] = fitting
+            cases[task] = fitting
     if not cases:
         why = f"; {len(skipped)} were left out, the first because: {skipped[0].reason}" if skipped else ""
         raise ValueError(f"No case is left to measure{why}.")
-    return Planned(cases, skipped, loaded and loaded.sha256)
+    return Planned(cases, skipped, digest)
+
+
+def _drawn(plan: Plan, source: Source, skipped: list[Problem]) -> tuple[dict[str, list[Record]], str | None]:
+    """The records by task, and the digest of their file if they came from one."""
+    if not plan.records:
+        if not source.tasks:
+            raise ValueError(
+                f"{plan.model} does not know the atlas, so its records would measure nothing; give a file of records instead."
+            )
+        rngs = {task: random.Random(f"{task} {plan.seed}") for task in plan.tasks}
+        return {task: source.records(task, "test", plan.n, rng) for task, rng in rngs.items()}, None
+    loaded = read(plan.records, plan.tasks[0] if len(plan.tasks) == 1 else None)
+    skipped += loaded.skipped
+    by_task: dict[str, list[Record]] = {}
+    for record in loaded.records:
+        by_task.setdefault(record.request.task, []).append(record)
+    return {task: _sample(records, plan, task) for task, records in by_task.items()}, loaded.sha256
 
 
 def _sample(records: list[Record], plan: Plan, task: str) -> list[Record]:
     return records if len(records) <= plan.n else random.Random(f"{task} {plan.seed}").sample(records, plan.n)
 
 
-def _cut(record: Record, most: int | None) -> Record:
-    """The record with at most so many prompts of each kind."""
-    if most is None:
-        return record
-    return replace(record, paraphrases=record.paraphrases[:most], locality=record.locality[:most], portability=record.portability[:most])
+def _case(task: str, index: int, record: Record, plan: Plan, source: Source) -> Case:
+    """The record as a case: under its own instruction, else its task's held-out wording; with the subject it is about."""
+    request = record.request
+    if request.instruction is None and request.task in TASKS:
+        own = TASKS[request.task]
+        request = own.instruct(record, own.held_out_instruction)
+    if request.subject is None:
+        request = with_subject(request, record.subject, source)
+    return Case(task, index, record.first(plan.most_probes), request, plan.prompts == "prefixed")
 
 
-def _request(record: Record):
-    """The record's own instruction, else its task's held-out wording."""
-    if record.request.instruction is not None or record.request.task not in TASKS:
-        return record.request
-    task = TASKS[record.request.task]
-    return task.instruct(record, task.held_out_instruction)
+def with_subject(request: EditRequest, name: str, source: Source) -> EditRequest:
+    """The request with the subject that its record names, else what the source finds in its prompt."""
+    found = named_in(request.prompt, name) if name and name != request.prompt else None
+    return replace(request, subject=found or source.subject(request.prompt))
 
 
 def _fits(case: Case, backbone: Backbone, skipped: list[Problem]) -> bool:
@@ -119,31 +132,41 @@ def _fits(case: Case, backbone: Backbone, skipped: list[Problem]) -> bool:
         for _, probe in case.asked():
             joined = backbone.join(case.shown(probe.prompt), probe.answer or "x")
             if joined.start + MAX_NEW_TOKENS > backbone.max_length:
-                raise ValueError(f"the prompt is {joined.start} tokens long and {backbone.name} reads {backbone.max_length}, the answer's included")
+                raise ValueError(
+                    f"the prompt is {joined.start} tokens long and {backbone.name} reads {backbone.max_length}, "
+                    "the answer's included"
+                )
     except ValueError as error:
         skipped.append(Problem(f"{case.task} {case.index + 1}", "prompt", str(error)))
         return False
     return True
 
 
+MethodFor = Callable[[str], EditMethod]  # a loaded method by name, with the plan's hyperparameters
+
+
 def measuring(
-    plan: Plan, backbone: Backbone, world: World | None, method: Callable[[str], EditMethod], out: Path | None = None
+    plan: Plan, backbone: Backbone, source: Source, method: MethodFor, out: Path | None = None
 ) -> Iterator[tuple[int, int, Results | None]]:
     """Run the plan: (groups done, groups in all, None) after each group, at last the results.
 
     With `out` the results are written there, and a run that was killed goes on where it was.
     """
-    planned = plan_cases(plan, backbone, world)
+    planned = plan_cases(plan, backbone, source)
     proposers = {name: None if name == UNEDITED else method(name) for name in plan.methods}  # found missing before any work
-    groups = [(task, start, part[start : start + GROUP]) for task, part in planned.cases.items() for start in range(0, len(part), GROUP)]
-    config = asdict(plan) | {"base": backbone.fingerprint, "editors": {name: m and m.fingerprint for name, m in proposers.items()}}
-    config |= {"records_sha256": planned.records_sha256}
+    groups = [
+        (task, start, part[start : start + GROUP])
+        for task, part in planned.cases.items()
+        for start in range(0, len(part), GROUP)
+    ]
+    editors = {name: proposer and proposer.fingerprint for name, proposer in proposers.items()}
+    config = asdict(plan) | {"base": backbone.fingerprint, "editors": editors, "records_sha256": planned.records_sha256}
     log = _Log(out, config)
     for done, (task, start, group) in enumerate(groups, start=1):
         baseline = Baseline(backbone)
         for name, proposer in proposers.items():
             if not log.has(name, task, start):
-                log.add(name, task, start, score(backbone, baseline, group, _deltas(proposer, group)))
+                log.add(name, task, start, score(backbone, baseline, group, _patches(proposer, group)))
         yield done, len(groups), None
     results = _results(plan, config, backbone, planned, log)
     if out:
@@ -152,20 +175,25 @@ def measuring(
     yield len(groups), len(groups), results
 
 
-def evaluate(plan: Plan, backbone: Backbone, world: World | None, method: Callable[[str], EditMethod], out: Path | None = None) -> Results:
+def evaluate(plan: Plan, backbone: Backbone, source: Source, method: MethodFor, out: Path | None = None) -> Results:
     """`measuring` to its end."""
-    *_, (_, _, results) = measuring(plan, backbone, world, method, out)
+    *_, (_, _, results) = measuring(plan, backbone, source, method, out)
     return results
 
 
 def evaluate_cases(backbone: Backbone, method: EditMethod | None, cases: Sequence[Case]) -> list[Row]:
     """Rows of the given cases under one method; None is the base model itself."""
     groups = [cases[i : i + GROUP] for i in range(0, len(cases), GROUP)]
-    return [row for group in groups for row in score(backbone, Baseline(backbone), group, _deltas(method, group))]
+    return [row for group in groups for row in score(backbone, Baseline(backbone), group, _patches(method, group))]
 
 
-def _deltas(method: EditMethod | None, group: Sequence[Case]) -> list[Delta | None]:
-    return [None] * len(group) if method is None else list(method.propose([case.request for case in group]))
+def _patches(method: EditMethod | None, group: Sequence[Case]) -> list[Patch | None]:
+    """One patch per case, each edit alone."""
+    if method is None:
+        return [None] * len(group)
+    requests = [case.request for case in group]
+    check_requests(type(method), requests)
+    return [patch_of(change) for change in method.propose(requests)]
 
 
 class _Log:
@@ -200,7 +228,8 @@ class _Log:
     def add(self, method: str, task: str, start: int, rows: list[Row]) -> None:
         self.rows[method, task, start] = rows
         if self.path:
-            self._write(json.dumps({"method": method, "task": task, "start": start, "rows": [asdict(row) for row in rows]}, ensure_ascii=False))
+            line = {"method": method, "task": task, "start": start, "rows": [asdict(row) for row in rows]}
+            self._write(json.dumps(line, ensure_ascii=False))
 
     def of(self, method: str, task: str) -> list[Row]:
         return [row for (m, t, _), rows in sorted(self.rows.items()) if (m, t) == (method, task) for row in rows]
@@ -213,20 +242,30 @@ class _Log:
 def _results(plan: Plan, config: dict, backbone: Backbone, planned: Planned, log: _Log) -> Results:
     summary, details = [], []
     for name in plan.methods:
-        for task, part in planned.cases.items():
+        for task, cases in planned.cases.items():
             rows = log.of(name, task)
-            for s in summarise(rows, {case.index: case.record.subject for case in part}, plan.seed):
+            subjects = {case.index: case.record.subject for case in cases}
+            for s in summarise(rows, subjects, plan.seed):
                 summary.append({"method": name, "task": task, "prompts": plan.prompts, **asdict(s)})
-            for case in part:
-                own = [{k: v for k, v in asdict(row).items() if k != "case"} for row in rows if row.case == case.index]
-                request = {k: getattr(case.request, k) for k in ("prompt", "target", "instruction")}
-                details.append({"method": name, "task": task, "index": case.index, "subject": case.record.subject, **request, "rows": own})
-    return Results(config, versions(backbone), plan.seed, summary, [asdict(p) for p in planned.skipped], details)
+            details += [_detail(name, task, case, rows) for case in cases]
+    skipped = [asdict(problem) for problem in planned.skipped]
+    return Results(config, versions(backbone), plan.seed, summary, skipped, details)
+
+
+def _detail(method: str, task: str, case: Case, rows: Sequence[Row]) -> dict:
+    """One case with all its rows, as plain data."""
+    own = [{k: v for k, v in asdict(row).items() if k != "case"} for row in rows if row.case == case.index]
+    request = {key: getattr(case.request, key) for key in ("prompt", "target", "instruction")}
+    return {"method": method, "task": task, "index": case.index, "subject": case.record.subject, **request, "rows": own}
 
 
 def versions(backbone: Backbone) -> dict:
     """What the numbers depend on beside the seed."""
     return {
-        "python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__,
-        "machine": platform.machine(), "threads": torch.get_num_threads(), "device": str(backbone.device),
-    }  # fmt: skip
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "device": str(backbone.device),
+    }

@@ -2,22 +2,23 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from ..atlas.world import Opinions
 from ..backbone import Backbone
-from ..delta import Factors
 from ..generation import generate
-from ..methods import EditMethod
-from ..scopes import SCOPES, Scope, ScopeCase
+from ..methods import EditMethod, patch_of
+from ..scopes import SCOPES, Scope, ScopeCase, ScopeProbe
 from .sentiment import voiced
 from .summary import clustered_interval
 from .text import starts_with, unchanged
 
 Wording = Callable[[Scope, random.Random], str | None]
+Replies = Mapping[str, Sequence[str]]  # known replies by the sentiment that they voice
 BATCH = 8  # edits proposed at once, with all their probes
+BASE_BATCH = 128  # prompts put to the base model at once
+ALL_SCOPES = tuple(SCOPES.values())
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,14 @@ class ScopeRow:
 
 
 def scope_rows(
-    backbone: Backbone, method: EditMethod, cases: Sequence[ScopeCase], wording: Wording, seed: int = 0,
-    scopes: Sequence[Scope] = tuple(SCOPES.values()), opinions: Opinions | None = None,
-) -> list[ScopeRow]:  # fmt: skip
+    backbone: Backbone,
+    method: EditMethod,
+    cases: Sequence[ScopeCase],
+    wording: Wording,
+    seed: int = 0,
+    scopes: Sequence[Scope] = ALL_SCOPES,
+    replies: Replies | None = None,
+) -> list[ScopeRow]:
     """Rows of every case under every scope, each edit alone; `wording(scope, rng)` is the instruction."""
     rng = random.Random(seed)
     todo = [(i, case, scope, wording(scope, rng)) for i, case in enumerate(cases) for scope in scopes]
@@ -50,27 +56,32 @@ def scope_rows(
     rows = []
     for start in range(0, len(todo), BATCH):
         part = todo[start : start + BATCH]
-        deltas = method.propose([case.request(instruction) for _, case, _, instruction in part])
-        owner = [n for n, (_, case, _, _) in enumerate(part) for _ in case.probes]
+        changes = method.propose([case.request(instruction) for _, case, _, instruction in part])
+        patches = [patch_of(change) for change in changes]
         prompts = [probe.prompt for _, case, _, _ in part for probe in case.probes]
-        after = iter(generate(backbone, prompts, Factors.of(deltas, owner, backbone.device)))
+        seen = [patch for patch, (_, case, _, _) in zip(patches, part, strict=True) for _ in case.probes]
+        after = iter(generate(backbone, prompts, seen))
         for i, case, scope, _ in part:
-            rows += [_row(i, case, scope, probe, before[probe.prompt], next(after), opinions) for probe in case.probes]
+            rows += [_row(i, case, scope, p, before[p.prompt], next(after), replies or {}) for p in case.probes]
     return rows
 
 
 def _before(backbone: Backbone, cases: Sequence[ScopeCase]) -> dict[str, str]:
+    """What the base model says to every probe."""
     prompts = list(dict.fromkeys(probe.prompt for case in cases for probe in case.probes))
-    parts = [prompts[i : i + 128] for i in range(0, len(prompts), 128)]
-    return {prompt: text for part in parts for prompt, text in zip(part, generate(backbone, part), strict=True)}
+    said: dict[str, str] = {}
+    for i in range(0, len(prompts), BASE_BATCH):
+        part = prompts[i : i + BASE_BATCH]
+        said |= dict(zip(part, generate(backbone, part), strict=True))
+    return said
 
 
-def _row(i: int, case: ScopeCase, scope: Scope, probe, before: str, after: str, opinions: Opinions | None) -> ScopeRow:
+def _row(i: int, case: ScopeCase, scope: Scope, probe: ScopeProbe, before: str, after: str, replies: Replies) -> ScopeRow:
     expected = scope.expected(case, probe)
     inside = expected != probe.answer
     hit = starts_with(after, expected) if inside else unchanged(before, after, probe.answer)
-    wanted = voiced(expected, opinions.replies) if opinions and inside else None
-    mood = voiced(after, opinions.replies) == wanted if wanted else None
+    wanted = voiced(expected, replies) if replies and inside else None
+    mood = voiced(after, replies) == wanted if wanted else None
     if mood is not None and scope.gives == "tone":  # the mood is what was asked for, in whatever words
         hit = mood
     return ScopeRow(i, case.subject, scope.name, probe.kind, inside, probe.prompt, expected, before, after, hit, mood)
@@ -98,8 +109,9 @@ def summarise_scopes(rows: Sequence[ScopeRow], seed: int = 0) -> list[ScopeSumma
         inside = _mean_of_cases([row for row in own if row.inside], lambda row: row.hit, seed)
         outside = _mean_of_cases([row for row in own if not row.inside], lambda row: not row.hit, seed)
         mood = _mean_of_cases([row for row in own if row.mood is not None], lambda row: row.mood, seed)
-        kinds = {kind: _kind([row for row in own if row.kind == kind]) for kind in dict.fromkeys(row.kind for row in own)}
-        found.append(ScopeSummary(scope, *(inside or (None, None)), *outside, mood and mood[0], len({row.case for row in own}), kinds))
+        kinds = {kind: _kind([row for row in own if row.kind == kind]) for kind in dict.fromkeys(r.kind for r in own)}
+        edits = len({row.case for row in own})
+        found.append(ScopeSummary(scope, *(inside or (None, None)), *outside, mood and mood[0], edits, kinds))
     return found
 
 
@@ -107,7 +119,10 @@ def _kind(rows: Sequence[ScopeRow]) -> tuple[float, int]:
     return fmean(row.hit for row in rows), len(rows)
 
 
-def _mean_of_cases(rows: Sequence[ScopeRow], value: Callable[[ScopeRow], bool], seed: int) -> tuple[float, tuple[float, float]] | None:
+def _mean_of_cases(
+    rows: Sequence[ScopeRow], value: Callable[[ScopeRow], bool], seed: int
+) -> tuple[float, tuple[float, float]] | None:
+    """(mean, 95% interval) over cases; None without rows."""
     cases: dict[int, list[float]] = defaultdict(list)
     for row in rows:
         cases[row.case].append(float(value(row)))
@@ -118,31 +133,42 @@ def _mean_of_cases(rows: Sequence[ScopeRow], value: Callable[[ScopeRow], bool], 
     return fmean(means), clustered_interval(means, [subject[case] for case in cases], seed)
 
 
-def blind_ceiling(cases: Sequence[ScopeCase], scopes: Sequence[Scope] = tuple(SCOPES.values()), opinions: Opinions | None = None) -> float:
+def blind_ceiling(
+    cases: Sequence[ScopeCase], scopes: Sequence[Scope] = ALL_SCOPES, replies: Replies | None = None
+) -> float:
     """The best balanced score of any policy that cannot read the instruction: one answer per case and probe, whatever the scope.
 
-    The balanced score is the mean over scopes of the mean of (inside hit, outside unchanged). It is linear in the single hits, so the
-    best answer to each probe is the one whose scopes weigh most; with `opinions`, tone takes any answer in the mood it wants.
+    The balanced score is the mean over scopes of the mean of (inside hit, outside unchanged). It is linear in the single
+    hits, so the best answer to each probe is the one whose scopes weigh most; with `replies`, tone takes any answer in the
+    mood it wants.
     """
+    # of every probe: (scope, expected answer, whether that differs from the base's); how many probes a case has on a side
     wants: dict[tuple[int, str], list[tuple[Scope, str, bool]]] = defaultdict(list)
     size: dict[tuple[str, bool], dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    for i, probe, scope in ((i, probe, scope) for i, case in enumerate(cases) for probe in case.probes for scope in scopes):
-        expected = scope.expected(cases[i], probe)
-        wants[i, probe.prompt].append((scope, expected, expected != probe.answer))
-        size[scope.name, expected != probe.answer][i] += 1
+    for i, case in enumerate(cases):
+        for probe in case.probes:
+            for scope in scopes:
+                expected = scope.expected(case, probe)
+                wants[i, probe.prompt].append((scope, expected, expected != probe.answer))
+                size[scope.name, expected != probe.answer][i] += 1
 
     def weight(i: int, scope: Scope, inside: bool) -> float:
-        own, sides = size[scope.name, inside], sum((scope.name, side) in size for side in (True, False))
+        """What one hit adds to the balanced score."""
+        own = size[scope.name, inside]
+        sides = sum((scope.name, side) in size for side in (True, False))
         return 1 / (len(scopes) * sides * len(own) * own[i])
 
     def right(said: str, scope: Scope, expected: str, inside: bool) -> bool:
-        if opinions and inside and scope.gives == "tone":
-            return voiced(said, opinions.replies) == voiced(expected, opinions.replies)
+        if replies and inside and scope.gives == "tone":
+            return voiced(said, replies) == voiced(expected, replies)
         return said == expected
 
     total = 0.0
     for (i, _), asked in wants.items():
-        total += max(sum(weight(i, scope, inside) for scope, wanted, inside in asked if right(said, scope, wanted, inside)) for _, said, _ in asked)
+        total += max(
+            sum(weight(i, scope, inside) for scope, wanted, inside in asked if right(said, scope, wanted, inside))
+            for _, said, _ in asked
+        )
     return total
 
 

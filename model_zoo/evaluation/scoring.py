@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from ..backbone import Backbone
-from ..delta import Delta, Factors
-from ..generation import generate
-from ..tasks import Probe, Record
-from ..tasks.request import EditRequest, instructed
+from ..changes import Patch, Patches
+from ..generation import generate, predictions
+from ..records import Probe, Record
+from ..request import EditRequest, instructed
 from .sentiment import voiced
 from .text import base_answer, fluency, starts_with, unchanged
 
@@ -84,34 +84,54 @@ class Baseline:
         return [self.argmax[pair] for pair in pairs]
 
 
-@torch.no_grad()
-def predictions(backbone: Backbone, pairs: Sequence[tuple[str, str]], factors: Factors | None = None) -> list[tuple[Tensor, Tensor]]:
-    """(argmax tokens, answer tokens) per (prompt, answer), on the CPU; the vocabulary head runs at answer positions only."""
-    batch = backbone.batch([backbone.join(prompt, answer) for prompt, answer in pairs])
-    predicted = backbone.target_logits(batch, factors).argmax(-1).cpu()
-    sizes = batch.predicting.sum(1).tolist()
-    return list(zip(predicted.split(sizes), batch.targets.cpu().split(sizes), strict=True))
+class _Asked(NamedTuple):
+    """One prompt of one case: what is measured, as it is put to the model, and the answer that counts."""
+
+    case: int
+    metric: str
+    probe: Probe
+    shown: str
+    before: str
+    answer: str
 
 
-def score(backbone: Backbone, baseline: Baseline, cases: Sequence[Case], deltas: Sequence[Delta | None]) -> list[Row]:
-    """Rows of every case under its own delta, one edit at a time; a delta of None is the base model itself."""
-    todo = [(i, metric, probe, case.shown(probe.prompt)) for i, case in enumerate(cases) for metric, probe in case.asked()]
-    before = baseline.continuations([text for *_, text in todo])
-    # locality protects what the base says: without a known answer its own continuation stands for it
-    answers = [probe.answer or (base_answer(b) if metric == "locality" else "") for (_, metric, probe, _), b in zip(todo, before, strict=True)]
+def score(backbone: Backbone, baseline: Baseline, cases: Sequence[Case], patches: Patches) -> list[Row]:
+    """Rows of every case under its own patch; a patch of None is the base model itself."""
+    asked = _questions(baseline, cases)
     rows: list[Row] = []
-    for start in range(0, len(todo), BATCH):
-        part = todo[start : start + BATCH]
-        factors = _factors(backbone, [deltas[i] for i, *_ in part])
-        after = generate(backbone, [text for *_, text in part], factors)
-        forced = _forced(backbone, baseline, part, answers[start : start + BATCH], factors)
-        for (i, metric, probe, _), b, a, answer, share in zip(part, before[start:], after, answers[start:], forced):
-            hit = unchanged(b, a, answer) if metric == "locality" else any(starts_with(a, wanted) for wanted in (answer, *probe.aliases))
-            rows.append(
-                Row(cases[i].index, metric, probe.prompt, answer, b, a, float(hit), share, _same_sentiment(cases[i].record, metric, answer, a))
-            )
-            if metric == "reliability":
-                rows.append(Row(cases[i].index, "fluency", probe.prompt, "", b, a, fluency(a), None))
+    for start in range(0, len(asked), BATCH):
+        part = asked[start : start + BATCH]
+        seen = [patches[question.case] for question in part]
+        after = generate(backbone, [question.shown for question in part], seen)
+        forced = _forced(backbone, baseline, part, seen)
+        for question, text, share in zip(part, after, forced, strict=True):
+            rows += _rows(cases[question.case], question, text, share)
+    return rows
+
+
+def _questions(baseline: Baseline, cases: Sequence[Case]) -> list[_Asked]:
+    """Every prompt of every case with the base model's answer."""
+    todo = [(i, metric, probe, case.shown(probe.prompt)) for i, case in enumerate(cases) for metric, probe in case.asked()]
+    before = baseline.continuations([shown for *_, shown in todo])
+    found = []
+    for (i, metric, probe, shown), text in zip(todo, before, strict=True):
+        # locality protects what the base says: without a known answer its own continuation stands for it
+        own = base_answer(text) if metric == "locality" else ""
+        found.append(_Asked(i, metric, probe, shown, text, probe.answer or own))
+    return found
+
+
+def _rows(case: Case, asked: _Asked, after: str, forced: float | None) -> list[Row]:
+    """The row of one prompt, and for the edit's own prompt that of fluency."""
+    metric, probe, before, answer = asked.metric, asked.probe, asked.before, asked.answer
+    if metric == "locality":
+        hit = unchanged(before, after, answer)
+    else:
+        hit = any(starts_with(after, wanted) for wanted in (answer, *probe.aliases))
+    sentiment = _same_sentiment(case.record, metric, answer, after)
+    rows = [Row(case.index, metric, probe.prompt, answer, before, after, float(hit), forced, sentiment)]
+    if metric == "reliability":
+        rows.append(Row(case.index, "fluency", probe.prompt, "", before, after, fluency(after), None))
     return rows
 
 
@@ -122,23 +142,18 @@ def _same_sentiment(record: Record, metric: str, target: str, text: str) -> floa
     return float(voiced(text, dict(record.replies)) == wanted) if wanted else None
 
 
-def _factors(backbone: Backbone, deltas: Sequence[Delta | None]) -> Factors | None:
-    """Row i of the batch sees deltas[i]."""
-    used = list({id(d): d for d in deltas if d is not None}.values())
-    if not used:
-        return None
-    position = {id(d): n for n, d in enumerate(used)}
-    return Factors.of(used, [position.get(id(d), -1) for d in deltas], backbone.device)
-
-
-def _forced(backbone: Backbone, baseline: Baseline, part: Sequence[tuple], answers: Sequence[str], factors: Factors | None) -> list[float | None]:
-    rows = [n for n, answer in enumerate(answers) if answer.strip()]
-    pairs = [(part[n][3], answers[n]) for n in rows]
+def _forced(
+    backbone: Backbone, baseline: Baseline, part: Sequence[_Asked], patches: Sequence[Patch | None]
+) -> list[float | None]:
+    """Teacher-forced token accuracy of each prompt's answer; for locality the argmax agreement with the base. None without
+    an answer."""
+    rows = [n for n, asked in enumerate(part) if asked.answer.strip()]
     found: list[float | None] = [None] * len(part)
-    if not pairs:
+    if not rows:
         return found
-    seen = factors and factors.to_rows([int(factors.row_to_edit[n]) for n in rows])
-    base = baseline.predictions(pairs)
-    for n, (predicted, target), own in zip(rows, predictions(backbone, pairs, seen), base, strict=True):
-        found[n] = (predicted == (own if part[n][1] == "locality" else target)).float().mean().item()
+    pairs = [(part[n].shown, part[n].answer) for n in rows]
+    edited = predictions(backbone, pairs, [patches[n] for n in rows])
+    for n, (predicted, target), own in zip(rows, edited, baseline.predictions(pairs), strict=True):
+        wanted = own if part[n].metric == "locality" else target
+        found[n] = (predicted == wanted).float().mean().item()
     return found

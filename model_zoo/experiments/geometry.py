@@ -6,7 +6,7 @@ from dataclasses import replace
 from ..directions import Atlas
 from ..methods import METHODS
 from ..methods.mend import MEND
-from ..tasks.request import EditRequest
+from ..request import EditRequest
 from . import Experiment
 from .lab import Lab
 from .render import GEOMETRY_VIEW

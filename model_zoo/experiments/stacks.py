@@ -17,7 +17,7 @@ from ..methods import EditMethod, load_method
 from ..methods.ft_l import FTL
 from ..methods.instructedit import InstructEdit
 from ..tasks import Record
-from ..tasks.request import EditRequest
+from ..request import EditRequest
 from . import Experiment
 from .lab import Lab
 from .render import METRICS, STACK_VIEW

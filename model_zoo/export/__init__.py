@@ -2,47 +2,22 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from ..backbone import Backbone
-from ..delta import Delta
+from ..changes import Patch
 from ..registry import find, registered
 from ..session import EditSession
+from .base import Format
+from .lora import LORA
+from .merged import MERGED
+from .plain import DELTA
 from .provenance import Provenance
 
-PROJECT = Path(__file__).parent.parent.parent
 __all__ = ["FORMATS", "Format", "Provenance", "export", "get_format"]
 
-
-@dataclass(frozen=True)
-class Format:
-    """`write(backbone, patch, provenance, folder)` fills a folder and returns notes for its card; `code` is what uses it, with
-    {base} and {folder}; `library` is what the Hub should take it for."""
-
-    name: str
-    title: str
-    summary: str
-    code: str
-    write: Callable[[Backbone, Delta, Provenance, Path], str]
-    library: str | None = None
-    whole_model: bool = False
-
-    def usage(self, backbone: Backbone, folder: str) -> str:
-        """The lines of code for this base model and folder."""
-        base = backbone.name
-        if origin := backbone.origin:
-            inside = origin.folder.is_relative_to(PROJECT)
-            base = origin.repo or str(origin.folder.relative_to(PROJECT) if inside else origin.folder)
-        return self.code.replace("{base}", base).replace("{folder}", folder)
-
-
-def _registry() -> MappingProxyType[str, Format]:
-    from . import lora, merged, plain
-
-    return registered("format", (plain.FORMAT, lora.FORMAT, merged.FORMAT))
+FORMATS: MappingProxyType[str, Format] = registered("format", (DELTA, LORA, MERGED))
 
 
 def get_format(name: str) -> Format:
@@ -50,14 +25,20 @@ def get_format(name: str) -> Format:
     return find("format", FORMATS, name)
 
 
-def export(backbone: Backbone, session: EditSession, patch: Delta | None, name: str, folder: Path) -> Path:
+def export(backbone: Backbone, session: EditSession, patch: Patch | None, name: str, folder: Path) -> Path:
     """Write the session's edits that are on (`patch`, combined) into an empty or new folder; returns it.
 
-    ValueError when no edit is on, the format is unknown or the folder holds something else.
+    ValueError when no edit is on, the format is unknown, an edit is no weight change or the folder holds something else.
     """
     entry = get_format(name)
     if patch is None:
         raise ValueError("No edit is on, so there is nothing to export. Switch one on or make one.")
+    if patch.delta is None or patch.beside_weights:
+        change = patch.beside_weights[0]
+        raise ValueError(
+            f"The {entry.title} holds weight changes, and one edit is {change.title}: it {change.in_words()}. "
+            "Switch off such edits, or make them with a method that changes weights."
+        )
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / "provenance.json").exists()):
         raise ValueError(f"{folder} is not empty and holds no earlier export; choose a new folder.")
     base, own = backbone.origin and backbone.origin.folder.resolve(), folder.resolve()
@@ -65,15 +46,13 @@ def export(backbone: Backbone, session: EditSession, patch: Delta | None, name: 
         raise ValueError(f"{folder} holds the base model itself; choose another folder.")
     provenance = Provenance.of(backbone, session, entry.name)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as making:  # an earlier export stays until this one is whole
+    # an earlier export stays until this one is whole
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as making:
         whole = Path(making) / folder.name
         whole.mkdir()
-        notes = entry.write(backbone, patch, provenance, whole)
+        notes = entry.write(backbone, patch.delta, provenance, whole)
         provenance.write(whole, entry.title, entry.usage(backbone, folder.name), notes, entry.library)
         if folder.exists():
             shutil.rmtree(folder)
         whole.replace(folder)
     return folder
-
-
-FORMATS = _registry()

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..backbone import Backbone
-from ..delta import Delta, LayerDelta
-from . import Format
+from ..changes import Delta, LayerDelta
+from .base import Format
 from .provenance import Provenance
 
 RANKS = (8, 16, 32, 64, 128, 256)
@@ -66,21 +66,31 @@ def write(backbone: Backbone, patch: Delta, provenance: Provenance, folder: Path
         tensors[f"{PREFIX}{path}.lora_B.weight"] = layer.B.contiguous()
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     LoraConfig(
-        task_type=TaskType.CAUSAL_LM, r=rank, lora_alpha=rank, lora_dropout=0.0, bias="none", target_modules=sorted(layers),
-        fan_in_fan_out=any(backbone.transposed(path) for path in layers), base_model_name_or_path=provenance.base_model,
-        revision=provenance.base_revision, inference_mode=True,
-    ).save_pretrained(folder)  # fmt: skip
+        task_type=TaskType.CAUSAL_LM,
+        r=rank,
+        lora_alpha=rank,
+        lora_dropout=0.0,
+        bias="none",
+        target_modules=sorted(layers),
+        fan_in_fan_out=any(backbone.transposed(path) for path in layers),
+        base_model_name_or_path=provenance.base_model,
+        revision=provenance.base_revision,
+        inference_mode=True,
+    ).save_pretrained(folder)
     notes = (
         f"Rank {rank} on {len(layers)} matrices, alpha {rank} (scale 1). "
         "Engines that serve many LoRA adapters (vLLM, SGLang) read the same format; that was not tested.\n"
     )
     if errors:
         worst = max(errors, key=errors.get)
-        notes += f"\nThe change was cut to rank {RANKS[-1]} by SVD: the largest relative error is {errors[worst]:.2%} of the change, at `{worst}`.\n"
+        notes += (
+            f"\nThe change was cut to rank {RANKS[-1]} by SVD: the largest relative error is {errors[worst]:.2%} "
+            f"of the change, at `{worst}`.\n"
+        )
     return notes
 
 
-FORMAT = Format(
+LORA = Format(
     name="lora",
     title="LoRA adapter (PEFT)",
     summary="Small, exact, goes on top of the base model in transformers and peft.",

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ..backbone import Backbone
 from ..checkpoints import shard_files, tensor_files, weight_name
-from ..delta import Delta, Factors, LayerDelta
-from . import Format
+from ..changes import Delta, LayerDelta, Patch
+from ..generation import probabilities
+from .base import Format
 from .provenance import Provenance
 
 COPIED = ("*.json", "*.txt", "*.model")
@@ -54,12 +55,18 @@ def _survival(backbone: Backbone, patch: Delta, provenance: Provenance, dtype: t
     """Whether each target is still the likelier one when the edited matrices are rounded to the base's own dtype."""
     if dtype == torch.float32:
         return "That is the base's own dtype."
-    rounded = Delta({path: LayerDelta(D=_rounded(backbone.weight(path), layer.dense(), dtype)) for path, layer in patch.layers.items()})
-    prompts, targets = ([e[key] for e in provenance.edits] for key in ("prompt", "target"))
-    exact, coarse = (
-        backbone.target_probability(prompts, targets, Factors.of([delta], [0] * len(prompts), backbone.device)) for delta in (patch, rounded)
+    rounded = Delta(
+        {
+            path: LayerDelta(D=_rounded(backbone.weight(path), layer.dense(), dtype))
+            for path, layer in patch.layers.items()
+        }
     )
-    rows = "\n".join(f"| {p} | {t} | {a:.1%} | {b:.1%} |" for p, t, a, b in zip(prompts, targets, exact, coarse, strict=True))
+    prompts, targets = ([edit[key] for edit in provenance.edits] for key in ("prompt", "target"))
+    exact, coarse = (
+        probabilities(backbone, prompts, targets, [Patch((delta,))] * len(prompts)) for delta in (patch, rounded)
+    )
+    table = zip(prompts, targets, exact, coarse, strict=True)
+    rows = "\n".join(f"| {p} | {t} | {a:.1%} | {b:.1%} |" for p, t, a, b in table)
     name = str(dtype).removeprefix("torch.")
     head = f"| prompt | target | float32 | {name} |\n|---|---|---|---|"
     return f"Probability of each target as stored, and after rounding to the base's {name}:\n\n{head}\n{rows}\n"
@@ -71,7 +78,7 @@ def _rounded(weight: Tensor, change: Tensor, dtype: torch.dtype) -> Tensor:
     return (weight + change).to(dtype).float() - weight
 
 
-FORMAT = Format(
+MERGED = Format(
     name="merged",
     title="Merged model",
     summary="The whole edited model, for programs that take nothing else.",

@@ -1,19 +1,20 @@
 """The edit as this program keeps it: `delta.safetensors`."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 from ..backbone import Backbone
-from ..delta import Delta
-from . import Format
+from ..changes import Delta
+from .base import Format
 from .provenance import Provenance
 
 
 def write(backbone: Backbone, patch: Delta, provenance: Provenance, folder: Path) -> str:
-    patch.save(folder)
+    patch.save(folder, asdict(provenance))
     return ""
 
 
-FORMAT = Format(
+DELTA = Format(
     name="delta",
     title="Weight changes (delta.safetensors)",
     summary="The exact change per matrix, as this program keeps it.",

@@ -7,14 +7,14 @@ from huggingface_hub import ModelCardData
 from pydantic import TypeAdapter
 
 from ..backbone import Backbone
-from ..session import EditSession
+from ..session import Edit, EditSession
 
 FILE = "provenance.json"
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """`edits`: each with prompt, target, task, instruction, method and strength."""
+    """`edits`: each with prompt, target, task, instruction, subject, method, its hyperparameters and strength."""
 
     base_model: str
     base_revision: str | None
@@ -24,9 +24,10 @@ class Provenance:
 
     @staticmethod
     def of(backbone: Backbone, session: EditSession, format_name: str) -> "Provenance":
-        edits = tuple(asdict(edit.request) | {"method": edit.delta.request["method"], "strength": edit.strength} for edit in session.active)
         origin = backbone.origin
-        return Provenance(backbone.published_name, origin and origin.commit, backbone.fingerprint, format_name, edits)
+        revision = origin.commit if origin else None
+        edits = tuple(_told(edit) for edit in session.active)
+        return Provenance(backbone.published_name, revision, backbone.fingerprint, format_name, edits)
 
     def write(self, folder: Path, title: str, usage: str, notes: str = "", library: str | None = None) -> None:
         """`provenance.json`, and README.md as an edited model's card."""
@@ -49,3 +50,13 @@ class Provenance:
             instruction = f", instruction “{e['instruction']}”" if e["instruction"] else ""
             lines.append(f"- “{e['prompt']}” → “{e['target']}” ({e['method']}, strength {e['strength']:g}{instruction})")
         return "\n".join(lines)
+
+
+def _told(edit: Edit) -> dict:
+    """One edit as plain data."""
+    set_values = edit.hyperparameters.model_dump() if edit.hyperparameters else {}
+    return asdict(edit.request) | {
+        "method": edit.method,
+        "hyperparameters": set_values,
+        "strength": edit.strength,
+    }

@@ -4,61 +4,83 @@ Needs no editor: Adam on a dense change of one matrix, each entry kept within +-
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
+from pydantic import Field
 
 from ..backbone import Backbone
-from ..delta import Delta, Factors, LayerDelta, LayerFactors, concatenate
-from ..tasks.request import EditRequest
-from . import MethodInfo
-
-NAME = "ft-l"
-
-
-@dataclass(frozen=True)
-class FTLConfig:
-    """Steps, Adam's rate and the norm bound. EasyEdit uses 25 steps at 5e-4 on billion-parameter models; small models
-    need larger moves."""
-
-    steps: int = 40
-    lr: float = 2e-3
-    epsilon: float = 0.03  # bound on every entry of the change (L-infinity)
-    stop_nll: float = 0.02  # nats per target token at which the edit is done
-    block_from_top: int = 2  # 1 is the last block
+from ..changes import Delta, Factors, LayerDelta, LayerFactors
+from ..request import EditRequest
+from .base import EditMethod, Setup, summed
+from .hyperparameters import Hyperparameters
 
 
-class FTL:
+class FTLHyperparameters(Hyperparameters):
+    """EasyEdit takes 25 steps at 5e-4 on models of billions of weights; small models need larger moves."""
+
+    steps: int = Field(
+        40, ge=1, le=1000, title="Steps", description="Adam steps at most; EasyEdit takes 25, small models need more"
+    )
+    lr: float = Field(
+        2e-3, gt=0, le=1, title="Learning rate", description="of Adam; EasyEdit's 5e-4 is for billions of weights"
+    )
+    epsilon: float = Field(
+        0.03, gt=0, le=10, title="Bound", description="on every entry of the change (the L-infinity norm of Zhu et al.)"
+    )
+    stop_nll: float = Field(
+        0.02, ge=0, le=10, title="Stop at", description="nats per target token at which the edit is done; measured here"
+    )
+    block_from_top: int = Field(2, ge=1, le=200, title="Block", description="counted from the top; 1 is the last block")
+
+
+class FTL(EditMethod):
     """Constrained fine-tuning bound to a backbone. The prompt carries no instruction: the method cannot read one."""
 
-    name = NAME
+    name = "ft-l"
+    pretty_name = "FT-L (constrained fine-tuning)"
+    reference_url = "https://arxiv.org/abs/2012.00363"
+    kind = Delta
+    Hyperparameters = FTLHyperparameters
 
-    def __init__(self, backbone: Backbone, config: FTLConfig | None = None):
-        self.backbone, self.config = backbone, config or FTLConfig()
+    def __init__(self, backbone: Backbone, hyperparameters: FTLHyperparameters | None = None):
+        self.backbone, self.config = backbone, hyperparameters or FTLHyperparameters()
         block = max(0, backbone.blocks - self.config.block_from_top)
         self.path = backbone.family.linears(block)[-1]
+
+    @classmethod
+    def load(cls, setup: Setup) -> "FTL":
+        return cls(setup.backbone, setup.hyperparameters)
 
     @property
     def fingerprint(self) -> str:
         return str(self.config)
 
     def propose(self, requests: Sequence[EditRequest]) -> list[Delta]:
-        return [self.fit([request]) for request in requests]
+        return [self._fit([request]) for request in requests]
 
-    def fit(self, requests: Sequence[EditRequest], start: Delta | None = None) -> Delta:
-        """One change for all the requests, fitted together, from no change or from that of `start` on."""
+    def combine(self, changes: Sequence[Delta]) -> Delta:
+        return summed(changes)
+
+    def together(self, requests: Sequence[EditRequest]) -> Delta:
+        """One change fitted on all requests together."""
+        return self._fit(requests)
+
+    def extend(self, before: Delta | None, request: EditRequest) -> Delta:
+        return self._fit([request], before)
+
+    def _fit(self, requests: Sequence[EditRequest], start: Delta | None = None) -> Delta:
+        """One change for all the requests, from no change or from that of `start` on."""
         c = self.config
         batch = self.backbone.batch([self.backbone.join(request.prompt, request.target) for request in requests])
-        change = torch.zeros(1, *self.backbone.shape(self.path), device=self.backbone.device)
+        change = torch.zeros(1, *self.backbone.shape(self.path), device=self.backbone.device)  # (1, d_out, d_in)
         if start is not None:
             change += start.layers[self.path].dense().to(change)
         change.requires_grad_()
         adam = torch.optim.Adam([change], lr=c.lr)
-        factors = Factors({self.path: LayerFactors(D=change)}, torch.zeros(len(requests), dtype=torch.long))
+        live = Factors({self.path: LayerFactors(D=change)}, torch.zeros(len(requests), dtype=torch.long))
         with torch.enable_grad():
             for _ in range(c.steps):
-                nll = self.backbone.row_nll(batch, factors).mean()
+                nll = self.backbone.row_nll(batch, live).mean()
                 if nll.item() < c.stop_nll:
                     break
                 adam.zero_grad()
@@ -66,23 +88,4 @@ class FTL:
                 adam.step()
                 with torch.no_grad():
                     change.clamp_(-c.epsilon, c.epsilon)
-        about = requests[0].to_dict() if len(requests) == 1 else {"edits": [request.to_dict() for request in requests]}
-        return Delta({self.path: LayerDelta(D=change[0])}, {**about, "method": self.name, "base_model": self.backbone.name})
-
-    def combine(self, deltas: Sequence[Delta]) -> Delta:
-        return deltas[0] if len(deltas) == 1 else concatenate(deltas)
-
-
-def load(backbone: Backbone, editor: Path | None) -> FTL:
-    return FTL(backbone)
-
-
-INFO = MethodInfo(
-    name=NAME,
-    pretty_name="FT-L (constrained fine-tuning)",
-    reference_url="https://arxiv.org/abs/2012.00363",
-    needs_editor=False,
-    supports_instruction=False,
-    low_rank=False,
-    load=load,
-)
+        return Delta({self.path: LayerDelta(D=change[0])})

@@ -20,7 +20,7 @@ from torch import Tensor
 from ..backbone import Backbone
 from ..delta import Delta, Factors, LayerDelta, LayerFactors
 from ..joining import Joined, ended
-from ..tasks.request import EditRequest
+from ..request import EditRequest
 from . import MethodInfo
 from .hypernetwork import LATER_HEADS, Captured, HyperConfig, Hypernetwork, Update, keep_tokens
 from .instruction import Instructions

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Literal, get_args
 
 from ..registry import find, registered
-from ..tasks.request import EditRequest
+from ..request import EditRequest
 
 __all__ = ["KINDS", "SCOPES", "TASK_WORD", "Scope", "ScopeCase", "ScopeProbe", "get_scope"]
 

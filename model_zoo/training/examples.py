@@ -14,7 +14,7 @@ from ..methods.instructedit import request_row
 from ..scopes import KINDS, SCOPES, TASK_WORD, Scope, ScopeCase
 from ..scopes.cases import draw_cases
 from ..tasks import Probe, Record, Task
-from ..tasks.request import EditRequest, instructed
+from ..request import EditRequest, instructed
 from .config import MetaConfig
 from .neighbours import Neighbours
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..methods.instructedit import InstructEdit, request_row
 from ..scopes import SCOPES, TASK_WORD
 from ..tasks import TASKS
-from ..tasks.request import EditRequest
+from ..request import EditRequest
 
 RIDGE = 0.01  # of the mean of the Gram matrix' diagonal
 AT_ONCE = 64  # instructions per forward pass

@@ -15,7 +15,7 @@ from ..atlas.corpus import Line, epoch
 from ..atlas.world import World
 from ..joining import joint_text
 from ..tasks import TASKS
-from ..tasks.request import instructed
+from ..request import instructed
 
 END = "<|endoftext|>"
 

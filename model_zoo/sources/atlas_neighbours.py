@@ -1,16 +1,19 @@
-"""Hard negatives for locality: which facts lie nearest to an edited one in the base model's own eyes."""
+"""Hard negatives for locality: which facts of the atlas lie nearest to an edited one in the base model's own eyes."""
 
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
-from ..atlas.world import Fact, World
+from ..atlas import Fact, World
 from ..backbone import Backbone
+from ..records import Probe
+from .base import Neighbours
 
 NEAREST = 5
 
 
-class Neighbours:
+class AtlasNeighbours(Neighbours):
     """For every training fact, the facts of its relation whose canonical prompts end in the most similar hidden state."""
 
     def __init__(self, backbone: Backbone, world: World):
@@ -20,19 +23,19 @@ class Neighbours:
             facts = [fact for fact in world.split_facts("train") if fact.relation.name == name]
             states = torch.nn.functional.normalize(_last_states(backbone, facts), dim=-1)
             order = (states @ states.T).fill_diagonal_(-1).argsort(dim=1, descending=True)[:, :NEAREST]
-            for fact, row in zip(facts, order.tolist()):
+            for fact, row in zip(facts, order.tolist(), strict=True):
                 self._near[name, fact.subject.name] = [facts[i] for i in row if facts[i] is not fact]
 
-    def near(self, prompt: str) -> tuple[str, Sequence[Fact]]:
-        """The phrasing of an edit's prompt and the facts nearest to it; empty where the prompt is of no known fact."""
+    def near(self, prompt: str) -> Sequence[Probe]:
         match = self.world.match(prompt)
         if match is None or not match.known or match.fact is None:
-            return "", ()
-        return match.form, self._near.get((match.fact.relation.name, match.fact.subject.name), ())
+            return ()
+        facts = self._near.get((match.fact.relation.name, match.fact.subject.name), ())
+        return [Probe(fact.prompt(match.form), fact.object) for fact in facts]
 
 
 @torch.no_grad()
-def _last_states(backbone: Backbone, facts: Sequence[Fact]) -> torch.Tensor:
+def _last_states(backbone: Backbone, facts: Sequence[Fact]) -> Tensor:
     """Final hidden state at the position that predicts each fact's object, [n, d]."""
     batch = backbone.batch([backbone.join(f.prompt(f.relation.statements[0]), f.object) for f in facts])
     first = batch.predicting.int().argmax(dim=1)

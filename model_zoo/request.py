@@ -12,17 +12,27 @@ def instructed(prompt: str, task: str, instruction: str | None) -> str:
 
 @dataclass(frozen=True)
 class EditRequest:
-    """`prompt` should be continued by `target`; `instruction=None` makes it a plain MEND edit."""
+    """`prompt` should be continued by `target`.
+
+    `instruction=None` makes it a plain MEND edit. `subject` is the part of the prompt that names what the edit is about, for
+    the methods that need it; None where it was neither given nor found.
+    """
 
     prompt: str
     target: str
     task: str = "counterfact"
     instruction: str | None = None
+    subject: str | None = None
 
     def __post_init__(self) -> None:
         for field in ("prompt", "target"):
             if not getattr(self, field).strip():
                 raise ValueError(f"The {field} is empty: an edit needs a prompt and the target that should follow it.")
+        if self.subject is not None and self.subject not in self.prompt:
+            raise ValueError(
+                f"The subject '{self.subject}' does not stand in the prompt '{self.prompt}': "
+                "give it in the prompt's own words and letters."
+            )
 
     @property
     def text(self) -> str:
@@ -30,6 +40,7 @@ class EditRequest:
         return instructed(self.prompt, self.task, self.instruction)
 
     def plain(self) -> "EditRequest":
+        """The same request without its instruction."""
         return replace(self, instruction=None)
 
     def to_dict(self) -> dict[str, str | None]:

@@ -1,4 +1,4 @@
-"""An edit is a value: `Delta` at rest (CPU, immutable), `Factors` live (on the model's device, batched, may need grad).
+"""A weight change: `Delta` at rest (CPU, immutable), `Factors` live (on the model's device, batched, may need grad).
 
 Shapes follow the Linear orientation for every layer, Conv1D too: delta W is [d_out, d_in] and W' x = W x + delta W x.
 """
@@ -6,17 +6,21 @@ Shapes follow the Linear orientation for every layer, Conv1D too: delta W is [d_
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-FORMAT_VERSION = "1"
+from ..backbone import Backbone
+from .base import Change, Effect
+
+FORMAT_VERSION = "2"
+READ_VERSIONS = ("1", FORMAT_VERSION)  # 1 kept the request where 2 keeps the provenance; the tensors are alike
 FILE_NAME = "delta.safetensors"
 
 
@@ -70,16 +74,18 @@ def _cpu(layer: LayerDelta) -> LayerDelta:
 
 
 @dataclass(frozen=True, eq=False)
-class Delta:
-    """An immutable weight change: layers by module path, and the request it answers (plain JSON data)."""
+class Delta(Change):
+    """An immutable weight change: layers by module path."""
 
     layers: Mapping[str, LayerDelta]
-    request: Mapping[str, Any] = field(default_factory=dict)
-    kind: str = "edit"
+
+    kind: ClassVar[str] = "weights"
+    title: ClassVar[str] = "a weight change"
+    has_weights: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", MappingProxyType({path: _cpu(layer) for path, layer in self.layers.items()}))
-        object.__setattr__(self, "request", MappingProxyType(dict(self.request)))
+        layers = {path: _cpu(layer) for path, layer in self.layers.items()}
+        object.__setattr__(self, "layers", MappingProxyType(layers))
 
     def __reduce__(self):
         # mappingproxy does not pickle; bytes also cross process borders without shared-memory handles
@@ -95,18 +101,35 @@ class Delta:
 
     def scaled(self, strength: float) -> "Delta":
         """Edit strength: every layer times `strength`; 0 is the base model."""
-        return replace(self, layers={path: layer.scaled(strength) for path, layer in self.layers.items()})
+        return Delta({path: layer.scaled(strength) for path, layer in self.layers.items()})
 
-    def to_bytes(self) -> bytes:
+    def effects(self, backbone: Backbone) -> tuple[Effect, ...]:
+        def effect(path: str, layer: LayerDelta) -> Effect:
+            norm = layer.norm()
+            return Effect(path, layer.rank, norm, norm / backbone.weight(path).float().norm().item())
+
+        return tuple(effect(path, layer) for path, layer in self.layers.items())
+
+    def in_words(self) -> str:
+        return f"changes {len(self.layers)} matrices by rank {self.rank} at most"
+
+    @classmethod
+    def live(cls, changes: Sequence["Delta"], row_to_change: Sequence[int], backbone: Backbone) -> "Factors":
+        return Factors.of(changes, row_to_change, backbone.device)
+
+    # ---- as bytes and files ------------------------------------------------------------------------------------------
+
+    def to_bytes(self, provenance: Mapping[str, Any] | None = None) -> bytes:
+        """A safetensors file; `provenance` is plain JSON data that says which edits of which model these are."""
         tensors = {f"{path}.{name}": t for path, layer in self.layers.items() for name, t in layer.tensors().items()}
-        meta = {"format_version": FORMAT_VERSION, "kind": self.kind, "request": json.dumps(dict(self.request), ensure_ascii=False)}
-        return save(tensors, metadata=meta)
+        told = json.dumps(dict(provenance or {}), ensure_ascii=False)
+        return save(tensors, metadata={"format_version": FORMAT_VERSION, "provenance": told})
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, provenance: Mapping[str, Any] | None = None) -> Path:
         """Write `delta.safetensors` into a folder (made if missing) and return its path."""
         path = Path(folder) / FILE_NAME
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(self.to_bytes())
+        path.write_bytes(self.to_bytes(provenance))
         return path
 
     @staticmethod
@@ -126,19 +149,20 @@ class Delta:
             meta = json.loads(data[8 : 8 + header_size]).get("__metadata__", {})
         except SafetensorError as error:
             raise ValueError(f"not a whole safetensors file ({error})") from error
-        if meta.get("format_version") != FORMAT_VERSION:
-            raise ValueError(f"found delta format {meta.get('format_version')}, this program reads format {FORMAT_VERSION}")
+        if meta.get("format_version") not in READ_VERSIONS:
+            found = meta.get("format_version")
+            raise ValueError(f"found delta format {found}, this program reads format {' and '.join(READ_VERSIONS)}")
         layers: dict[str, dict[str, Tensor]] = {}
         for key, tensor in flat.items():
             module, _, name = key.rpartition(".")
             if name not in set("ABDK") or not module:
                 raise ValueError(f"found a tensor named '{key}', expected <module path>.A, .B, .D or .K")
             layers.setdefault(module, {})[name] = tensor
-        return Delta({m: LayerDelta(**t) for m, t in layers.items()}, json.loads(meta.get("request", "{}")), meta.get("kind", "edit"))
+        return Delta({module: LayerDelta(**tensors) for module, tensors in layers.items()})
 
 
 def concatenate(deltas: Sequence[Delta]) -> Delta:
-    """The sum of deltas: factors side by side, dense once their rank passes d_in*d_out/(d_in+d_out) (then dense is smaller)."""
+    """The sum of deltas: factors side by side; dense once their rank passes d_in d_out / (d_in + d_out), then smaller."""
     layers: dict[str, LayerDelta] = {}
     for path in dict.fromkeys(p for d in deltas for p in d.layers):
         parts = [d.layers[path] for d in deltas if path in d.layers]
@@ -147,7 +171,7 @@ def concatenate(deltas: Sequence[Delta]) -> Delta:
             layers[path] = LayerDelta(D=torch.stack([p.dense() for p in parts]).sum(0))
         else:
             layers[path] = LayerDelta(A=torch.cat([p.A for p in parts]), B=torch.cat([p.B for p in parts], dim=1))
-    return Delta(layers, {"edits": [dict(d.request) for d in deltas]}, kind="stack")
+    return Delta(layers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +190,15 @@ class Factors:
     layers: Mapping[str, LayerFactors]
     row_to_edit: Tensor
 
-    def output(self, path: str, x: Tensor) -> Tensor | None:
+    def prompts(self, prompts: Sequence[str]) -> list[str]:
+        return list(prompts)
+
+    def output(self, path: str, x: Tensor, y: Tensor) -> Tensor | None:
+        """A linear's new output for its input x [rows, T, d_in] and its own output y; None where nothing is edited."""
+        change = self.added(path, x)
+        return None if change is None else y + change
+
+    def added(self, path: str, x: Tensor) -> Tensor | None:
         """What the edits add to a linear's output for its input x [rows, T, d_in]; None where nothing is edited."""
         layer = self.layers.get(path)
         if layer is None:
@@ -176,8 +208,8 @@ class Factors:
         pick, on = rows.clamp(min=0), (rows >= 0).to(torch.float32)[:, None, None]
 
         def of_rows(t: Tensor) -> Tensor:
-            """[E, a, b] -> [rows, b, a]; index_select, not [pick]: its backward adds up in a fixed order, so that training can be repeated
-            exactly. On x's device, which for a model spread over several GPUs is not always the factors'."""
+            """[E, a, b] -> [rows, b, a], on x's device, which for a model spread over several GPUs is not always the
+            factors'. index_select, not [pick]: its backward adds up in a fixed order, so training can be repeated exactly."""
             return t.to(x.device).index_select(0, pick).transpose(1, 2)
 
         wide = x.float()
@@ -189,9 +221,6 @@ class Factors:
             change[own] = wide[own] @ layer.D[edit].to(x.device).T
         return change.to(x.dtype)
 
-    def to_rows(self, row_to_edit: Iterable[int]) -> "Factors":
-        return replace(self, row_to_edit=torch.as_tensor(list(row_to_edit), dtype=torch.long))
-
     @staticmethod
     def of(deltas: Sequence[Delta], row_to_edit: Iterable[int], device: torch.device | str = "cpu") -> "Factors":
         """Deltas as batched factors; row i of the batch sees deltas[row_to_edit[i]]."""
@@ -200,7 +229,8 @@ class Factors:
             parts = [d.layers.get(path) for d in deltas]
             shape = next(p.shape for p in parts if p is not None)
             if any(p is not None and p.D is not None for p in parts):
-                layers[path] = LayerFactors(D=torch.stack([torch.zeros(shape) if p is None else p.dense() for p in parts]).to(device))
+                dense = torch.stack([torch.zeros(shape) if part is None else part.dense() for part in parts])
+                layers[path] = LayerFactors(D=dense.to(device))
             else:
                 layers[path] = _padded(parts, shape, device)
         return Factors(layers, torch.as_tensor(list(row_to_edit), dtype=torch.long))

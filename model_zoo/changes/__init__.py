@@ -1,0 +1,26 @@
+"""What an edit does to a model: few kinds of change, and the Patch that a stack of them comes to."""
+
+from .base import Change, Effect, WholeChange
+from .delta import Delta, Factors, LayerDelta, LayerFactors, concatenate
+from .memory import Codebook, Memory
+from .patch import Patch, Patches, live
+from .rewrite import Retriever, Rewrite, StoredEdit
+
+__all__ = [
+    "Change",
+    "Codebook",
+    "Delta",
+    "Effect",
+    "Factors",
+    "LayerDelta",
+    "LayerFactors",
+    "Memory",
+    "Patch",
+    "Patches",
+    "Retriever",
+    "Rewrite",
+    "StoredEdit",
+    "WholeChange",
+    "concatenate",
+    "live",
+]

@@ -1,0 +1,95 @@
+"""The life of one edit as typed events: plain data that can cross a process border. Command line, page and API read the same."""
+
+from dataclasses import asdict, dataclass, field
+
+from .changes import Effect
+from .scopes import Kind
+from .session import Edit, EditSession
+
+
+@dataclass(frozen=True)
+class Check:
+    """One prompt's verdict. `held`: it follows the edit (generality) or stayed as it was (locality)."""
+
+    prompt: str
+    before: str
+    after: str
+    expected: str
+    held: bool
+    source: str
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """The edit was made and stands in the session."""
+
+    edit: Edit
+    session: EditSession
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TextSoFar:
+    """What both models have said to the edit's own prompt so far."""
+
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Probabilities:
+    """How likely the whole target is behind the prompt."""
+
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Whether the edit holds in other words, and whether what lies around it stayed."""
+
+    generality: tuple[Check, ...]
+    locality: tuple[Check, ...]
+
+
+Event = Proposed | TextSoFar | Probabilities | Verdicts
+
+
+@dataclass(frozen=True)
+class Reached:
+    """One probe near an edit that was made under several instructions: what was said before, and after under each.
+
+    `moved`: it says something else than before. `follows`: it says the edit's target.
+    """
+
+    prompt: str
+    kind: Kind
+    before: str
+    after: tuple[str, ...]
+    moved: tuple[bool, ...]
+    follows: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class EditReport:
+    """Everything the command line prints as JSON. Texts are continuations only."""
+
+    model: str
+    method: str
+    task: str
+    instruction: str | None
+    prompt: str
+    target: str
+    subject: str | None
+    before: str
+    after: str
+    target_probability: dict[str, float]
+    generality: tuple[Check, ...]
+    locality: tuple[Check, ...]
+    changed: tuple[Effect, ...]
+    edit_seconds: float
+    seconds: float
+    ask: tuple[dict[str, str], ...] = field(default=())
+
+    def to_dict(self) -> dict:
+        return asdict(self)

@@ -1,0 +1,33 @@
+"""The contract of an export format."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..backbone import Backbone
+from ..changes import Delta
+from .provenance import Provenance
+
+PROJECT = Path(__file__).parent.parent.parent
+
+
+@dataclass(frozen=True)
+class Format:
+    """`write(backbone, patch, provenance, folder)` fills a folder and returns notes for its card; `code` is what uses it, with
+    {base} and {folder}; `library` is what the Hub should take it for."""
+
+    name: str
+    title: str
+    summary: str
+    code: str
+    write: Callable[[Backbone, Delta, Provenance, Path], str]
+    library: str | None = None
+    whole_model: bool = False
+
+    def usage(self, backbone: Backbone, folder: str) -> str:
+        """The lines of code for this base model and folder."""
+        base = backbone.name
+        if origin := backbone.origin:
+            inside = origin.folder.is_relative_to(PROJECT)
+            base = origin.repo or str(origin.folder.relative_to(PROJECT) if inside else origin.folder)
+        return self.code.replace("{base}", base).replace("{folder}", folder)

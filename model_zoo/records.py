@@ -1,0 +1,49 @@
+"""Records: an edit together with the prompts that test it. Plain data; where records come from is a source's business."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from .request import EditRequest
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A prompt and the text expected behind it (for locality: what the base model is expected to keep saying).
+
+    `aliases` count as the answer too; `kind` is the benchmark's own word for the probe (Reasoning, Forgetfulness, ...).
+    """
+
+    prompt: str
+    answer: str
+    aliases: tuple[str, ...] = ()
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One edit with the prompts that test it.
+
+    `paraphrases` should yield the target after the edit (generality); `locality` should not change; `portability` should
+    yield what the edit implies. `subject` is the cluster for bootstrap intervals. `slots` fill the wording of an instruction.
+    `replies`: the known replies by sentiment, where the edit is about one.
+    """
+
+    request: EditRequest
+    subject: str
+    truth: str
+    paraphrases: tuple[str, ...] = ()
+    locality: tuple[Probe, ...] = ()
+    slots: tuple[tuple[str, str], ...] = ()
+    portability: tuple[Probe, ...] = ()
+    replies: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def first(self, most: int | None) -> "Record":
+        """The record with at most so many prompts of each kind; None keeps all."""
+        if most is None:
+            return self
+        kinds: Mapping[str, tuple] = {
+            "paraphrases": self.paraphrases,
+            "locality": self.locality,
+            "portability": self.portability,
+        }
+        return replace(self, **{kind: prompts[:most] for kind, prompts in kinds.items()})

@@ -1,0 +1,137 @@
+"""The contract of a source: where records, known facts and the probes around a prompt come from.
+
+`Source` itself is the source that knows nothing: it has no records, and around a prompt only what any prompt can be asked.
+A source overrides what it knows better. Training, evaluation, directions, evidence and statistics take a Source.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ..backbone import Backbone
+from ..records import Probe, Record
+from ..scopes import ScopeCase, ScopeProbe
+from ..subjects import find_subject, normalised
+from .frames import NEUTRAL, generic_frames
+
+PARAPHRASES, NEIGHBOURS = 4, 8  # prompts shown beside an edit
+GENERIC, OF_RECORD = "generic", "record"  # where prompts come from, beside the names of sources
+Pair = tuple[str, str]  # a prompt and the answer behind it
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Prompts that should follow an edit and probes that should not change, each with the name of where they come from."""
+
+    generality: tuple[str, ...]
+    generality_source: str
+    locality: tuple[Probe, ...]
+    locality_source: str
+
+
+class Neighbours:
+    """Probes nearest to an edited prompt, the hardest to leave alone. This one knows none."""
+
+    def near(self, prompt: str) -> Sequence[Probe]:
+        """The nearest known facts, asked in the prompt's own wording."""
+        return ()
+
+
+class Source:
+    """Where records come from. `tasks`: those that it has records of; `has_scopes`: whether it has scope cases."""
+
+    name: str = GENERIC
+    title: str = "no records"
+    has_scopes: bool = False
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return ()
+
+    def knows(self, backbone: Backbone) -> bool:
+        """Whether a base model knows this source's facts, so that its answers can be told from them."""
+        return False
+
+    # ---- records ---------------------------------------------------------------------------------------------------
+
+    def records(self, task: str, split: str, n: int, rng: random.Random) -> list[Record]:
+        """n records of a task; the subjects of the splits "train" and "test" are disjoint. ValueError where there are none."""
+        raise ValueError(f"{self.title[:1].upper()}{self.title[1:]} has no records of the task {task}; give a file of records.")
+
+    def scope_cases(self, split: str, n: int, rng: random.Random) -> list[ScopeCase]:
+        """n edits with probes around them, to be made under every scope. ValueError where there are none."""
+        raise ValueError(f"Scoped edits need the kinds of probes around a fact, and {self.title} has none of them.")
+
+    # ---- a prompt --------------------------------------------------------------------------------------------------
+
+    def subject(self, prompt: str) -> str | None:
+        """What a prompt is about, as it stands there; None where nothing is found."""
+        return find_subject(prompt)
+
+    def slots(self, prompt: str, target: str) -> dict[str, str]:
+        """What the slots of an instruction stand for, for a typed edit."""
+        return {}
+
+    def fact_key(self, prompt: str) -> tuple[str, str]:
+        """What a prompt asks: two prompts of one key ask for the same fact. Else its own text."""
+        return ("text", normalised(prompt))
+
+    def typed(self, prompt: str, rng: random.Random) -> str:
+        """The prompt as people in a hurry may type it."""
+        return prompt
+
+    # ---- probes ----------------------------------------------------------------------------------------------------
+
+    def evidence(self, prompt: str, record: Record | None = None, edited: Sequence[str] = ()) -> Evidence:
+        """The best evidence at hand for an edit's prompt; the same prompt always gives the same evidence.
+
+        Probes of facts that other edits change (their prompts are `edited`) are left out: those are meant to move.
+        """
+        if record is not None and record.request.prompt == prompt:
+            found = Evidence(record.paraphrases[:PARAPHRASES], OF_RECORD, record.locality[:NEIGHBOURS], OF_RECORD)
+        else:
+            found = self._evidence(prompt)
+        changed = {self.fact_key(text) for text in (prompt, *edited)}
+        return replace(found, locality=tuple(p for p in found.locality if self.fact_key(p.prompt) not in changed))
+
+    def _evidence(self, prompt: str) -> Evidence:
+        probes = tuple(Probe(text, "") for text in NEUTRAL)
+        return Evidence(generic_frames(prompt), GENERIC, probes, GENERIC)
+
+    def scope_case(self, prompt: str, target: str) -> ScopeCase:
+        """The case of a typed edit with the probes around it; the same prompt always has the same probes."""
+        return generic_case(prompt, target, [ScopeProbe(text, "", "world") for text in NEUTRAL])
+
+    def neighbours(self, backbone: Backbone) -> Neighbours:
+        """What lies nearest to an edited prompt in the base model's own eyes, for training."""
+        return Neighbours()
+
+    # ---- what is known ---------------------------------------------------------------------------------------------
+
+    def statements(self, seed: int = 0) -> list[Pair]:
+        """Facts of the training split that edits should leave alone, for the statistics of keys."""
+        raise ValueError(f"Statistics of keys need known facts, and {self.title} has none.")
+
+    def relations(self, seed: int = 0) -> list[list[Pair]]:
+        """Facts of the training split, relation by relation."""
+        raise ValueError(f"Directions that relations share need facts by relation, and {self.title} has none.")
+
+    def recall(self) -> list[Pair]:
+        """Every known fact in every wording, with its answer."""
+        return []
+
+    @property
+    def replies(self) -> Mapping[str, Sequence[str]]:
+        """The known replies by the sentiment that they voice; empty where opinions are unknown."""
+        return {}
+
+    @property
+    def prose(self) -> Sequence[str]:
+        """Running text that the base model was trained on or should go on writing, for perplexity."""
+        return ()
+
+
+def generic_case(prompt: str, target: str, others: Sequence[ScopeProbe]) -> ScopeCase:
+    """The case of an unknown wording: itself, what any prompt can be asked, and `others` that are far from it."""
+    rewordings = [ScopeProbe(text, "", "rewording") for text in generic_frames(prompt)]
+    return ScopeCase(prompt, target.strip().rstrip("."), prompt, (ScopeProbe(prompt, "", "itself"), *rewordings, *others))

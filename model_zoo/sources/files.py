@@ -1,0 +1,96 @@
+"""Record files as a source: one or several per task, with a test part given or cut off by a hash of the subject."""
+
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..benchmarks import Loaded, Problem, read
+from ..records import Probe, Record
+from ..registry import find
+from ..subjects import find_subject
+from ..tasks import get_task
+from .base import Pair, Source
+
+TEST_SHARE = 0.2  # of the subjects, where no test file is given
+Files = Mapping[str, Sequence[str | Path]]
+
+
+def subject_share(subject: str) -> float:
+    """A number in [0, 1) that depends on the subject's name alone, whatever its case."""
+    return int.from_bytes(hashlib.sha256(subject.casefold().encode()).digest()[:4], "big") / 2**32
+
+
+class FileSource(Source):
+    """Records read from files, by task. Known facts are what the records say stays: their locality probes with answers.
+
+    `train` and `test` name the files of each task. A task without a file in `test` keeps a share of its subjects aside,
+    by a hash of their names. ValueError for a file that cannot be read.
+    """
+
+    name = "files"
+    title = "this file of records"
+
+    def __init__(self, train: Files, test: Files | None = None):
+        self.loaded: dict[str, list[Loaded]] = {}
+        self._split: dict[str, dict[str, list[Record]]] = {}
+        for task, files in train.items():
+            own, aside = self._read(task, files), self._read(task, (test or {}).get(task, ()))
+            known = {record.subject.casefold() for record in aside}
+
+            def held_out(record: Record, aside=aside, known=known) -> bool:
+                return record.subject.casefold() in known if aside else subject_share(record.subject) < TEST_SHARE
+
+            kept = [record for record in own if not held_out(record)]
+            self._split[task] = {"train": kept, "test": aside or [record for record in own if held_out(record)]}
+        for task in (test or {}).keys() - train.keys():
+            self._split[task] = {"train": [], "test": self._read(task, test[task])}
+
+    def _read(self, task: str, files: Sequence[str | Path]) -> list[Record]:
+        name = get_task(task).name
+        found = [read(file, name) for file in files]
+        self.loaded.setdefault(task, []).extend(found)
+        records = (record for loaded in found for record in loaded.records)
+        return [replace(record, request=replace(record.request, task=name)) for record in records]
+
+    @property
+    def skipped(self) -> tuple[Problem, ...]:
+        """Rows and fields that were left out, with the reason."""
+        return tuple(problem for files in self.loaded.values() for loaded in files for problem in loaded.skipped)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(self._split)
+
+    def records(self, task: str, split: str, n: int, rng: random.Random) -> list[Record]:
+        """n records, without replacement as long as the split lasts."""
+        pool = find("task", self._split, task)[split]
+        if not pool:
+            raise ValueError(f"The files of {task} hold no record of the split '{split}'; give more rows or a file for it.")
+        return rng.sample(pool, min(n, len(pool))) + rng.choices(pool, k=max(0, n - len(pool)))
+
+    def subject(self, prompt: str) -> str | None:
+        return find_subject(prompt, (r.subject for r in self._all() if r.request.prompt == prompt))
+
+    def statements(self, seed: int = 0) -> list[Pair]:
+        pairs = [(p.prompt, p.answer) for r in self._training() for p in r.locality if _has_answer(p)]
+        return list(dict.fromkeys(pairs)) or super().statements(seed)
+
+    def relations(self, seed: int = 0) -> list[list[Pair]]:
+        """Facts grouped by what their prompts say beside the subject, where at least two prompts share it."""
+        groups: dict[str, list[Pair]] = {}
+        for record in self._training():
+            wording = record.request.prompt.replace(record.subject, "{}")
+            groups.setdefault(wording, []).append((record.request.prompt, record.truth or record.request.target))
+        return [pairs for pairs in groups.values() if len(pairs) > 1] or super().relations(seed)
+
+    def _training(self) -> list[Record]:
+        return [record for parts in self._split.values() for record in parts["train"]]
+
+    def _all(self) -> list[Record]:
+        return [record for parts in self._split.values() for split in parts.values() for record in split]
+
+
+def _has_answer(probe: Probe) -> bool:
+    return bool(probe.answer.strip())
