@@ -45,7 +45,7 @@ def _margins(backbone: Backbone, rows: Sequence[Joined], layers: Mapping[str, La
     }
     logits = backbone.target_logits(batch, Factors(tried, torch.arange(len(batch.labels))))
     leads = lead(logits, batch.targets)
-    row = batch.predicting.nonzero()[:, 0]
+    row = batch.target_rows
     least = leads.new_full((len(batch.labels),), float("inf")).scatter_reduce(0, row, leads, "amin")
     return least.view(len(strengths), len(rows))
 

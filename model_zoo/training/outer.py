@@ -104,7 +104,7 @@ class Sums(NamedTuple):
 def _sums(backbone: Backbone, layers: Mapping[str, LayerFactors], rows: Sequence[OuterRow], leads: bool) -> Sums:
     batch, factors = backbone.batch([r.row for r in rows]), Factors(layers, torch.tensor([r.edit for r in rows]))
     logits = backbone.target_logits(batch, factors)
-    row = batch.predicting.nonzero()[:, 0]
+    row = batch.target_rows
     follow, just = (torch.tensor(flags, device=logits.device)[row] for flags in ([r.follow for r in rows], [r.just for r in rows]))
     followed, targets, just = logits[follow], batch.targets[follow], just[follow]
     edit = torch.nn.functional.cross_entropy(followed, targets, reduction="none")
