@@ -1,8 +1,8 @@
 """Backbone: a frozen Hugging Face causal LM with its tokenizer, and forward hooks that read the active edit.
 
 The base weights are never written. `edited(factors)` sets a context variable that one hook per MLP linear
-reads; leaving it is bit-exact. Never yield inside `edited()` or `no_grad()`: `stream` runs the generation in a
-thread of its own instead.
+reads; leaving it is bit-exact. Never yield inside `edited()` or `no_grad()`: `stream` runs the generation in
+a thread of its own instead.
 """
 
 import contextvars
@@ -25,7 +25,7 @@ from .joining import Joined, join_text
 
 @dataclass
 class Tape:
-    """What a capture pass records per module: its inputs x [rows, T, d_in], and zero probes added to its outputs.
+    """What a capture pass records per module: inputs x [rows, T, d_in], and zero probes added to the outputs.
 
     The gradient of a probe is dL/d(output) [rows, T, d_out].
     """
@@ -70,7 +70,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Batch:
-    """Right-padded rows: input_ids, attention_mask and labels [rows, T]; labels are -100 but on target tokens."""
+    """Right-padded rows: input_ids, attention_mask, labels [rows, T]; labels are -100 off target tokens."""
 
     input_ids: Tensor
     attention_mask: Tensor
