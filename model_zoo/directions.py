@@ -19,8 +19,7 @@ from .atlas.world import World
 from .backbone import Backbone
 from .delta import Delta, LayerDelta
 from .methods import METHODS, EditMethod
-from .methods.hypernetwork import keep_tokens
-from .methods.instructedit import prefix_mask, request_row
+from .methods.capture import keep_tokens, prefix_mask, request_row
 from .tasks import TASKS, Record
 from .tasks.request import EditRequest
 

@@ -21,7 +21,7 @@ from .generation import generate, stream
 from .hub import readable
 from .loading import LoadOptions, Say
 from .methods import METHODS, EditMethod, load_method
-from .methods.instructedit import check_base, read_config
+from .methods.editor_folder import check_base, read_config
 from .scopes import TASK_WORD, Kind, ScopeProbe, get_scope
 from .session import EditSession
 from .tasks import Record, get_task

@@ -53,7 +53,7 @@ def average(
     from ..catalog import load_backbone
     from ..loading import LoadOptions
     from ..methods import load_method
-    from ..methods.instructedit import read_config
+    from ..methods.editor_folder import read_config
     from ..training import averaging
 
     backbone = load_backbone(model, LoadOptions(device, dtype))

@@ -12,8 +12,9 @@ from ..evaluation import Plan, Row, summarise
 from ..evaluation.run import evaluate_cases, plan_cases, versions
 from ..evaluation.scoring import Case
 from ..methods import EditMethod, load_method
-from ..methods.hypernetwork import HyperConfig
-from ..methods.instructedit import InstructEdit, read_config
+from ..methods.editor_folder import read_config
+from ..methods.hyper_config import HyperConfig
+from ..methods.instructedit import InstructEdit
 from ..methods.mend import MEND
 from ..training.config import STUDIO, STUDIO_NETWORK, MetaConfig
 from ..training.meta import MetaTrainer

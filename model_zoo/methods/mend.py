@@ -1,6 +1,7 @@
-"""MEND (Mitchell et al. 2022, arXiv 2110.11309): the same hypernetwork, trained and used without instructions.
+"""MEND (Mitchell et al. 2022, arXiv 2110.11309): the same hypernetwork without instructions.
 
-The code is InstructEdit's, whose request is then the bare prompt; the two stay comparable because nothing else differs.
+The code is InstructEdit's, whose request is then the bare prompt, in training and in use. The two stay
+comparable because nothing else differs.
 """
 
 from . import MethodInfo

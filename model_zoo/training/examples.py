@@ -10,7 +10,7 @@ from ..atlas.world import World
 from ..backbone import Backbone
 from ..evidence import claim
 from ..joining import Joined, ended
-from ..methods.instructedit import request_row
+from ..methods.capture import request_row
 from ..scopes import KINDS, SCOPES, TASK_WORD, Scope, ScopeCase
 from ..scopes.cases import draw_cases
 from ..tasks import Probe, Record, Task

@@ -16,8 +16,12 @@ from tqdm import tqdm
 
 from ..atlas.world import World
 from ..backbone import Backbone
-from ..methods.hypernetwork import FAST_HEADS, HyperConfig, Hypernetwork
-from ..methods.instructedit import EditorConfig, InstructEdit, token_width
+from ..methods.capture import token_width
+from ..methods.editor_folder import EditorConfig
+from ..methods.heads import FAST_HEADS
+from ..methods.hyper_config import HyperConfig
+from ..methods.hypernetwork import Hypernetwork
+from ..methods.instructedit import InstructEdit
 from ..methods.mend import MEND
 from ..tasks import TASKS
 from .config import MetaConfig
