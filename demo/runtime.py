@@ -25,10 +25,10 @@ from model_zoo.directions import Atlas
 from model_zoo.export import export, get_format
 from model_zoo.loading import LoadOptions
 from model_zoo.memory import TooLarge
+from model_zoo.request import EditRequest
 from model_zoo.session import Edit, EditSession
 from model_zoo.studio import Studio
 from model_zoo.tasks import Record
-from model_zoo.request import EditRequest
 
 try:
     import spaces

@@ -11,8 +11,8 @@ from model_zoo.benchmarks import TEMPLATE_CSV
 from model_zoo.evaluation import Plan, report
 from model_zoo.evaluation.run import UNEDITED
 from model_zoo.methods import METHODS
-from model_zoo.tasks import TASKS, Probe, Record
 from model_zoo.request import EditRequest
+from model_zoo.tasks import TASKS, Probe, Record
 
 from .runtime import COMPUTE, Runtime, Visit, sentences, stops
 from .tab_edit import wordings

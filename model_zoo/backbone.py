@@ -1,7 +1,8 @@
 """Backbone: a frozen Hugging Face causal LM with its tokenizer, and forward hooks that read the active edit.
 
-The base weights are never written. `edited(live)` sets a context variable that one hook per MLP linear reads; leaving it
-is bit-exact. Never yield inside `edited()` or `no_grad()`: `stream` runs the generation in a thread of its own instead.
+The base weights are never written. `edited(live)` sets a context variable that one hook per MLP linear
+reads; leaving it is bit-exact. Never yield inside `edited()` or `no_grad()`: `stream` runs the generation in
+a thread of its own instead.
 """
 
 import contextvars
@@ -37,8 +38,10 @@ class Live(Protocol):
 
 @dataclass
 class Tape:
-    """What a capture pass records per module: inputs x [rows, T, d_in] and zero probes added to the outputs, whose gradients
-    are dL/d(output) [rows, T, d_out]."""
+    """What a capture pass records per module: inputs x [rows, T, d_in], and zero probes added to the outputs.
+
+    The gradient of a probe is dL/d(output) [rows, T, d_out].
+    """
 
     paths: tuple[str, ...]
     inputs: dict[str, Tensor] = field(default_factory=dict)
@@ -80,7 +83,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Batch:
-    """Right-padded rows: input_ids, attention_mask, labels [rows, T]; labels are -100 except on target tokens."""
+    """Right-padded rows: input_ids, attention_mask, labels [rows, T]; labels are -100 off target tokens."""
 
     input_ids: Tensor
     attention_mask: Tensor
@@ -98,11 +101,25 @@ class Batch:
         """Target token ids [N], row by row, matching `predicting`."""
         return self.labels[:, 1:][self.labels[:, 1:] != -100]
 
+    @property
+    def target_rows(self) -> Tensor:
+        """The row that each target token stands in, [N], matching `targets`."""
+        return self.predicting.nonzero()[:, 0]
+
 
 class Backbone:
-    """A frozen causal LM. `name` is how people call it; `origin` the files it came from, None for one made in memory."""
+    """A frozen causal LM.
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str = "model", origin: Origin | None = None):
+    `name` is how people call it. `origin` says which files it came from; None for one made in memory.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        name: str = "model",
+        origin: Origin | None = None,
+    ):
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.name, self.origin = name, origin
@@ -114,7 +131,7 @@ class Backbone:
             for path in self.family.linears(block):
                 model.get_submodule(path).register_forward_hook(self._hook(path))
 
-    # ---- structure -----------------------------------------------------------------------------------------------
+    # ---- structure ---------------------------------------------------------------------------------------
 
     @property
     def device(self) -> torch.device:
@@ -136,10 +153,11 @@ class Backbone:
 
     def last_blocks(self, n: int) -> tuple[str, ...]:
         """Paths of the MLP linears of the last n blocks."""
-        return tuple(path for block in range(max(0, self.blocks - n), self.blocks) for path in self.family.linears(block))
+        blocks = range(max(0, self.blocks - n), self.blocks)
+        return tuple(path for block in blocks for path in self.family.linears(block))
 
     def weight(self, path: str) -> Tensor:
-        """The linear's weight as [d_out, d_in], whatever the module's own orientation (Conv1D stores [d_in, d_out])."""
+        """The linear's weight as [d_out, d_in], also where the module stores it transposed (Conv1D)."""
         module = self.model.get_submodule(path)
         weight = module.weight
         if not weight.dtype.is_floating_point:  # quantised: packed integers
@@ -155,20 +173,26 @@ class Backbone:
     def shape(self, path: str) -> tuple[int, int]:
         """(d_out, d_in); from the module's own fields, since a quantised weight is packed."""
         module = self.model.get_submodule(path)
-        return (module.nf, module.nx) if self.transposed(path) else (module.out_features, module.in_features)
+        if self.transposed(path):
+            return module.nf, module.nx
+        return module.out_features, module.in_features
 
     @cached_property
     def fingerprint(self) -> str:
-        """A short digest of the MLP weights' corners as stored: tells two models of the same shape apart, whatever dtype they run in."""
+        """A short digest of the MLP weights' corners as stored.
+
+        It tells two models of the same shape apart, whatever dtype they run in.
+        """
         paths = self.last_blocks(self.blocks)
         if self.origin:
             files = tensor_files(self.origin.folder)
             corners = [corner(files, path) for path in paths]
         else:
             corners = [self.model.get_submodule(path).weight[:16, :16] for path in paths]
-        return hashlib.sha256(b"".join(c.float().cpu().numpy().tobytes() for c in corners)).hexdigest()[:16]
+        numbers = b"".join(c.float().cpu().numpy().tobytes() for c in corners)
+        return hashlib.sha256(numbers).hexdigest()[:16]
 
-    # ---- edits ---------------------------------------------------------------------------------------------------
+    # ---- edits -------------------------------------------------------------------------------------------
 
     def _hook(self, path: str):
         def hook(module, args, output: Tensor) -> Tensor | None:
@@ -189,7 +213,7 @@ class Backbone:
         with _activate(_Active(self, live=live)):
             yield
 
-    # ---- text in ---------------------------------------------------------------------------------------------------
+    # ---- text in -----------------------------------------------------------------------------------------
 
     def join(self, prompt: str, target: str) -> Joined:
         """The only place where a prompt and a target become tokens; see `joining.join_text`."""
@@ -213,15 +237,20 @@ class Backbone:
             labels[i, row.start : n] = ids[i, row.start : n]
         return Batch(ids.to(self.device), mask.to(self.device), labels.to(self.device))
 
-    # ---- forward -----------------------------------------------------------------------------------------------------
+    # ---- forward -----------------------------------------------------------------------------------------
 
     def hidden(self, batch: Batch) -> Tensor:
         """Final hidden states [rows, T, d] under whatever edit is active."""
-        hidden = self.model.base_model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)[0]
-        return hidden.to(batch.input_ids.device)  # a model spread over several GPUs ends on the last one
+        output = self.model.base_model(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
+        )
+        return output[0].to(batch.input_ids.device)  # a model spread over several GPUs ends on the last one
 
     def target_logits(self, batch: Batch, live: Live | None = None) -> Tensor:
-        """Float32 logits [N, vocab] at the positions that predict target tokens, row by row; the head runs only there."""
+        """Float32 logits [N, vocab] at the positions that predict target tokens, row by row.
+
+        The model's head runs only there.
+        """
         with self.edited(live):
             hidden = self.hidden(batch)
         return self._head(hidden[batch.predicting])
@@ -232,16 +261,18 @@ class Backbone:
 
     def row_nll(self, batch: Batch, live: Live | None = None) -> Tensor:
         """Mean NLL in nats of each row's target tokens, [rows]."""
-        nll = torch.nn.functional.cross_entropy(self.target_logits(batch, live), batch.targets, reduction="none")
-        row = batch.predicting.nonzero()[:, 0]
-        return torch.zeros(len(batch.labels), device=nll.device).index_add(0, row, nll) / batch.predicting.sum(1).clamp(min=1)
+        logits = self.target_logits(batch, live)
+        nll = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none")
+        total = torch.zeros(len(batch.labels), device=nll.device).index_add(0, batch.target_rows, nll)
+        return total / batch.predicting.sum(1).clamp(min=1)
 
     def capture(
         self, rows: Sequence[Joined], paths: Sequence[str], live: Live | None = None
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:  # fmt: skip
-        """Inputs u and output gradients delta of the base model, or of the model under `live`, for the mean NLL of each row's target.
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+        """Inputs u and output gradients delta, for the mean NLL of each row's target.
 
-        Returns ({path: u [rows, T, d_in]}, {path: delta [rows, T, d_out]}, real tokens [rows, T] bool), all detached float32.
+        They are those of the base model, or of the model under `live`. Returns, all detached and float32:
+        {path: u [rows, T, d_in]}, {path: delta [rows, T, d_out]}, and the real tokens [rows, T] bool.
         Rows do not influence each other: the loss is the sum of per-row means.
         """
         batch, tape = self.batch(rows), Tape(tuple(paths))
@@ -249,14 +280,15 @@ class Backbone:
             hidden = self.hidden(batch)
             logits = self._head(hidden[batch.predicting])
             nll = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none")
-            per_row = batch.predicting.sum(1)[batch.predicting.nonzero()[:, 0]]
+            per_row = batch.predicting.sum(1)[batch.target_rows]
             grads = torch.autograd.grad((nll / per_row).sum(), [tape.probes[p] for p in paths])
         inputs = {p: tape.inputs[p].float().to(self.device) for p in paths}
-        return inputs, {p: g.to(self.device) for p, g in zip(paths, grads, strict=True)}, batch.attention_mask.bool()
+        gradients = {p: g.to(self.device) for p, g in zip(paths, grads, strict=True)}
+        return inputs, gradients, batch.attention_mask.bool()
 
     @torch.no_grad()
     def inputs(self, rows: Sequence[Joined], paths: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:
-        """Inputs u [rows, T, d_in] of the given linears on the base model, float32, and the real tokens [rows, T] bool."""
+        """Inputs u [rows, T, d_in] of the given linears on the base model; the real tokens [rows, T]."""
         batch, tape = self.batch(rows), Tape(tuple(paths))
         with _activate(_Active(self, tape=tape)):
             self.hidden(batch)

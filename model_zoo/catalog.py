@@ -7,7 +7,8 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from .backbone import Backbone
-from .loading import LoadOptions, Say, load
+from .loading import LoadOptions, load
+from .progress import Progress, no_progress
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "atlas"
@@ -82,7 +83,7 @@ class _BackboneCache:
         self._loaded: WeakValueDictionary[tuple[str, LoadOptions], Backbone] = WeakValueDictionary()
         self._loading: dict[tuple[str, LoadOptions], threading.Lock] = {}
 
-    def get(self, model: str, options: LoadOptions, say: Say) -> Backbone:
+    def get(self, model: str, options: LoadOptions, progress: Progress) -> Backbone:
         entry = entry_for(model)
         if options.dtype == "auto" and not options.quantize:
             options = replace(options, dtype=entry.dtype)
@@ -93,13 +94,15 @@ class _BackboneCache:
             if (backbone := self._loaded.get(key)) is None:
                 if isinstance(entry.source, Path) and not entry.source.exists():
                     raise ValueError(f"The weights of '{model}' are missing at {entry.source}; make them with 'python -m model_zoo atlas rebuild'.")
-                self._loaded[key] = backbone = load(entry.source, options, entry.name, say)
+                self._loaded[key] = backbone = load(entry.source, options, entry.name, progress)
             return backbone
 
 
 _CACHE = _BackboneCache()
 
 
-def load_backbone(model: str = DEFAULT_MODEL, options: LoadOptions | None = None, say: Say = lambda text: None) -> Backbone:
+def load_backbone(
+    model: str = DEFAULT_MODEL, options: LoadOptions | None = None, progress: Progress = no_progress
+) -> Backbone:
     """A backbone by catalogue name, folder or repo id; shared with everyone who holds it (it is never written)."""
-    return _CACHE.get(model, options or LoadOptions(), say)
+    return _CACHE.get(model, options or LoadOptions(), progress)

@@ -18,8 +18,7 @@ from torch import Tensor
 from .backbone import Backbone
 from .changes import Delta, LayerDelta
 from .methods import EditMethod
-from .methods.hypernetwork import keep_tokens
-from .methods.instructedit import prefix_mask, request_row
+from .methods.capture import keep_tokens, prefix_mask, request_row
 from .records import Record
 from .request import EditRequest
 from .sources import Source

@@ -8,7 +8,7 @@ from huggingface_hub import ModelCardData, constants
 
 from .backbone import Backbone
 from .hub import HubError, Report, fetch, publish, search
-from .methods.instructedit import CONFIG_FILE, WEIGHTS_FILE, EditorConfig, read_config, write_config
+from .methods.editor_folder import CONFIG_FILE, WEIGHTS_FILE, EditorConfig, read_config, write_config
 
 FILES = [CONFIG_FILE, WEIGHTS_FILE, "README.md"]
 TAG = "instructedit-editor"

@@ -1,7 +1,6 @@
 """From a folder or a Hub repo to a Backbone: fetch, check that it is supported and fits, load."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,12 +14,11 @@ from .backbone import Backbone, Origin
 from .checkpoints import shard_files
 from .families import family_of
 from .hub import HubError, Report, fetch, readable
+from .progress import Progress, no_progress
 
 MODEL_FILES = ["*.json", "*.safetensors", "*.model", "*.txt"]  # never a pickle
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 QUANTIZED_BITS = {"8bit": 8, "4bit": 4}
-
-Say = Callable[[str], None]  # told what is being done; it may raise to stop the loading
 
 
 @dataclass(frozen=True)
@@ -60,13 +58,18 @@ def pick_device(device: str) -> str:
     return device
 
 
-def load(source: str | Path, options: LoadOptions | None = None, name: str | None = None, say: Say = lambda text: None) -> Backbone:
+def load(
+    source: str | Path,
+    options: LoadOptions | None = None,
+    name: str | None = None,
+    progress: Progress = no_progress,
+) -> Backbone:
     """Load a causal LM from a folder, `org/name` or `org/name@revision`.
 
     ValueError in one sentence: not found, unsupported architecture, too large for this machine, broken files.
     """
     options, title = options or LoadOptions(), name or str(source)
-    say(f"Looking for {title}…")
+    progress(f"Looking for {title}…")
     origin = _locate(source, ["config.json"])
     try:
         # before transformers sees it: a folder of an unknown kind must not get to offer code of its own
@@ -78,10 +81,10 @@ def load(source: str | Path, options: LoadOptions | None = None, name: str | Non
     bits = QUANTIZED_BITS.get(options.quantize, dtype.itemsize * 8)
     memory.need(config, bits, options.device).check(title, options.device, options.quantize or str(dtype).removeprefix("torch."))
     if origin.repo:
-        report = _counting(f"Downloading {title}", say)
+        report = _counting(f"Downloading {title}", progress)
         origin = _locate(f"{origin.repo}@{origin.commit}", MODEL_FILES, report)
     shard_files(origin.folder)
-    say(f"Loading {title}…")
+    progress(f"Loading {title}…")
     try:
         model = AutoModelForCausalLM.from_pretrained(origin.folder, dtype=dtype, use_safetensors=True, **_placement(options))
         tokenizer = AutoTokenizer.from_pretrained(origin.folder)
@@ -92,8 +95,8 @@ def load(source: str | Path, options: LoadOptions | None = None, name: str | Non
     return Backbone(model, tokenizer, title, origin)
 
 
-def _counting(what: str, say: Say) -> Report:
-    return lambda done, size: say(f"{what}: {readable(done)} of {readable(size)}")
+def _counting(what: str, progress: Progress) -> Report:
+    return lambda done, size: progress(f"{what}: {readable(done)} of {readable(size)}")
 
 
 def _locate(source: str | Path, patterns: list[str], report=None) -> Origin:

@@ -12,15 +12,15 @@ from pathlib import Path
 from . import editors
 from .backbone import Backbone
 from .catalog import entry_for, load_backbone
-from .changes import Effect, Patch, Patches
+from .changes import Effect, Patch, Patches, patch_of
 from .evaluation import Plan, Results, measuring, starts_with, unchanged
 from .evaluation.run import with_subject
 from .events import Check, EditReport, Event, Probabilities, Proposed, Reached, TextSoFar, Verdicts
 from .generation import generate, probabilities, stream
 from .hub import readable
 from .loading import LoadOptions
-from .methods import METHODS, EditMethod, Hyperparameters, check_requests, hyperparameters, load_method, patch_of
-from .methods.instructedit import check_base, read_config
+from .methods import METHODS, EditMethod, Hyperparameters, check_requests, hyperparameters, load_method
+from .methods.editor_folder import check_base, read_config
 from .progress import Progress, no_progress
 from .records import Record
 from .request import EditRequest, instructed

@@ -20,12 +20,12 @@ for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE"):
 
 import pytest
 import torch
+from model_zoo.delta import Delta, LayerDelta
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from model_zoo.backbone import Backbone
 from model_zoo.catalog import WEIGHTS
-from model_zoo.delta import Delta, LayerDelta
 from model_zoo.families import FAMILIES
 from model_zoo.loading import LoadOptions
 from model_zoo.studio import Studio

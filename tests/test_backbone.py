@@ -5,9 +5,9 @@ import threading
 
 import pytest
 import torch
+from model_zoo.delta import Factors
 
 from model_zoo.backbone import Backbone
-from model_zoo.delta import Factors
 
 from .conftest import pico_backbone, random_delta
 

@@ -5,9 +5,8 @@ import pickle
 
 import pytest
 import torch
-from safetensors import safe_open
-
 from model_zoo.delta import Delta, Factors, LayerDelta, concatenate
+from safetensors import safe_open
 
 from .conftest import random_delta
 

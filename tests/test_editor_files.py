@@ -5,7 +5,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from model_zoo.methods import METHODS, load_method
-from model_zoo.methods.hypernetwork import LATER_HEADS, HyperConfig
+from model_zoo.methods.editor_folder import RENAMED
+from model_zoo.methods.heads import LATER_HEADS
+from model_zoo.methods.hyper_config import HyperConfig
 
 from .conftest import pico_backbone
 from .test_methods import FAR, FITS, READS, REQUESTS, WHITE, far_editor, random_editor, whitened_editor
@@ -27,9 +29,9 @@ def test_an_editor_that_reads_instructions_in_an_older_way_is_refused(gpt2, tmp_
     for hyper, refused in ((READS, True), (HyperConfig(rank=8), False)):
         random_editor(gpt2, hyper=hyper).save(tmp_path)
         config = (tmp_path / "config.json").read_text()
-        (tmp_path / "config.json").write_text(config.replace('"format_version": 3', '"format_version": 1'))
+        (tmp_path / "config.json").write_text(config.replace('"format_version": 4', '"format_version": 1'))
         if refused:
-            with pytest.raises(ValueError, match="format 1, and this program reads format 3. Train it again"):
+            with pytest.raises(ValueError, match="format 1, and this program reads format 4. Train it again"):
                 load_method("instructedit", gpt2, tmp_path)
         else:
             load_method("instructedit", gpt2, tmp_path)
@@ -48,7 +50,7 @@ def test_a_wrong_or_missing_editor_is_refused_with_both_sides_named(gpt2, tmp_pa
         load_method("instructedit", gpt2, tmp_path)
 
 
-def test_heads_that_an_older_editor_lacks_stay_silent(gpt2, tmp_path):
+def test_heads_that_an_older_editor_lacks_stay_zero(gpt2, tmp_path):
     editor = far_editor(gpt2)
     for network in editor.network.networks.values():
         for name in LATER_HEADS:
@@ -61,9 +63,28 @@ def test_heads_that_an_older_editor_lacks_stay_silent(gpt2, tmp_path):
     with pytest.raises(ValueError, match="does not fit its configuration"):
         load_method("instructedit", gpt2, tmp_path)
     config = (tmp_path / "config.json").read_text()
-    (tmp_path / "config.json").write_text(config.replace('"format_version": 3', '"format_version": 2'))
+    (tmp_path / "config.json").write_text(config.replace('"format_version": 4', '"format_version": 2'))
     for a, b in zip(load_method("instructedit", gpt2, tmp_path).propose(REQUESTS), expected, strict=True):
         assert all(torch.equal(a.layers[path].dense(), b.layers[path].dense()) for path in a.layers)
     save_file({name: tensor for name, tensor in kept.items() if "reach" not in name}, path)
     with pytest.raises(ValueError, match="does not fit its configuration"):
         load_method("instructedit", gpt2, tmp_path)
+
+
+def test_an_editor_of_format_3_is_read_by_the_names_that_its_heads_had(gpt2, tmp_path):
+    editor = random_editor(gpt2, hyper=HyperConfig(rank=8, instruction=6, joint=True, fitted=True))
+    editor.save(tmp_path)
+    expected = load_method("instructedit", gpt2, tmp_path)
+    path, config = tmp_path / "editor.safetensors", tmp_path / "config.json"
+    old = {today: before for before, today in RENAMED.items()}
+    renamed = {".".join(old.get(part, part) for part in name.split(".")): tensor for name, tensor in load_file(path).items()}
+    assert "fit.weight" in renamed and sum(name.endswith(".say.weight") for name in renamed) == len(editor.network.networks)
+    save_file(renamed, path)
+    with pytest.raises(ValueError, match="does not fit its configuration"):  # format 4 has no such names
+        load_method("instructedit", gpt2, tmp_path)
+    config.write_text(config.read_text().replace('"format_version": 4', '"format_version": 3'))
+    again = load_method("instructedit", gpt2, tmp_path)
+    for (name, a), (other, b) in zip(again.network.state_dict().items(), expected.network.state_dict().items(), strict=True):
+        assert name == other and torch.equal(a, b)
+    again.save(tmp_path)  # and written by those of today
+    assert '"format_version": 4' in config.read_text() and "strength_head.weight" in load_file(path)

@@ -9,7 +9,8 @@ from model_zoo import editors
 from model_zoo.atlas import load_world
 from model_zoo.catalog import CATALOG
 from model_zoo.loading import LoadOptions, load
-from model_zoo.methods.instructedit import InstructEdit, read_config
+from model_zoo.methods.editor_folder import read_config
+from model_zoo.methods.instructedit import InstructEdit
 from model_zoo.studio import Studio
 from model_zoo.training.config import MetaConfig
 from model_zoo.training.meta import MetaTrainer

@@ -13,10 +13,10 @@ from model_zoo.experiments import EXPERIMENTS, Lab, get_experiment
 from model_zoo.experiments.instructions import WORDINGS_BY_NAME
 from model_zoo.experiments.render import svg
 from model_zoo.experiments.results import document, read
-from model_zoo.methods.hypernetwork import HyperConfig
-from model_zoo.methods.instructedit import prefix_mask, request_row
-from model_zoo.tasks import TASKS
+from model_zoo.methods.capture import prefix_mask, request_row
+from model_zoo.methods.hyper_config import HyperConfig
 from model_zoo.request import EditRequest
+from model_zoo.tasks import TASKS
 from model_zoo.training.config import MetaConfig
 from model_zoo.training.meta import MetaTrainer
 

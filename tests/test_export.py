@@ -4,11 +4,11 @@ import json
 
 import pytest
 import torch
+from model_zoo.delta import Delta, LayerDelta
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from model_zoo.checkpoints import tensor_files
-from model_zoo.delta import Delta, LayerDelta
 from model_zoo.export import FORMATS, export
 from model_zoo.export.lora import RANKS, uniform
 from model_zoo.loading import LoadOptions, load

@@ -7,8 +7,8 @@ import gradio as gr
 import pytest
 import torch
 from gradio_client import Client
-
 from model_zoo.delta import Factors
+
 from model_zoo.generation import first_line, generate, stream
 
 from .conftest import pico_backbone, random_delta

@@ -5,11 +5,11 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+from model_zoo.delta import Factors
 from transformers import AutoConfig
 
 from model_zoo import memory
 from model_zoo.catalog import CATALOG, load_backbone
-from model_zoo.delta import Factors
 from model_zoo.families import FAMILIES
 from model_zoo.loading import LoadOptions, load
 from model_zoo.studio import Studio

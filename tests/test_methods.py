@@ -2,13 +2,16 @@
 
 import pytest
 import torch
+from model_zoo.delta import Factors, LayerDelta
 
 from model_zoo.backbone import Backbone
-from model_zoo.delta import Factors, LayerDelta
 from model_zoo.methods import METHODS, combine
+from model_zoo.methods.capture import keep_tokens, token_width
+from model_zoo.methods.editor_folder import EditorConfig
 from model_zoo.methods.ft_l import FTL
-from model_zoo.methods.hypernetwork import HyperConfig, Hypernetwork, keep_tokens
-from model_zoo.methods.instructedit import EditorConfig, InstructEdit, token_width
+from model_zoo.methods.hyper_config import HyperConfig
+from model_zoo.methods.hypernetwork import Hypernetwork
+from model_zoo.methods.instructedit import InstructEdit
 from model_zoo.methods.instruction import InstructionReader, Instructions
 from model_zoo.methods.ridge import solve
 from model_zoo.request import EditRequest, instructed
@@ -262,7 +265,7 @@ def test_training_solves_a_stack_as_the_session_does_and_learns_from_it(gpt2):
         expected = patch.layers[path].dense()
         assert torch.allclose(layer.D[0].detach(), expected, atol=1e-3 * expected.abs().max())
     sum(layer.D.square().sum() for layer in live.values()).backward()
-    learned = {name: p.grad for name, p in editor.network.named_parameters() if name.startswith("log_ridge") or "say" in name}
+    learned = {name: p.grad for name, p in editor.network.named_parameters() if name.startswith("log_ridge") or "token_weight" in name}
     assert len(learned) == 2 * len(editor.network.groups) and all(g is not None and g.abs().sum() > 0 for g in learned.values())
 
 

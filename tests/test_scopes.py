@@ -4,12 +4,12 @@ import itertools
 import random
 
 import pytest
+from model_zoo.scopes.cases import draw_cases, fact_case
 
 from model_zoo.atlas import load_world
 from model_zoo.evaluation.scopes import _row, balanced_score, blind_ceiling, scope_rows, summarise_scopes
 from model_zoo.evaluation.sentiment import voiced
 from model_zoo.scopes import SCOPES, ScopeCase, ScopeProbe, expanded
-from model_zoo.scopes.cases import draw_cases, fact_case
 
 from .test_methods import random_editor
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from model_zoo.methods.ft_l import FTL
-from model_zoo.session import EditSession
 from model_zoo.request import EditRequest
+from model_zoo.session import EditSession
 
 
 def make(gpt2):

@@ -5,19 +5,19 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from model_zoo.delta import Factors, LayerFactors
 
 from model_zoo.atlas import load_world
 from model_zoo.catalog import load_backbone
-from model_zoo.delta import Factors, LayerFactors
 from model_zoo.generation import generate
 from model_zoo.loading import LoadOptions
 from model_zoo.methods import load_method
-from model_zoo.methods.hypernetwork import HyperConfig
-from model_zoo.methods.instructedit import request_row
+from model_zoo.methods.capture import request_row
+from model_zoo.methods.hyper_config import HyperConfig
 from model_zoo.methods.strength import STRENGTHS, _crossing, least_strengths
+from model_zoo.request import EditRequest
 from model_zoo.scopes import SCOPES, TASK_WORD
 from model_zoo.tasks import TASKS
-from model_zoo.request import EditRequest
 from model_zoo.training.config import MetaConfig
 from model_zoo.training.fitting import refit
 from model_zoo.training.meta import MetaTrainer
@@ -59,21 +59,21 @@ def test_between_two_strengths_the_least_is_where_the_straight_line_crosses():
 
 
 def test_an_instruction_says_how_far_an_edits_strength_follows_its_own_prompt(backbone):
-    """The silent head changes nothing; once it has learned, an instructed edit is as strong as its prompt needs, and a bare one as it was."""
+    """A head of zeros changes nothing; once it has learned, an instructed edit is as strong as its prompt needs, and a bare one as it was."""
     editor = random_editor(backbone, hyper=FITS)
     told, bare = [REQUESTS[1]], [REQUESTS[1].plain()]
 
     def change(requests) -> dict[str, torch.Tensor]:
         return {path: layer.dense() for path, layer in editor.propose(requests)[0].layers.items()}
 
-    torch.nn.init.zeros_(editor.network.fit.weight)
+    torch.nn.init.zeros_(editor.network.strength_head.weight)
     own, plain = change(told), change(bare)
     captured = editor.capture([editor.join(REQUESTS[1])])
     reading = editor.network.read(captured.instructions)
     least = least_strengths(backbone, [editor.join(bare[0])], editor.network(captured.layers, reading))
     with torch.no_grad():
-        editor.network.fit.weight[0] = 1 / reading[0] / reading.shape[1]  # follows wholly
-        editor.network.fit.weight[1] = 0.2 / reading[0] / reading.shape[1]  # and goes a little beyond
+        editor.network.strength_head.weight[0] = 1 / reading[0] / reading.shape[1]  # follows wholly
+        editor.network.strength_head.weight[1] = 0.2 / reading[0] / reading.shape[1]  # and goes a little beyond
     for path, found in change(told).items():
         assert torch.allclose(found, own[path] * least.item() * math.exp(0.2), rtol=1e-3, atol=1e-6)
     for path, found in change(bare).items():
@@ -83,11 +83,11 @@ def test_an_instruction_says_how_far_an_edits_strength_follows_its_own_prompt(ba
 def test_strength_follows_need_and_learns_how_far():
     network = random_editor(pico_backbone("gpt2"), hyper=FITS).network
     with torch.no_grad():
-        network.fit.weight[0], network.fit.weight[1] = 0.5 / 6, 0.0
+        network.strength_head.weight[0], network.strength_head.weight[1] = 0.5 / 6, 0.0
     found = network.strength(torch.ones(3, 6), torch.tensor([0.25, 1.0, 4.0]))
     assert found.tolist() == pytest.approx([0.5, 1.0, 2.0])
     found[2].backward()
-    assert network.fit.weight.grad.tolist() == [pytest.approx([2 * math.log(4)] * 6), pytest.approx([2.0] * 6)]
+    assert network.strength_head.weight.grad.tolist() == [pytest.approx([2 * math.log(4)] * 6), pytest.approx([2.0] * 6)]
 
 
 def test_how_far_strength_goes_is_learned_in_training():
@@ -95,7 +95,7 @@ def test_how_far_strength_goes_is_learned_in_training():
     trainer = MetaTrainer(pico_backbone("gpt2"), load_world(), config, FITS, seed=5)
     trainer.calibrate()
     outer_loss(trainer.editor, trainer.examples(0), config)[0].backward()
-    head = trainer.editor.network.fit.weight
+    head = trainer.editor.network.strength_head.weight
     assert head.grad[1].any() and any(head is p for p in trainer.adam.param_groups[1]["params"])  # as fast as the edit rates
 
 
@@ -111,7 +111,7 @@ def test_a_regression_has_the_wordings_of_a_scope_say_how_far_its_edits_go_and_l
 
     def said(instructions: Sequence[str], word: str = TASK_WORD) -> torch.Tensor:
         rows = [request_row(backbone, EditRequest("It is", "so", word, instruction)) for instruction in instructions]
-        return editor.network.fit(editor.network.read(editor.instructions(rows))).detach()
+        return editor.network.strength_head(editor.network.read(editor.instructions(rows))).detach()
 
     others = [(SCOPES[name].unseen, TASK_WORD) for name in ("category", "tone")]
     others += [([task.fill(task.held_out_instruction)], name) for name, task in TASKS.items()]
@@ -123,15 +123,15 @@ def test_a_regression_has_the_wordings_of_a_scope_say_how_far_its_edits_go_and_l
     assert off.mean() < 0.1 and off.max() < 0.3
     for asked, was in zip(others, before, strict=True):
         assert (said(*asked) - was).abs().mean() < 0.1
-    now = editor.network.fit.weight.clone()
+    now = editor.network.strength_head.weight.clone()
     refit(editor, {})
-    assert torch.equal(editor.network.fit.weight, now)
+    assert torch.equal(editor.network.strength_head.weight, now)
 
 
 def test_a_measure_is_followed_wholly_or_not_at_all_and_no_further():
     network = random_editor(pico_backbone("gpt2"), hyper=FITS).network
     reading = torch.eye(FITS.instruction)[:3]
     with torch.no_grad():
-        network.fit.weight[0, :3] = torch.tensor([1.6, 0.5, -0.4])
-        network.fit.weight[1] = 0
+        network.strength_head.weight[0, :3] = torch.tensor([1.6, 0.5, -0.4])
+        network.strength_head.weight[1] = 0
     assert network.strength(reading, torch.full((3,), 4.0)).tolist() == pytest.approx([4.0, 2.0, 1.0])

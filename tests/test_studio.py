@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from model_zoo.evidence import around
 
 from model_zoo.atlas.corpus import recall_prompts
 from model_zoo.evaluation import recall, starts_with
-from model_zoo.evidence import around
 from model_zoo.loading import LoadOptions
 from model_zoo.scopes import SCOPES
 from model_zoo.session import EditSession

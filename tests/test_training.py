@@ -5,21 +5,21 @@ from dataclasses import replace
 
 import pytest
 import torch
+from model_zoo.scopes.cases import draw_cases
+from model_zoo.training.neighbours import Neighbours
 
 from model_zoo.atlas import load_world
 from model_zoo.backbone import Backbone
 from model_zoo.joining import Joined
 from model_zoo.methods import load_method
-from model_zoo.methods.hypernetwork import HyperConfig
+from model_zoo.methods.hyper_config import HyperConfig
 from model_zoo.scopes import SCOPES
-from model_zoo.scopes.cases import draw_cases
 from model_zoo.tasks import TASKS, Probe
 from model_zoo.training.averaging import average
 from model_zoo.training.config import MetaConfig
 from model_zoo.training.examples import _farthest_first, _nearest_first, lengthened
 from model_zoo.training.fitting import refit
 from model_zoo.training.meta import MetaTrainer, key_covariance, relation_keys
-from model_zoo.training.neighbours import Neighbours
 from model_zoo.training.outer import OuterRow, Sums, _sums, lost_lead, missed_lead, outer_loss, reading_loss
 
 from .conftest import pico_backbone
@@ -65,7 +65,7 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
 
 
 def test_going_on_from_a_finished_editor_begins_where_it_stands(tmp_path):
-    """What the larger network has beyond the first one starts silent: the same request is edited the same way, until it is trained."""
+    """What the larger network has beyond the first one starts at zero: the same request is edited the same way, until it is trained."""
     first = trainer(steps=2).run(tmp_path)
     config, wide = MetaConfig(**{**CONFIG.__dict__, "scope_share": 0.5}), HyperConfig(rank=8, instruction=8, joint=True)
     run = MetaTrainer(first.backbone, load_world(), config, wide, 5, tmp_path)
@@ -297,11 +297,12 @@ def test_the_recipe_of_the_studio_trains_every_kind_of_step(tmp_path):
 def test_what_a_recipe_asks_of_its_wordings_is_fitted_when_training_is_over_and_again_after_a_mean(tmp_path):
     fits = {"statement": (0.9, 0.3)}
     asked = studio_trainer(steps=1, fits=fits).run(tmp_path)
-    assert asked.network.fit.weight.norm() > 0.01 and asked.config.training["fits"] == fits  # one step of training moves it by less
+    assert asked.network.strength_head.weight.norm() > 0.01 and asked.config.training["fits"] == fits  # one step of training moves it by less
     mean = average([asked, asked])
-    again = asked.network.fit.weight.clone()
+    again = asked.network.strength_head.weight.clone()
     refit(asked, fits)
-    assert not torch.equal(asked.network.fit.weight, again) and torch.equal(mean.network.fit.weight, asked.network.fit.weight)
+    assert not torch.equal(asked.network.strength_head.weight, again)
+    assert torch.equal(mean.network.strength_head.weight, asked.network.strength_head.weight)
 
 
 def test_a_resumed_run_of_the_studios_recipe_equals_an_unbroken_one(tmp_path):

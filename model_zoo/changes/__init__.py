@@ -3,7 +3,7 @@
 from .base import Change, Effect, WholeChange
 from .delta import Delta, Factors, LayerDelta, LayerFactors, concatenate
 from .memory import Codebook, Memory
-from .patch import Patch, Patches, live
+from .patch import Patch, Patches, live, patch_of
 from .rewrite import Retriever, Rewrite, StoredEdit
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "WholeChange",
     "concatenate",
     "live",
+    "patch_of",
 ]

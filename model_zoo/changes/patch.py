@@ -40,6 +40,11 @@ class Patch:
         return tuple(effect for change in self.changes for effect in change.effects(backbone))
 
 
+def patch_of(change: Change | None) -> Patch | None:
+    """A patch of one change; None for none."""
+    return None if change is None else Patch((change,))
+
+
 Patches = Sequence[Patch | None]  # one per row of a batch; None is the base model
 
 

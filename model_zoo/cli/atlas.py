@@ -24,17 +24,17 @@ def rebuild(
     part: Annotated[str, typer.Option(help="all, base, or editor (for the base model already in the folder).")] = "all",
 ) -> None:
     """Train the embedded tokenizer, base model and editor from scratch."""
-    from ..atlas import load_world
     from ..loading import LoadOptions, load
+    from ..sources import get_source
     from ..training.config import RECIPES
     from ..training.meta import MetaTrainer
     from ..training.pretrain import pretrain
 
-    options = LoadOptions(device, "fp32")
+    options, atlas = LoadOptions(device, "fp32"), get_source("atlas")
     if part not in ("all", "base", "editor"):
         raise ValueError(f"The part '{part}' is unknown; use all, base or editor.")
     if part != "editor":
-        pretrain(load_world(), out / "base", seed=seed, device=options.device)
+        pretrain(atlas.world, out / "base", seed=seed, device=options.device)
     if part != "base":
         config, network = RECIPES["studio"]
-        MetaTrainer(load(out / "base", options, "atlas"), load_world(), config, network, seed).run(out / "editor")
+        MetaTrainer(load(out / "base", options, "atlas"), atlas, config, network, seed).run(out / "editor")

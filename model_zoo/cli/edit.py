@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, Device, Dtype, Editor, Model, Quantize, emit
+from .options import AsJson, Device, Dtype, Editor, Model, Quantize, Set, emit
 
 
 def edit(
@@ -15,10 +15,14 @@ def edit(
     task: Annotated[str, typer.Option(help="counterfact, recent, convsent or zsre.")] = "counterfact",
     scope: Annotated[str | None, typer.Option(help="How far it reaches, in place of a task: statement, subject, category, tone, locked.")] = None,
     instruction: Annotated[str | None, typer.Option(help="What the edit should do; default: the task's or the scope's first wording.")] = None,
-    method: Annotated[str | None, typer.Option(help="instructedit or ft-l; default: the best that can run.")] = None,
+    method: Annotated[str | None, typer.Option(help="instructedit, mend or ft-l; default: the best that can run.")] = None,
     strength: Annotated[float, typer.Option(help="Scale of the edit; 0 is the base model.")] = 1.0,
     ask: Annotated[list[str] | None, typer.Option(help="A prompt to put to both models; may be repeated.")] = None,
     prefixed: Annotated[bool, typer.Option("--prefixed", help="Ask with the instruction prefix too.")] = False,
+    subject: Annotated[
+        str | None, typer.Option(help="The words of the prompt that name what it is about; default: found.")
+    ] = None,
+    set_values: Set = None,
     editor: Editor = None,
     export: Annotated[Path | None, typer.Option(help="Folder to take the edit home in.")] = None,
     format: Annotated[str, typer.Option(help="What --export writes: delta, lora (a PEFT adapter) or merged (the whole model).")] = "delta",
@@ -30,18 +34,23 @@ def edit(
     """Make one edit and show what it changed and what it left alone."""
     from .. import export as exporting
     from ..loading import LoadOptions
+    from ..methods import assignments, hyperparameters
     from ..studio import Studio
 
     exporting.get_format(format)
     studio = Studio.open(model, LoadOptions(device, dtype, quantize), editor)
-    request = studio.request(task, prompt, target, instruction, scope)
-    report, session = studio.edit(request, method or studio.default_method(), strength, ask=ask or (), prefixed=prefixed)
+    request = studio.request(task, prompt, target, instruction, scope, subject)
+    method = method or studio.default_method()
+    hyper = hyperparameters(method, assignments(set_values or ()))
+    report, session = studio.edit(request, method, strength, ask=ask or (), prefixed=prefixed, hyper=hyper)
     if export:
-        exporting.export(studio.backbone, session, session.patch(studio.method), format, export)
+        exporting.export(studio.backbone, session, studio.patch(session), format, export)
     if as_json:
         emit(report.to_dict())
         return
     print(f"Prompt       {report.prompt}\nBefore       {report.before}\nAfter        {report.after}")
+    if report.subject:
+        print(f"Subject      {report.subject}")
     chance = report.target_probability
     print(f"P(target)    {chance['before']:.1%} -> {chance['after']:.1%}    edit made in {report.edit_seconds * 1000:.0f} ms")
     for title, checks in (("Holds", report.generality), ("Local", report.locality)):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, Device, Dtype, Editor, Model, emit
+from .options import AsJson, Device, Dtype, Editor, Model, Set, by_method, emit
 
 
 def evaluate(
@@ -23,6 +23,7 @@ def evaluate(
     record: Annotated[bool, typer.Option("--record", help="Write the figures into the editor's config.json, for its model card.")] = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    set_values: Set = None,
     out: Annotated[Path | None, typer.Option("--json", help="Write the results to this file; a run that was killed goes on from it.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a self-contained page with the figures and every case.")] = None,
 ) -> None:
@@ -30,23 +31,25 @@ def evaluate(
     from tqdm import tqdm
 
     from .. import editors, evaluation
-    from ..atlas import load_world
-    from ..atlas.corpus import recall_prompts
     from ..evaluation import report
     from ..loading import LoadOptions
+    from ..methods import assignments
+    from ..sources import default_source
     from ..studio import Studio
 
     studio = Studio.open(model, LoadOptions(device, dtype), editor)
     names = tuple(name.strip() for name in methods.split(",")) if methods else (studio.default_method(),)
     wanted = tuple(name.strip() for name in tasks.split(","))
-    plan = evaluation.Plan(model, names, wanted, n, seed, "prefixed" if prefixed else "plain", records)
+    prompts = "prefixed" if prefixed else "plain"
+    hyper = by_method(assignments(set_values or ()), names)
+    plan = evaluation.Plan(model, names, wanted, n, seed, prompts, records, hyperparameters=hyper)
     if record:
         editors.check_recordable(studio.editors.get(names[0]))
     for path in filter(None, (out, html)):
         if not path.parent.is_dir():  # found now, not after the run
             raise ValueError(f"The folder {path.parent} does not exist; make it first.")
     with tqdm(desc="evaluate", unit="group", mininterval=2) as bar:
-        for done, total, results in evaluation.measuring(plan, studio.backbone, studio.world, studio.method, out):  # noqa: B007 - the last one counts
+        for done, total, results in studio.measure(plan, out):  # noqa: B007 - the last one counts
             bar.total = total
             bar.update(done - bar.n)
     data = results.to_dict()
@@ -61,9 +64,11 @@ def evaluate(
     if len(data["skipped"]) > 10:
         print(f"skipped      {len(data['skipped']) - 10} more, see the JSON", file=sys.stderr)
     if recall:
-        share, misses = evaluation.recall(studio.backbone, recall_prompts(load_world()), lambda r: tqdm(r, desc="recall", mininterval=2))
-        data["recall"] = {"share": share, "prompts": len(recall_prompts(load_world())), "misses": misses[:50]}
-        print(f"recall of the atlas {share:.2%}", file=sys.stderr)
+        source = default_source()
+        prompts = source.recall()
+        share, misses = evaluation.recall(studio.backbone, prompts, lambda r: tqdm(r, desc="recall", mininterval=2))
+        data["recall"] = {"share": share, "prompts": len(prompts), "misses": misses[:50]}
+        print(f"recall of {source.title} {share:.2%}", file=sys.stderr)
         if out:
             emit(data, out)
     if record:
@@ -84,13 +89,13 @@ def directions(
     as_json: AsJson = False,
 ) -> None:
     """How well the tasks' editing directions separate: raw gradient and update, with and without instruction."""
-    from ..atlas import load_world
-    from ..directions import Atlas, separation_in_words
+    from ..directions import DirectionSpace, separation_in_words
     from ..loading import LoadOptions
+    from ..sources import default_source
     from ..studio import Studio
 
     studio = Studio.open(model, LoadOptions(device, dtype), editor)
-    reference = Atlas(studio.backbone, studio.method(studio.default_method()), load_world(), per_task, seed)
+    reference = DirectionSpace(studio.backbone, studio.method(studio.default_method()), default_source(), per_task, seed)
     results = []
     for view in reference.views:
         for instructed in (False, True):

@@ -26,14 +26,15 @@ def run(
     device: Device = "auto",
 ) -> None:
     """Run one experiment (or all), training the editors it needs; writes NAME.json and NAME.svg."""
-    from ..atlas import load_world
     from ..catalog import entry_for, load_backbone
     from ..experiments import EXPERIMENTS, Lab, get_experiment
     from ..experiments.render import svg
     from ..loading import LoadOptions
+    from ..sources import default_source
 
     chosen = list(EXPERIMENTS.values()) if name == "all" else [get_experiment(name)]
-    lab = Lab(load_backbone(model, LoadOptions(device)), load_world(), cache, n, seed, steps, trainings, entry_for(model).editors)
+    backbone, editors = load_backbone(model, LoadOptions(device)), entry_for(model).editors
+    lab = Lab(backbone, default_source(), cache, n, seed, steps, trainings, editors)
     out.mkdir(parents=True, exist_ok=True)
     for experiment in chosen:
         data = {"experiment": experiment.name, "config": lab.config(), "rows": experiment.run(lab)}

@@ -1,6 +1,7 @@
 """Options that several commands share, and how results are printed."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Dtype = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
 Quantize = Annotated[str, typer.Option(help="8bit or 4bit: load the base model so, with bitsandbytes.")]
 Editor = Annotated[str | None, typer.Option(help="A trained editor (folder or Hub repo id), instead of the model's own.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="NAME=VALUE: a hyperparameter of the method; may be repeated.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
@@ -21,3 +25,14 @@ def emit(data: dict | list, path: Path | None = None) -> None:
         path.write_text(text + "\n", encoding="utf-8")
     else:
         print(text)
+
+
+def by_method(values: dict[str, str], methods: Sequence[str]) -> dict[str, dict[str, str]]:
+    """`name` or `method.name` -> values by method; a bare name is the only method's. ValueError where that is not clear."""
+    found: dict[str, dict[str, str]] = {}
+    for key, value in values.items():
+        method, dot, name = key.rpartition(".")
+        if not dot and len(methods) != 1:
+            raise ValueError(f"'{key}' could be any of {', '.join(methods)}; write METHOD.{key}=VALUE.")
+        found.setdefault(method or methods[0], {})[name] = value
+    return found

@@ -1,5 +1,6 @@
 """`train` and `average`: an editor of one's own."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,8 @@ def train(
         str,
         typer.Option(help="paper: the published protocol; studio: scopes, joint solves and whitened keys too, as the editor that ships."),
     ] = "paper",
+    data: Annotated[list[str] | None, typer.Option(help="TASK=FILE[,FILE]: train on these records; may be repeated.")] = None,
+    test: Annotated[list[str] | None, typer.Option(help="TASK=FILE[,FILE]: keep their subjects out of training.")] = None,
     start: Annotated[Path | None, typer.Option(help="Folder of a finished editor of the same base model to go on from.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
     rank: Annotated[int, typer.Option(help="Width of the hypernetwork's bottleneck.")] = 256,
@@ -25,21 +28,29 @@ def train(
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> None:
-    """Meta-train an editor for a base model on the atlas' records."""
-    from ..atlas import load_world
+    """Meta-train an editor for a base model, on the atlas' records or on files of your own."""
     from ..catalog import load_backbone
     from ..loading import LoadOptions
+    from ..sources import FileSource, default_source, files_by_task
     from ..tasks import get_task
     from ..training.config import RECIPES
     from ..training.meta import MetaTrainer
 
     names = tuple(get_task(name.strip()).name for name in tasks.split(","))
+    if data:
+        names = tuple(files_by_task(data))
     if recipe not in RECIPES:
         raise ValueError(f"The recipe '{recipe}' is unknown; use one of {', '.join(RECIPES)}.")
     config, network = RECIPES[recipe]
     config = replace(config, tasks=names, instructed=instructions, steps=steps or config.steps)
     network = (network if instructions else network.blind).model_copy(update={"rank": rank})
-    MetaTrainer(load_backbone(model, LoadOptions(device, dtype)), load_world(), config, network, seed, start).run(out)
+    source = FileSource(files_by_task(data), files_by_task(test or ())) if data else default_source()
+    backbone = load_backbone(model, LoadOptions(device, dtype))
+    MetaTrainer(backbone, source, config, network, seed, start, _on_stderr).run(out)
+
+
+def _on_stderr(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def average(
@@ -53,7 +64,7 @@ def average(
     from ..catalog import load_backbone
     from ..loading import LoadOptions
     from ..methods import load_method
-    from ..methods.instructedit import read_config
+    from ..methods.editor_folder import read_config
     from ..training import averaging
 
     backbone = load_backbone(model, LoadOptions(device, dtype))

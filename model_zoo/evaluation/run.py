@@ -16,9 +16,9 @@ import transformers
 
 from ..backbone import Backbone
 from ..benchmarks import Problem, read
-from ..changes import Patch
+from ..changes import Patch, patch_of
 from ..generation import MAX_NEW_TOKENS
-from ..methods import EditMethod, check_requests, patch_of
+from ..methods import EditMethod, check_requests
 from ..records import Record
 from ..request import EditRequest
 from ..sources import Source

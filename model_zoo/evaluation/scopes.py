@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from ..backbone import Backbone
+from ..changes import patch_of
 from ..generation import generate
-from ..methods import EditMethod, patch_of
+from ..methods import EditMethod
 from ..scopes import SCOPES, Scope, ScopeCase, ScopeProbe
 from .sentiment import voiced
 from .summary import clustered_interval

@@ -3,11 +3,10 @@
 import random
 from dataclasses import replace
 
-from ..directions import Atlas
-from ..methods import METHODS
+from ..directions import DirectionSpace
 from ..methods.mend import MEND
 from ..request import EditRequest
-from . import Experiment
+from .base import Experiment
 from .lab import Lab
 from .render import GEOMETRY_VIEW
 
@@ -26,11 +25,10 @@ def directions(lab: Lab) -> list[dict]:
     rows = []
     editors = [lab.finished(), *([lab.finished(instructed=False)] if MEND.name in lab.shipped else [])]
     for editor in editors:
-        info = METHODS[editor.name]
-        atlas = Atlas(lab.backbone, editor, lab.world, PER_TASK, lab.seed)
-        plain, instructed = atlas.requests(False), atlas.requests(True)
+        space = DirectionSpace(lab.backbone, editor, lab.source, PER_TASK, lab.seed)
+        plain, instructed = space.requests(False), space.requests(True)
         variants = {"without instruction": (plain, True)}
-        if info.supports_instruction:
+        if editor.reads_instruction:
             variants |= {
                 "with instruction": (instructed, True),
                 "with instruction, its tokens' rows removed": (instructed, False),
@@ -38,15 +36,19 @@ def directions(lab: Lab) -> list[dict]:
             }
         for label, (requests, prefix_rows) in variants.items():
             for view in ("gradient", "update"):
-                if view == "gradient" and not info.supports_instruction:
+                if view == "gradient" and not editor.reads_instruction:
                     continue  # the raw gradient does not depend on the editor
-                scores = atlas.separation(requests, view, prefix_rows)
-                direction = "raw gradient" if view == "gradient" else f"{info.pretty_name} update"
+                scores = space.separation(requests, view, prefix_rows)
+                direction = "raw gradient" if view == "gradient" else f"{editor.pretty_name} update"
                 rows.append({"variant": f"{direction}, {label}", **scores, "n": len(requests)})
     return rows
 
 
 DIRECTIONS = Experiment(
-    "directions", "Editing-gradient directions", "Do the tasks' directions separate, and does the instruction separate them?", directions,
-    uses_finished=True, view=GEOMETRY_VIEW,
-)  # fmt: skip
+    "directions",
+    "Editing-gradient directions",
+    "Do the tasks' directions separate, and does the instruction separate them?",
+    directions,
+    uses_finished=True,
+    view=GEOMETRY_VIEW,
+)

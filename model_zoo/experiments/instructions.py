@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ..evaluation.scoring import Case
 from ..tasks import TASKS
-from . import Experiment
+from .base import Experiment
 from .lab import Lab
 
 Wording = Callable[[Case, random.Random], str | None]

@@ -6,19 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from ..atlas.world import World
 from ..backbone import Backbone
 from ..evaluation import Plan, Row, summarise
 from ..evaluation.run import evaluate_cases, plan_cases, versions
 from ..evaluation.scoring import Case
 from ..methods import EditMethod, load_method
-from ..methods.hypernetwork import HyperConfig
-from ..methods.instructedit import InstructEdit, read_config
+from ..methods.editor_folder import read_config
+from ..methods.hyper_config import HyperConfig
+from ..methods.instructedit import InstructEdit
 from ..methods.mend import MEND
+from ..sources import Source
 from ..training.config import STUDIO, STUDIO_NETWORK, MetaConfig
 from ..training.meta import MetaTrainer
 
-TASKS = ("counterfact", "recent", "convsent", "zsre")
+LAB_TASKS = ("counterfact", "recent", "convsent", "zsre")
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Lab:
     """`n` held-out edits per task, drawn by `seed`; editors of `steps` steps under `cache`; `trainings` seeds where a question asks for several."""
 
     backbone: Backbone
-    world: World
+    source: Source
     cache: Path
     n: int = 100
     seed: int = 0
@@ -54,7 +55,7 @@ class Lab:
         key = json.dumps([asdict(config), hyper.model_dump(), training_seed, self.backbone.fingerprint], sort_keys=True)
         folder = self.cache / f"{name}-{training_seed}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
         if not (folder / "config.json").exists():
-            MetaTrainer(self.backbone, self.world, config, hyper, training_seed).run(folder)
+            MetaTrainer(self.backbone, self.source, config, hyper, training_seed).run(folder)
         return folder
 
     def scoped(self) -> EditMethod:
@@ -76,9 +77,9 @@ class Lab:
         name = (InstructEdit if instructed else MEND).name
         return load_method(name, self.backbone, self.shipped[name]) if name in self.shipped else self.editor(instructed=instructed)
 
-    def cases(self, tasks: Sequence[str] = TASKS, prompts: str = "plain") -> dict[str, list[Case]]:
+    def cases(self, tasks: Sequence[str] = LAB_TASKS, prompts: str = "plain") -> dict[str, list[Case]]:
         """The same held-out edits for every variant of every experiment."""
-        return plan_cases(Plan(self.backbone.name, (), tuple(tasks), self.n, self.seed, prompts), self.backbone, self.world).cases
+        return plan_cases(Plan(self.backbone.name, (), tuple(tasks), self.n, self.seed, prompts), self.backbone, self.source).cases
 
     def measure(self, variant: str, methods: Iterable[EditMethod | None], cases: dict[str, list[Case]]) -> list[dict]:
         """One row per task, metric and score. Several trainings of a method are averaged per case before the interval is drawn; each

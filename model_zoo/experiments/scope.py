@@ -6,8 +6,7 @@ from dataclasses import asdict
 from ..evaluation.scopes import Wording, balanced_score, blind_ceiling, scope_rows, summarise_scopes
 from ..methods import EditMethod
 from ..scopes import SCOPES, Scope
-from ..scopes.cases import draw_cases
-from . import Experiment
+from .base import Experiment
 from .lab import Lab
 from .render import SCOPE_VIEW
 
@@ -22,7 +21,7 @@ def _wrong(scope: Scope, rng: random.Random) -> str:
     return rng.choice(SCOPES[rng.choice([name for name in SCOPES if name != scope.name])].unseen)
 
 
-WORDINGS: dict[str, Wording] = {
+SCOPE_WORDINGS: dict[str, Wording] = {
     "unseen wordings": lambda scope, rng: rng.choice(scope.unseen),
     "another author's wordings": lambda scope, rng: rng.choice(scope.independent),
     "wordings from training": lambda scope, rng: scope.drawn(rng),
@@ -34,18 +33,24 @@ WORDINGS: dict[str, Wording] = {
 
 def scopes(lab: Lab) -> list[dict]:
     """InstructEdit under right and wrong wordings; MEND trained on scoped edits too, whose instructions it does not see."""
-    cases = draw_cases(lab.world, "test", lab.n, random.Random(f"scopes {lab.seed}"))
-    variants: list[tuple[str, EditMethod, Wording]] = [(f"InstructEdit, {name}", lab.scoped(), wording) for name, wording in WORDINGS.items()]
+    cases = lab.source.scope_cases("test", lab.n, random.Random(f"scopes {lab.seed}"))
+    variants: list[tuple[str, EditMethod, Wording]] = [
+        (f"InstructEdit, {name}", lab.scoped(), wording) for name, wording in SCOPE_WORDINGS.items()
+    ]
     variants.append((lab.blind_title, lab.blind(), lambda scope, rng: None))
-    rows, ceiling = [], blind_ceiling(cases, opinions=lab.world.opinions)
+    rows, ceiling = [], blind_ceiling(cases, replies=lab.source.replies)
     for name, method, wording in variants:
-        summaries = summarise_scopes(scope_rows(lab.backbone, method, cases, wording, lab.seed, opinions=lab.world.opinions), lab.seed)
+        measured = scope_rows(lab.backbone, method, cases, wording, lab.seed, replies=lab.source.replies)
+        summaries = summarise_scopes(measured, lab.seed)
         rows += [{"variant": name, **asdict(s), "balanced": balanced_score(summaries), "ceiling": ceiling} for s in summaries]
     return rows
 
 
 SCOPE = Experiment(
-    "scopes", "The instruction decides how far an edit reaches",
-    "Does the same edit change one sentence, a subject, a category, the tone or nothing, as it is told?", scopes,
-    uses_finished=True, view=SCOPE_VIEW,
-)  # fmt: skip
+    "scopes",
+    "The instruction decides how far an edit reaches",
+    "Does the same edit change one sentence, a subject, a category, the tone or nothing, as it is told?",
+    scopes,
+    uses_finished=True,
+    view=SCOPE_VIEW,
+)

@@ -7,80 +7,59 @@ from statistics import fmean
 
 import torch
 
-from ..atlas.world import World
 from ..backbone import Backbone
-from ..delta import Delta, Factors, concatenate
+from ..changes import Change, Patch, live, patch_of
 from ..evaluation.scoring import Baseline, Case, score
 from ..evaluation.summary import clustered_interval
-from ..evidence import claim
 from ..methods import EditMethod, load_method
 from ..methods.ft_l import FTL
-from ..methods.instructedit import InstructEdit
-from ..tasks import Record
+from ..records import Probe, Record
 from ..request import EditRequest
-from . import Experiment
+from ..sources import Source
+from .base import Experiment
 from .lab import Lab
 from .render import METRICS, STACK_VIEW
 
 SIZES = (1, 10, 30, 100)
 PER_SIZE = 100  # edits measured at each size, in as many stacks as that takes
-TASKS = ("counterfact", "recent")
+STACK_TASKS = ("counterfact", "recent")
 PROBES = 4  # paraphrases and locality prompts per edit, drawn: a figure is a mean over a hundred edits
 PROSE_STACKS = 10  # stacks, at most, under which it is taken
 PROSE = 200  # sentences whose perplexity is taken
 
 
 @torch.no_grad()
-def perplexity(backbone: Backbone, texts: Sequence[str], delta: Delta | None) -> float:
+def perplexity(backbone: Backbone, texts: Sequence[str], patch: Patch | None) -> float:
     """exp of the mean NLL per token of the texts, each behind its own first word."""
     pairs = [text.split(" ", 1) for text in texts]
     batch = backbone.batch([backbone.join(first, rest) for first, rest in pairs])
-    nll = backbone.row_nll(batch, Factors.of([delta], [0] * len(pairs), backbone.device) if delta else None)
+    nll = backbone.row_nll(batch, live([patch] * len(pairs), backbone))
     tokens = batch.predicting.sum(1)
     return float(((nll * tokens).sum() / tokens.sum()).exp())
 
 
-Stacker = Callable[[Sequence[EditRequest]], Delta]
+Stacker = Callable[[Sequence[EditRequest]], Change]
 
 
-def jointly(method: EditMethod) -> Stacker:
-    """Every edit proposed on the base model, all combined as the method does it."""
+def one_after_another(method: EditMethod) -> Stacker:
+    """Every edit made on the model as the edits before it left it."""
 
-    def stack(requests: Sequence[EditRequest]) -> Delta:
-        return method.combine([delta for i in range(0, len(requests), 16) for delta in method.propose(requests[i : i + 16])])
-
-    return stack
-
-
-def one_after_another(editor: InstructEdit) -> Stacker:
-    """Every edit proposed on the model as the edits before it left it."""
-
-    def stack(requests: Sequence[EditRequest]) -> Delta:
-        patch: Delta | None = None
+    def stack(requests: Sequence[EditRequest]) -> Change:
+        change: Change | None = None
         for request in requests:
-            (delta,) = editor.propose([request], under=patch)
-            patch = concatenate([patch, delta]) if patch else delta
-        return patch
-
-    return stack
-
-
-def fitted_one_after_another(method: FTL) -> Stacker:
-    def stack(requests: Sequence[EditRequest]) -> Delta:
-        patch: Delta | None = None
-        for request in requests:
-            patch = method.fit([request], patch)
-        return patch
+            change = method.extend(change, request)
+        return change
 
     return stack
 
 
 def _stack_row(lab: Lab, stacker: Stacker, cases: Sequence[Case], size: int, prose: Sequence[str]) -> dict:
     """`cases` in stacks of `size`, every case measured under its whole stack."""
-    stacks = [without_each_other(cases[start : start + size], lab.world) for start in range(0, len(cases) - size + 1, size)]
-    patches = [stacker([case.request for case in stack]) for stack in stacks]
+    stacks = [without_each_other(cases[start : start + size], lab.source) for start in range(0, len(cases) - size + 1, size)]
+    patches = [patch_of(stacker([case.request for case in stack])) for stack in stacks]
     measured = [case for stack in stacks for case in stack]
-    rows = score(lab.backbone, Baseline(lab.backbone), measured, [patch for stack, patch in zip(stacks, patches, strict=True) for _ in stack])
+    seen = [patch for stack, patch in zip(stacks, patches, strict=True) for _ in stack]
+    rows = score(lab.backbone, Baseline(lab.backbone), measured, seen)
     values: dict[str, list[tuple[float, str]]] = {metric: [] for metric in METRICS}
     for case in measured:
         for metric in METRICS:
@@ -108,31 +87,32 @@ def _fewer(record: Record, rng: random.Random) -> Record:
     return replace(record, **drawn)
 
 
-def without_each_other(stack: Sequence[Case], world: World) -> list[Case]:
+def without_each_other(stack: Sequence[Case], source: Source) -> list[Case]:
     """The cases without locality prompts about facts that another edit of the stack changes: those are meant to move."""
-    edited = {claim(case.request.prompt, world) for case in stack}
-    return [
-        replace(case, record=replace(case.record, locality=tuple(p for p in case.record.locality if claim(p.prompt, world) not in edited)))
-        for case in stack
-    ]
+    edited = {source.fact_key(case.request.prompt) for case in stack}
+
+    def kept(case: Case) -> tuple[Probe, ...]:
+        return tuple(probe for probe in case.record.locality if source.fact_key(probe.prompt) not in edited)
+
+    return [replace(case, record=replace(case.record, locality=kept(case))) for case in stack]
 
 
 def stacks(lab: Lab) -> list[dict]:
     """InstructEdit and MEND, jointly and one after another; FT-L fitted on all at once and one after another."""
-    drawn = [case for part in lab.cases(TASKS).values() for case in part]
+    drawn = [case for part in lab.cases(STACK_TASKS).values() for case in part]
     rng = random.Random(lab.seed)
     cases = [replace(case, index=i, record=_fewer(case.record, rng)) for i, case in enumerate(different(drawn, PER_SIZE, rng))]
     if len(cases) < max(SIZES):
         raise ValueError(f"{len(cases)} edits on different subjects were drawn and {max(SIZES)} are needed; ask for more with --n.")
-    prose = [text for text in lab.world.prose if " " in text][:PROSE]
-    instructedit, mend, ft_l = lab.scoped(), lab.blind(), load_method("ft-l", lab.backbone)
+    prose = [text for text in lab.source.prose if " " in text][:PROSE]
+    instructedit, mend, ft_l = lab.scoped(), lab.blind(), load_method(FTL.name, lab.backbone)
     variants = {
-        "InstructEdit, solved jointly": jointly(instructedit),
+        "InstructEdit, solved jointly": instructedit.together,
         "InstructEdit, one after another": one_after_another(instructedit),
-        f"{lab.blind_title}, solved jointly": jointly(mend),
+        f"{lab.blind_title}, solved jointly": mend.together,
         f"{lab.blind_title}, one after another": one_after_another(mend),
-        f"FT-L, at most {ft_l.config.steps} steps on all together": ft_l.fit,
-        "FT-L, one after another": fitted_one_after_another(ft_l),
+        f"FT-L, at most {ft_l.config.steps} steps on all together": ft_l.together,
+        "FT-L, one after another": one_after_another(ft_l),
     }
     base = perplexity(lab.backbone, prose, None)
     return [
@@ -143,6 +123,10 @@ def stacks(lab: Lab) -> list[dict]:
 
 
 STACKS = Experiment(
-    "stacks", "Edits that live together", "How many edits hold at once, and what do they do to everything else?", stacks,
-    uses_finished=True, view=STACK_VIEW,
-)  # fmt: skip
+    "stacks",
+    "Edits that live together",
+    "How many edits hold at once, and what do they do to everything else?",
+    stacks,
+    uses_finished=True,
+    view=STACK_VIEW,
+)

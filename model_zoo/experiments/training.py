@@ -1,9 +1,9 @@
 """What the training of an editor decides: instructions or none, how many tasks, which balance, questions among the outer prompts."""
 
-from ..methods import METHODS as REGISTRY
 from ..methods import load_method
+from ..methods.ft_l import FTL
 from ..training.config import WHITENED
-from . import Experiment
+from .base import Experiment
 from .lab import Lab
 
 SEVERAL = ("counterfact", "recent", "convsent")
@@ -14,14 +14,14 @@ def methods(lab: Lab) -> list[dict]:
     variants = {
         "InstructEdit": [lab.editor(seed) for seed in range(lab.trainings)],
         "MEND": [lab.editor(seed, instructed=False) for seed in range(lab.trainings)],
-        "FT-L": [load_method("ft-l", lab.backbone)],
+        "FT-L": [load_method(FTL.name, lab.backbone)],
         "no edit": [None],
     }
     rows = []
     for prompts in ("plain", "prefixed"):
         cases = lab.cases(prompts=prompts)
         for name, trained in variants.items():
-            reads_instructions = trained[0] is not None and REGISTRY[trained[0].name].supports_instruction
+            reads_instructions = trained[0] is not None and trained[0].reads_instruction
             if prompts == "plain" or reads_instructions:
                 rows += lab.measure(name, trained, cases)
     return rows
@@ -56,14 +56,26 @@ def network(lab: Lab) -> list[dict]:
 
 
 METHODS = Experiment(
-    "methods", "Methods", "Does the instruction help, on the trained tasks and on one that no editor trained on?", methods,
-)  # fmt: skip
-TASK_COUNT = Experiment("tasks", "Single-task and multi-task editors", "What does training on more tasks give or take?", task_count)
-BALANCE = Experiment("balance", "Balance of the training data", "What if one task has most of the training edits?", balance)
+    "methods",
+    "Methods",
+    "Does the instruction help, on the trained tasks and on one that no editor trained on?",
+    methods,
+)
+TASK_COUNT = Experiment(
+    "tasks", "Single-task and multi-task editors", "What does training on more tasks give or take?", task_count
+)
+BALANCE = Experiment(
+    "balance", "Balance of the training data", "What if one task has most of the training edits?", balance
+)
 QUESTIONS = Experiment(
-    "questions", "Questions among the outer prompts", "Does the held-out question task profit from questions in training?", questions,
-)  # fmt: skip
+    "questions",
+    "Questions among the outer prompts",
+    "Does the held-out question task profit from questions in training?",
+    questions,
+)
 NETWORK = Experiment(
-    "network", "Keys measured against the base's own",
-    "Does an edit reach less of what it should leave alone where its keys are told from those of the base?", network,
-)  # fmt: skip
+    "network",
+    "Keys measured against the base's own",
+    "Does an edit reach less of what it should leave alone where its keys are told from those of the base?",
+    network,
+)

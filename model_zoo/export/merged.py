@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..backbone import Backbone
-from ..checkpoints import shard_files, tensor_files, weight_name
 from ..changes import Delta, LayerDelta, Patch
+from ..checkpoints import shard_files, tensor_files, weight_name
 from ..generation import probabilities
 from .base import Format
 from .provenance import Provenance

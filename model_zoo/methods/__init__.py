@@ -7,7 +7,7 @@ from ..backbone import Backbone
 from ..progress import Progress, no_progress
 from ..registry import find, registered
 from ..sources import Source, default_source
-from .base import EditMethod, MethodOf, Setup, check_requests, patch_of
+from .base import EditMethod, MethodOf, Setup, check_requests
 from .ft_l import FTL
 from .hyperparameters import Control, Hyperparameters, assignments, checked, controls
 from .instructedit import InstructEdit
@@ -26,7 +26,6 @@ __all__ = [
     "get_method",
     "hyperparameters",
     "load_method",
-    "patch_of",
 ]
 
 METHODS: MappingProxyType[str, type[EditMethod]] = registered("method", (InstructEdit, MEND, FTL))

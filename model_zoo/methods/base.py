@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from ..backbone import Backbone
-from ..changes import Change, Delta, Patch, concatenate
+from ..changes import Change, Delta, concatenate
 from ..progress import Progress, no_progress
 from ..request import EditRequest
 from ..sources import Source, default_source
@@ -106,7 +106,3 @@ def summed(deltas: Sequence[Delta]) -> Delta:
     """How edits live together that know nothing better: their weight changes add up."""
     return deltas[0] if len(deltas) == 1 else concatenate(deltas)
 
-
-def patch_of(change: Change | None) -> Patch | None:
-    """A Patch of one change."""
-    return None if change is None else Patch.of([change])

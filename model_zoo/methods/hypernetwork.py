@@ -1,11 +1,16 @@
-"""The MEND hypernetwork (Mitchell et al. 2022, arXiv 2110.11309) that InstructEdit trains over instructed edits of several tasks.
+"""The MEND hypernetwork (Mitchell et al. 2022, arXiv 2110.11309), which InstructEdit trains as well.
 
-For each edited matrix and kept token it maps (u, delta), the input and the output gradient, to (u~, delta~); the update is
-delta W = -lr * sum_t delta~_t u~_t^T. The sign is that of gradient descent, so an untrained editor already points downhill.
+For each edited matrix and kept token it maps (u, delta), the input and the output gradient, to (u~, delta~):
 
-Beyond MEND a network may be `whitened`: u is read, and u~ written, along the principal directions of the base model's own keys, each in
-units of its spread. Then u~ begins as u (C + share I)^-1, which answers to u and little to what prompts have in common (the least-squares
-key of ROME, Meng et al. 2022, arXiv 2202.05262).
+    h = [(u - mean) / std, (delta - mean) / std]        normalised, with the statistics of training edits
+    h <- max(scale (A^T B^T h + bias) + shift, 0) + h   two residual layers, with A at zero at first
+    [u~, delta~] = h
+    delta W = -lr sum_t delta~_t u~_t^T                 with a learned edit rate lr per matrix
+
+The sign is that of gradient descent, so an untrained editor already points downhill.
+
+What goes beyond the paper has a file each, and is off unless HyperConfig asks for it: whitening.py,
+instruction.py, gates.py, reach.py, joint.py and strength.py. Their linear maps are listed in heads.py.
 """
 
 import math
@@ -13,77 +18,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from ..delta import LayerFactors
-from .instruction import InstructionReader, Instructions, silent
-from .ridge import LAMBDA, MU
-
-LATER_HEADS = ("keep", "stretch")  # which editors of format 2 lack; silent, they change nothing
-FAST_HEADS = ("fit", "reach", *LATER_HEADS)  # few numbers that size whole edits: they learn at the rate of the edit rates
-MAX_LOG_SAY = 4.0  # a token may count e^4 times as much, or as little, as another
-
-
-class HyperConfig(BaseModel):
-    """Hyperparameters of the network. Two residual layers as in MEND; rank and learning rates as measured here."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    rank: int = Field(256, ge=1, description="width of each residual layer's bottleneck")
-    layers: int = Field(2, ge=1, description="residual layers")
-    edit_lr: float = Field(3e-4, gt=0, description="initial edit learning rate of every matrix")
-    instruction: int = Field(0, ge=0, description="size of the vector read from the instruction; 0: the prefix alone, as in the paper")
-    span: int = Field(1, ge=1, description="tokens in a row whose order is read of an instruction; 1: the words alone")
-    whitened: float = Field(
-        0.0,
-        ge=0,
-        description="read and write keys along the base's own principal ones, eigenvalues raised by this share of their mean; 0: as they are",
-    )
-    common: int = Field(
-        0,
-        ge=0,
-        description="directions that keys of a relation share: an instruction may send a whitened edit along them, beside some of its own key",
-    )
-    joint: bool = Field(False, description="learn how edits are solved together: ridge strengths and each token's say")
-    fitted: bool = Field(False, description="an instruction says how far an edit's strength follows what its own prompt needs")
-
-    @model_validator(mode="after")
-    def _has_what_it_needs(self) -> "HyperConfig":
-        if self.common and not (self.whitened and self.instruction):
-            raise ValueError(f"common={self.common} needs whitened keys and an instruction that is read; set both, or leave it at 0.")
-        if (self.fitted or self.span > 1) and not self.instruction:
-            raise ValueError("fitted=True and a span over 1 need an instruction that is read; set its size, or leave them at False and 1.")
-        return self
-
-    @property
-    def blind(self) -> "HyperConfig":
-        """The same without what reads an instruction."""
-        return self.model_copy(update={"instruction": 0, "span": 1, "common": 0, "fitted": False})
-
-
-@dataclass(frozen=True)
-class Captured:
-    """Kept tokens of E edits for one matrix, zero-padded: u [E, n, d_in], delta [E, n, d_out], kept [E, n] bool."""
-
-    u: Tensor
-    delta: Tensor
-    kept: Tensor
-
-
-def keep_tokens(u: Tensor, delta: Tensor, real: Tensor) -> Captured:
-    """Pack the tokens where both u and delta are not all zero to the front: a zero row would normalise to a non-zero one."""
-    kept = real & (u != 0).any(-1) & (delta != 0).any(-1)
-    order = torch.argsort((~kept).to(torch.int8), dim=1, stable=True)[:, : max(int(kept.sum(1).max()), 1)]
-    mask = kept.gather(1, order)
-    packed = [t.gather(1, order[..., None].expand(-1, -1, t.shape[-1])) * mask[..., None] for t in (u, delta)]
-    return Captured(packed[0], packed[1], mask)
+from ..changes import LayerFactors
+from .capture import Captured
+from .gates import own_matrix
+from .heads import make_head
+from .hyper_config import HyperConfig
+from .instruction import InstructionReader, Instructions
+from .joint import initial_log_ridge, token_weights
+from .reach import Reach, relation_directions
+from .strength import followed
+from .whitening import covariance_of, principal_basis, to_coordinates, to_key
 
 
 class ResidualLayer(nn.Module):
-    """h <- clamp(scale_m * (A (B h) + b) + shift_m, min=0) + h, with scale and shift per matrix m. A starts at zero.
-
-    An instruction vector, if one is read, is added to scale and shift through a linear map each."""
+    """h <- max(scale (A^T B^T h + bias) + shift, 0) + h; scale and shift per matrix. A starts at zero."""
 
     def __init__(self, width: int, rank: int, matrices: int, instruction: int = 0):
         super().__init__()
@@ -93,8 +43,9 @@ class ResidualLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
         self.scale = nn.Parameter(torch.ones(matrices, width))
         self.shift = nn.Parameter(torch.zeros(matrices, width))
-        if instruction:
-            self.rescale, self.reshift = silent(instruction, width), silent(instruction, width)
+        if instruction:  # gates.py
+            self.rescale = make_head("rescale", instruction=instruction, width=width)
+            self.reshift = make_head("reshift", instruction=instruction, width=width)
 
     def forward(self, h: Tensor, matrix: Tensor, read: Tensor | None = None) -> Tensor:
         """h [N, width], matrix [N], read [N, instruction] -> [N, width]"""
@@ -105,181 +56,216 @@ class ResidualLayer(nn.Module):
 
 
 class ShapeNetwork(nn.Module):
-    """The network shared by all edited matrices of one shape. What is read of an instruction modulates its layers, gates its
-    output and scales the edit rate; `say` weighs the tokens in a joint solve."""
+    """The network that all edited matrices of one shape share.
+
+    Submodules stand in the order of an editor's file: its fingerprint depends on it.
+    """
 
     def __init__(self, d_out: int, d_in: int, matrices: int, config: HyperConfig):
         super().__init__()
         self.d_in, self.d_out = d_in, d_out
-        for name, width in (("u", d_in), ("delta", d_out)):
-            self.register_buffer(f"{name}_mean", torch.zeros(matrices, width))
-            self.register_buffer(f"{name}_std", torch.ones(matrices, width))
-        if config.whitened:
-            self.register_buffer("basis", torch.zeros(matrices, d_in, d_in))
-        if config.common:
-            self.register_buffer("common", torch.zeros(matrices, config.common, d_in))
-            self.reach, self.keep = silent(config.instruction, matrices), silent(config.instruction, matrices)
-            self.stretch = silent(config.common, matrices)
         width = d_in + d_out
-        self.layers = nn.ModuleList(ResidualLayer(width, config.rank, matrices, config.instruction) for _ in range(config.layers))
+        sizes = {
+            "instruction": config.instruction,
+            "common": config.common,
+            "matrices": matrices,
+            "width": width,
+        }
+        for name, size in (("u", d_in), ("delta", d_out)):
+            self.register_buffer(f"{name}_mean", torch.zeros(matrices, size))
+            self.register_buffer(f"{name}_std", torch.ones(matrices, size))
+        self.register_buffer("basis", torch.zeros(matrices, d_in, d_in) if config.whitened else None)
+        self.register_buffer("common", torch.zeros(matrices, config.common, d_in) if config.common else None)
+        if config.common:
+            self.reach = make_head("reach", **sizes)
+            self.keep = make_head("keep", **sizes)
+            self.stretch = make_head("stretch", **sizes)
+        self.layers = nn.ModuleList(
+            ResidualLayer(width, config.rank, matrices, config.instruction) for _ in range(config.layers)
+        )
         if config.instruction:
-            self.gate, self.rate = silent(config.instruction, width), silent(config.instruction, matrices)
-        if config.joint:
-            self.say = silent(width, 1)
+            self.gate = make_head("gate", **sizes)
+            self.rate = make_head("rate", **sizes)
+        self.token_weight = make_head("token_weight", **sizes) if config.joint else None
 
-    def _reaching(self, own: Tensor, u: Tensor, matrix: Tensor, read: Tensor) -> Tensor:
-        """The written key `own` [N, d_in], less of it or more, and u's projection on what the relations' mean keys span, made as long as a
-        key, as far as the instruction reaches and the relation needs."""
-        if not hasattr(self, "common"):
-            return own
-        index, shared, along = matrix[:, None], torch.empty_like(u), u.new_empty(len(u), self.common.shape[1])
-        for m, directions in enumerate(self.common):
-            here = matrix == m
-            along[here] = torch.nn.functional.normalize(u[here] @ directions.T, dim=-1)
-            shared[here] = along[here] @ directions * self.d_in**0.5
-        reach = self.reach(read).gather(1, index) * self.stretch(along).gather(1, index).exp()
-        return self.keep(read).gather(1, index).exp() * own + reach * shared
+    def forward(
+        self, u: Tensor, delta: Tensor, matrix: Tensor, read: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens u [N, d_in], delta [N, d_out] -> u~, delta~ of the same shapes, and weights [N] (joint.py).
 
-    def forward(self, u: Tensor, delta: Tensor, matrix: Tensor, read: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """u [N, d_in], delta [N, d_out], matrix [N], read [N, instruction] -> (u~, delta~) of the same shapes, and each token's say [N]."""
-        u = (u - self.u_mean[matrix]) / (self.u_std[matrix] + 1e-7)
-        # gradients are small numbers: the guard must stay far below their spread
-        delta = (delta - self.delta_mean[matrix]) / (self.delta_std[matrix] + 1e-12)
+        `matrix` [N] says which matrix each token belongs to, `read` [N, instruction] what was read of its
+        edit's instruction.
+        """
+        u, delta = self._normalised(u, delta, matrix)
         h = torch.cat([u, delta], dim=-1)
         for layer in self.layers:
             h = layer(h, matrix, read)
-        say = self.say(h)[:, 0].clamp(-MAX_LOG_SAY, MAX_LOG_SAY).exp() if hasattr(self, "say") else h.new_ones(len(h))
+        weight = token_weights(self.token_weight, h)
         if read is not None:
-            rate = self.rate(read).gather(1, matrix[:, None])
-            h = h * (1 + self.gate(read))
-            h = torch.cat([self._reaching(h[:, : self.d_in], u, matrix, read), h[:, self.d_in :] * rate.exp()], dim=-1)
-        return *h.split([self.d_in, self.d_out], dim=-1), say
+            h = self._instructed(h, u, matrix, read)
+        return *h.split([self.d_in, self.d_out], dim=-1), weight
+
+    def _normalised(self, u: Tensor, delta: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
+        u = (u - self.u_mean[matrix]) / (self.u_std[matrix] + 1e-7)
+        # gradients are small numbers: the guard must stay far below their spread
+        delta = (delta - self.delta_mean[matrix]) / (self.delta_std[matrix] + 1e-12)
+        return u, delta
+
+    def _instructed(self, h: Tensor, u: Tensor, matrix: Tensor, read: Tensor) -> Tensor:
+        """The output h [N, width] as instructions have it: gated (gates.py), its key extended (reach.py)."""
+        rate = own_matrix(self.rate(read), matrix)
+        h = h * (1 + self.gate(read))
+        key, gradient = h[:, : self.d_in], h[:, self.d_in :]
+        if self.common is not None:
+            key = Reach(self.common, self.reach, self.keep, self.stretch).extend(key, u, matrix, read)
+        return torch.cat([key, gradient * rate.exp()], dim=-1)
 
 
 @dataclass(frozen=True)
 class Update(LayerFactors):
-    """One matrix's factors for E edits, with each kept token's say in a joint solve, [E, n]."""
+    """One matrix's factors for E edits, and each kept token's weight in a joint solve, [E, n]."""
 
-    say: Tensor | None = None
+    token_weight: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The kept tokens of all edits at all M matrices of one shape, one after another: N in all."""
+
+    u: Tensor  # [N, d_in], as coordinates where keys are whitened
+    delta: Tensor  # [N, d_out]
+    matrix: Tensor  # [N]: the matrix each belongs to
+    edit: Tensor  # [N]: the edit each belongs to
 
 
 class Hypernetwork(nn.Module):
-    """One ShapeNetwork per weight shape and one learned edit rate per matrix (as its logarithm: it stays positive).
+    """One ShapeNetwork per weight shape, and one learned edit rate per matrix.
 
-    `token_width` is the width of what is read of an instruction's tokens, needed where the configuration has it read."""
+    A rate is learned as its logarithm, so that it stays positive.
+    `shapes` are (d_out, d_in) by module path. `token_width` is the width of what is read of an instruction's
+    tokens, needed where the configuration has it read. Submodules stand in the order of an editor's file.
+    """
 
     def __init__(self, shapes: Mapping[str, tuple[int, int]], config: HyperConfig, token_width: int = 0):
         super().__init__()
         self.shapes, self.config = dict(shapes), config
-        self.reader = InstructionReader(token_width, config.instruction, config.span) if config.instruction else None
-        self.fit = silent(config.instruction, 2) if config.fitted else None
+        size = config.instruction
+        self.reader = InstructionReader(token_width, size, config.span) if size else None
+        self.strength_head = make_head("strength_head", instruction=size) if config.fitted else None
         groups: dict[tuple[int, int], list[str]] = {}
         for path, shape in self.shapes.items():
             groups.setdefault(tuple(shape), []).append(path)
         self.groups = {f"{d_out}x{d_in}": paths for (d_out, d_in), paths in groups.items()}
-        self.networks = nn.ModuleDict({f"{s[0]}x{s[1]}": ShapeNetwork(*s, len(paths), config) for s, paths in groups.items()})
-        self.log_lr = nn.ParameterDict({key: nn.Parameter(torch.full((len(paths),), math.log(config.edit_lr))) for key, paths in self.groups.items()})
-
+        self.networks = nn.ModuleDict()
+        for (d_out, d_in), paths in groups.items():
+            self.networks[f"{d_out}x{d_in}"] = ShapeNetwork(d_out, d_in, len(paths), config)
+        # both are made from dicts, whose names a ParameterDict sorts
+        counts = {key: len(paths) for key, paths in self.groups.items()}
+        start = math.log(config.edit_lr)
+        rates = {key: nn.Parameter(torch.full((m,), start)) for key, m in counts.items()}
+        self.log_lr = nn.ParameterDict(rates)
         if config.joint:
-            # (lambda, mu) of each matrix's joint solve, as logarithms
-            start = torch.tensor([LAMBDA, MU]).log()
-            self.log_ridge = nn.ParameterDict({key: nn.Parameter(start.repeat(len(paths), 1)) for key, paths in self.groups.items()})
+            self.log_ridge = nn.ParameterDict({key: initial_log_ridge(m) for key, m in counts.items()})
+
+    def forward(self, captured: Mapping[str, Captured], reading: Tensor | None = None) -> dict[str, Update]:
+        """Captured tokens per module path -> factors A = u~ [E, n, d_in] and B = -lr delta~ [E, d_out, n].
+
+        They are zero where a token is not kept. `reading` [E, instruction] is read of the instructions.
+        """
+        updates = {}
+        for key, paths in self.groups.items():
+            tokens = self._tokens(paths, captured)
+            read = None if reading is None else reading.index_select(0, tokens.edit)
+            u, delta, weight = self.networks[key](tokens.u, tokens.delta, tokens.matrix, read)
+            delta = -self.log_lr[key].exp().index_select(0, tokens.matrix)[:, None] * delta
+            sizes = [int(captured[path].kept.sum()) for path in paths]
+            parts = zip(u.split(sizes), delta.split(sizes), weight.split(sizes), strict=True)
+            for path, part in zip(paths, parts, strict=True):
+                updates[path] = self._update(path, captured[path].kept, *part)
+        return updates
+
+    def _tokens(self, paths: Sequence[str], captured: Mapping[str, Captured]) -> Tokens:
+        """The kept tokens of all matrices of one shape."""
+        parts = [captured[path] for path in paths]
+        keys = [self._coordinates(path, part.u[part.kept]) for path, part in zip(paths, parts, strict=True)]
+        matrices = [torch.full((len(u),), m, device=u.device) for m, u in enumerate(keys)]
+        edits = [part.kept.nonzero()[:, 0] for part in parts]
+        deltas = [part.delta[part.kept] for part in parts]
+        return Tokens(torch.cat(keys), torch.cat(deltas), torch.cat(matrices), torch.cat(edits))
+
+    def _update(self, path: str, kept: Tensor, u: Tensor, delta: Tensor, weight: Tensor) -> Update:
+        """One matrix's u~ [N, d_in], delta~ [N, d_out] and weights [N], put back where kept [E, n] says."""
+        u = to_key(u, self._basis(path))
+        a = u.new_zeros(*kept.shape, u.shape[1]).masked_scatter(kept[..., None], u)
+        b = delta.new_zeros(*kept.shape, delta.shape[1]).masked_scatter(kept[..., None], delta)
+        weight = weight.new_zeros(kept.shape).masked_scatter(kept, weight)
+        return Update(A=a, B=b.transpose(1, 2), token_weight=weight)
 
     def _place(self, path: str) -> tuple[str, int]:
         """The group of a matrix and its number there."""
         return next((key, paths.index(path)) for key, paths in self.groups.items() if path in paths)
 
-    def ridge(self, path: str) -> Tensor | None:
-        """The learned (lambda, mu) of a matrix's joint solve; None where none was learned."""
-        if not self.config.joint:
-            return None
-        key, m = self._place(path)
-        return self.log_ridge[key][m].exp()
-
-    def _basis(self, path: str) -> Tensor | None:
-        """[d_in, d_in]: in columns the principal directions of the base's keys, each over (eigenvalue + share)^1/2."""
-        if not self.config.whitened:
-            return None
-        key, m = self._place(path)
-        return self.networks[key].basis[m]
-
-    def _coordinates(self, path: str, u: Tensor) -> Tensor:
-        """u [n, d_in] along the basis, every key as long as the next: those of a subject's own tokens are far from all others."""
-        basis = self._basis(path)
-        return u if basis is None else torch.nn.functional.normalize(u @ basis, dim=-1) * u.shape[-1] ** 0.5
-
-    def _direction(self, path: str, coordinates: Tensor) -> Tensor:
-        """From coordinates to a factor: u (C + share I)^-1 for those of u itself, what tells u best from the base's own keys."""
-        basis = self._basis(path)
-        return coordinates if basis is None else coordinates @ basis.T
-
-    @property
-    def has_common(self) -> bool:
-        """Whether the relations' directions were found already."""
-        return all(bool(network.common.any()) for network in self.networks.values())
-
     @torch.no_grad()
-    def find_common(self, keys: Mapping[str, Sequence[Tensor]]) -> None:
-        """Take the leading directions of the relations' mean keys; `keys` are per matrix the keys [n, d_in] of each relation."""
-        for path, relations in keys.items():
-            means = torch.stack([self._coordinates(path, u.to(self._basis(path))).mean(0) for u in relations])
-            directions = torch.linalg.svd(means, full_matrices=False).Vh[: self.config.common]
+    def calibrate(self, batches: list[Mapping[str, Captured]]) -> None:
+        """Set the normalisation statistics of u and delta from kept tokens of a sample of training edits."""
+        # whitened keys are normalised already
+        names = ("delta",) if self.config.whitened else ("u", "delta")
+        for path in self.shapes:
             key, m = self._place(path)
-            self.networks[key].common[m, : len(directions)] = directions
+            for name in names:
+                rows = torch.cat([getattr(batch[path], name)[batch[path].kept] for batch in batches])
+                getattr(self.networks[key], f"{name}_mean")[m] = rows.mean(0)
+                getattr(self.networks[key], f"{name}_std")[m] = rows.std(0)
 
-    def whiten(self, covariance: Mapping[str, Tensor]) -> None:
-        """Take the principal directions from each matrix's mean u u^T [d_in, d_in] over the base model's own facts."""
-        for path, matrix in covariance.items():
-            basis = self._basis(path)
-            if basis is not None:
-                values, vectors = torch.linalg.eigh(matrix.double())
-                basis.copy_(vectors * (values.clamp(min=0) + self.config.whitened * values.mean()).rsqrt())
-
-    def covariance(self, path: str) -> Tensor | None:
-        """C + share I, as it was whitened by; None where keys are read as they are."""
-        basis = self._basis(path)
-        return None if basis is None else torch.linalg.inv(basis.double() @ basis.double().T).float()
+    # ---- beyond the paper --------------------------------------------------------------------------------
 
     def read(self, instructions: Instructions | None) -> Tensor | None:
         """What is read of E instructions, [E, instruction]; None where nothing is."""
         return None if self.reader is None or instructions is None else self.reader(instructions)
 
     def strength(self, reading: Tensor, least: Tensor) -> Tensor:
-        """[E]: what to multiply each edit by, when its own prompt needs it at `least` [E] times its size: least^a e^b, with a and b as the
-        instruction says (both begin at 0). a counts as no less than 0 and no more than 1, where the measure is followed to the letter."""
-        follow, beyond = self.fit(reading).unbind(1)
-        return (follow.clamp(0, 1) * least.log() + beyond).exp()
+        """[E]: what to multiply the edits by, whose own prompts need `least` [E] times each (strength.py)."""
+        return followed(self.strength_head(reading), least)
 
-    def forward(self, captured: Mapping[str, Captured], reading: Tensor | None = None) -> dict[str, Update]:
-        """Captured tokens per module path and what was read of the instructions -> factors A = u~ [E, n, d_in],
-        B = -lr delta~ [E, d_out, n], zero where not kept."""
-        factors = {}
-        for key, paths in self.groups.items():
-            parts = [captured[path] for path in paths]
-            matrix = torch.cat([torch.full((int(part.kept.sum()),), m, device=part.u.device) for m, part in enumerate(parts)])
-            u = torch.cat([self._coordinates(path, part.u[part.kept]) for path, part in zip(paths, parts, strict=True)])
-            delta = torch.cat([part.delta[part.kept] for part in parts])
-            edit = torch.cat([part.kept.nonzero()[:, 0] for part in parts])
-            read = None if reading is None else reading.index_select(0, edit)
-            u, delta, say = self.networks[key](u, delta, matrix, read)
-            delta = -self.log_lr[key].exp().index_select(0, matrix)[:, None] * delta
-            sizes = [int(part.kept.sum()) for part in parts]
-            for path, part, u_m, delta_m, say_m in zip(paths, parts, u.split(sizes), delta.split(sizes), say.split(sizes), strict=True):
-                a = torch.zeros_like(part.u).masked_scatter(part.kept[..., None], self._direction(path, u_m))
-                b = torch.zeros_like(part.delta).masked_scatter(part.kept[..., None], delta_m)
-                weight = torch.zeros_like(part.kept, dtype=a.dtype).masked_scatter(part.kept, say_m)
-                factors[path] = Update(A=a, B=b.transpose(1, 2), say=weight)
-        return factors
+    def ridge(self, path: str) -> Tensor | None:
+        """The learned (lambda, mu) of a matrix's joint solve (joint.py); None where none was learned."""
+        if not self.config.joint:
+            return None
+        key, m = self._place(path)
+        return self.log_ridge[key][m].exp()
+
+    def _basis(self, path: str) -> Tensor | None:
+        """[d_in, d_in]: a matrix's basis (whitening.py); None where keys are read as they are."""
+        key, m = self._place(path)
+        basis = self.networks[key].basis
+        return None if basis is None else basis[m]
+
+    def _coordinates(self, path: str, u: Tensor) -> Tensor:
+        """u [n, d_in] along the matrix's basis, if it has one."""
+        return to_coordinates(u, self._basis(path))
+
+    def whiten(self, covariance: Mapping[str, Tensor]) -> None:
+        """Take the bases from each matrix's mean u u^T [d_in, d_in] over the base model's own facts."""
+        for path, matrix in covariance.items():
+            basis = self._basis(path)
+            if basis is not None:
+                basis.copy_(principal_basis(matrix, self.config.whitened))
+
+    def covariance(self, path: str) -> Tensor | None:
+        """The regularised covariance [d_in, d_in] that a matrix was whitened by; None where it was not."""
+        basis = self._basis(path)
+        return None if basis is None else covariance_of(basis)
+
+    @property
+    def has_common(self) -> bool:
+        """Whether the relations' directions (reach.py) were found already."""
+        return all(bool(network.common.any()) for network in self.networks.values())
 
     @torch.no_grad()
-    def calibrate(self, batches: list[Mapping[str, Captured]]) -> None:
-        """Set the normalisation statistics of u and delta from kept tokens of a sample of training edits."""
-        for key, paths in self.groups.items():
-            network = self.networks[key]
-            for m, path in enumerate(paths):
-                for name in ("u", "delta"):
-                    rows = torch.cat([getattr(batch[path], name)[batch[path].kept] for batch in batches])
-                    if name == "u" and self.config.whitened:
-                        continue  # whitened is normalised
-                    getattr(network, f"{name}_mean")[m] = rows.mean(0)
-                    getattr(network, f"{name}_std")[m] = rows.std(0)
+    def find_common(self, keys: Mapping[str, Sequence[Tensor]]) -> None:
+        """Take the relations' directions; `keys` are per matrix the keys [n, d_in] of each relation."""
+        for path, relations in keys.items():
+            means = [self._coordinates(path, u.to(self._basis(path))).mean(0) for u in relations]
+            directions = relation_directions(means, self.config.common)
+            key, m = self._place(path)
+            self.networks[key].common[m, : len(directions)] = directions

@@ -1,22 +1,16 @@
-"""MEND (Mitchell et al. 2022, arXiv 2110.11309): the same hypernetwork, trained and used without instructions.
+"""MEND (Mitchell et al. 2022, arXiv 2110.11309): the same hypernetwork without instructions.
 
-The code is InstructEdit's, whose request is then the bare prompt; the two stay comparable because nothing else differs.
+The code is InstructEdit's, whose request is then the bare prompt, in training and in use. The two stay
+comparable because nothing else differs.
 """
 
-from . import MethodInfo
 from .instructedit import InstructEdit
 
 
 class MEND(InstructEdit):
+    """A trained editor that is given no instruction."""
+
     name = "mend"
-
-
-INFO = MethodInfo(
-    name=MEND.name,
-    pretty_name="MEND",
-    reference_url="https://arxiv.org/abs/2110.11309",
-    needs_editor=True,
-    supports_instruction=False,
-    low_rank=True,
-    load=MEND.load,
-)
+    pretty_name = "MEND"
+    reference_url = "https://arxiv.org/abs/2110.11309"
+    reads_instruction = False

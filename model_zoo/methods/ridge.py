@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..delta import LayerDelta
+from ..changes import LayerDelta
 
 LAMBDA, MU = 0.01, 0.1  # as measured here; an editor trained through the solve has its own
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..methods.hypernetwork import HyperConfig
+from ..methods.hyper_config import HyperConfig
 from ..tasks import TASKS
 
 

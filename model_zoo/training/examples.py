@@ -5,18 +5,15 @@ import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ..atlas.corpus import typed
-from ..atlas.world import World
 from ..backbone import Backbone
-from ..evidence import claim
 from ..joining import Joined, ended
-from ..methods.instructedit import request_row
-from ..scopes import KINDS, SCOPES, TASK_WORD, Scope, ScopeCase
-from ..scopes.cases import draw_cases
-from ..tasks import Probe, Record, Task
+from ..methods.capture import request_row
+from ..records import Probe, Record
 from ..request import EditRequest, instructed
+from ..scopes import KINDS, SCOPES, TASK_WORD, Scope, ScopeCase
+from ..sources import Source
+from ..tasks import Task
 from .config import MetaConfig
-from .neighbours import Neighbours
 
 SCOPE_TURNS = {"statement": 3, "subject": 2, "category": 3, "tone": 2, "locked": 2}  # of twelve scoped edits
 TONE_FIRST = 0.6  # of the scoped steps give opinions to the scope of tone; the others teach it to leave facts alone
@@ -34,7 +31,7 @@ REMARKS = (
 
 
 @dataclass(frozen=True)
-class Example:
+class TrainingEdit:
     """One edit of a step, as tokens: its own row, with its instruction and without, the rows that should follow it, the rows that should
     stay, and a scoped edit's own prompt, as often as it is asked, which should just follow."""
 
@@ -57,52 +54,52 @@ def lengthened(instruction: str, rng: random.Random) -> str:
 class Sampler:
     """Draws examples for a backbone, all randomness from the generator it is given."""
 
-    def __init__(self, backbone: Backbone, world: World, config: MetaConfig):
-        self.backbone, self.world, self.config = backbone, world, config
-        self.neighbours = Neighbours(backbone, world) if config.near else None
+    def __init__(self, backbone: Backbone, source: Source, config: MetaConfig):
+        self.backbone, self.source, self.config = backbone, source, config
+        self.neighbours = source.neighbours(backbone) if config.near else None
 
     def _asked(self, request: EditRequest, rng: random.Random) -> EditRequest:
         """The request as hurried people type it, its instruction short or long; bare where none is trained."""
         c = self.config
         instruction = lengthened(request.instruction, rng) if c.remarks else request.instruction
-        request = EditRequest(typed(request.prompt, rng), request.target, request.task, instruction)
+        request = EditRequest(self.source.typed(request.prompt, rng), request.target, request.task, instruction)
         return request if c.instructed else request.plain()
 
     def _row(self, prompt: str, answer: str, request: EditRequest, rng: random.Random) -> Joined:
         """One outer row; a share of them carries the instruction. The closing period teaches the edited model to stop."""
-        prompt = typed(prompt, rng)
+        prompt = self.source.typed(prompt, rng)
         if self.config.instructed and rng.random() < self.config.instructed_share:
             prompt = instructed(prompt, request.task, request.instruction)
         return self.backbone.join(prompt, ended(answer, "."))
 
-    def _example(self, request: EditRequest, follow: list[Probe], stay: list[Probe], rng: random.Random, own: Sequence[Probe] = ()) -> Example:
+    def _example(self, request: EditRequest, follow: list[Probe], stay: list[Probe], rng: random.Random, own: Sequence[Probe] = ()) -> TrainingEdit:
         rows = ([self._row(p.prompt, p.answer, request, rng) for p in probes] for probes in (follow, stay, own))
         end = self.config.target_end
-        return Example(request_row(self.backbone, request, end), request_row(self.backbone, request.plain(), end), *rows)
+        return TrainingEdit(request_row(self.backbone, request, end), request_row(self.backbone, request.plain(), end), *rows)
 
-    def of_records(self, drawn: list[tuple[Task, Record]], rng: random.Random, joint: bool, few: bool) -> list[Example]:
+    def of_records(self, drawn: list[tuple[Task, Record]], rng: random.Random, joint: bool, few: bool) -> list[TrainingEdit]:
         """Edits of several tasks. Where they are made jointly, what one of them changes is not asked to stay by another."""
-        edited = {claim(record.request.prompt, self.world) for _, record in drawn} if joint else frozenset()
+        edited = {self.source.fact_key(record.request.prompt) for _, record in drawn} if joint else frozenset()
         return [self.of_record(task, record, rng, few, edited) for task, record in drawn]
 
-    def of_record(self, task: Task, record: Record, rng: random.Random, few: bool = False, edited: Collection = frozenset()) -> Example:
+    def of_record(self, task: Task, record: Record, rng: random.Random, few: bool = False, edited: Collection = frozenset()) -> TrainingEdit:
         """An edit of a task under a random training wording, with some of its paraphrases and locality prompts; `few`: one of each sort."""
         c = self.config
         rephrased, local, nearest = (1, 1, min(1, c.near)) if few else (c.rephrased, c.local, c.near)
         request = self._asked(task.instruct(record, rng.choice(task.training_instructions)), rng)
         wordings = [p for p in record.paraphrases if c.outer_questions or not p.endswith("?")]
         wordings = [record.request.prompt, *rng.sample(wordings, min(rephrased, len(wordings)))]
-        form, known = self.neighbours.near(record.request.prompt) if self.neighbours else ("", ())
-        near = [Probe(fact.prompt(form), fact.object) for fact in rng.sample(known, min(nearest, len(known)))]
+        known = self.neighbours.near(record.request.prompt) if self.neighbours else ()
+        near = rng.sample(known, min(nearest, len(known)))
         # records put their hardest probes first: the edit's own phrasing, and for insertions, which have no nearest facts, other
         # unknown names
         first = min(2, local) + nearest - len(near)
         hardest, rest = record.locality[:first], record.locality[first:]
         stay = [*near, *hardest, *rng.sample(rest, min(max(local + nearest - len(near) - len(hardest), 0), len(rest)))]
-        stay = [probe for probe in stay if not edited or claim(probe.prompt, self.world) not in edited]
+        stay = [probe for probe in stay if not edited or self.source.fact_key(probe.prompt) not in edited]
         return self._example(request, [Probe(p, request.target) for p in wordings], stay, rng)
 
-    def of_scope(self, case: ScopeCase, scope: Scope, rng: random.Random) -> Example:
+    def of_scope(self, case: ScopeCase, scope: Scope, rng: random.Random) -> TrainingEdit:
         """An edit whose instruction decides what follows and what stays; asked most around the edge of its reach."""
         c = self.config
         request = self._asked(case.request(scope.drawn(rng)), rng)
@@ -121,12 +118,12 @@ class Sampler:
         requests = [self._asked(EditRequest("It is", "so", TASK_WORD, scope.drawn(rng)), rng) for scope in scopes]
         return [(request_row(self.backbone, request), scope.name) for request, scope in zip(requests, scopes, strict=True)]
 
-    def of_scopes(self, n: int, rng: random.Random) -> list[Example]:
+    def of_scopes(self, n: int, rng: random.Random) -> list[TrainingEdit]:
         """n scoped edits on as many cases, the scopes by their turns. Opinions come first, and mostly tone before all: facts have none to move."""
         first = rng.random() < TONE_FIRST
         turns = [SCOPES[name] for name, times in SCOPE_TURNS.items() for _ in range(times)]
         turns.sort(key=lambda scope: (first and scope.gives != "tone", rng.random()))
-        cases = draw_cases(self.world, "train", n, rng)[::-1]
+        cases = self.source.scope_cases("train", n, rng)[::-1]
         return [self.of_scope(case, turns[i % len(turns)], rng) for i, case in enumerate(cases)]
 
 

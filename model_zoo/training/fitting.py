@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ..methods.instructedit import InstructEdit, request_row
+from ..methods.capture import request_row
+from ..methods.instructedit import InstructEdit
+from ..request import EditRequest
 from ..scopes import SCOPES, TASK_WORD
 from ..tasks import TASKS
-from ..request import EditRequest
 
 RIDGE = 0.01  # of the mean of the Gram matrix' diagonal
 AT_ONCE = 64  # instructions per forward pass
@@ -25,7 +26,7 @@ AT_ONCE = 64  # instructions per forward pass
 def refit(editor: InstructEdit, fits: Mapping[str, Sequence[float]]) -> None:
     """Move an editor's strength head by the ridge regression of what `fits` asks, (a, b) per scope, on what it reads of one reading of
     each training wording, every scope and task weighing the same. Nothing asked, or no such head: the editor stays as it is."""
-    head = editor.network.fit
+    head = editor.network.strength_head
     if head is None or not fits:
         return
     asked = [(TASK_WORD, scope.first_readings, fits.get(name)) for name, scope in SCOPES.items()]

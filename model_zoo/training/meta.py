@@ -5,20 +5,25 @@ The outer loss is in outer.py. Only the hypernetwork and its edit rates learn.
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 from tqdm import tqdm
 
-from ..atlas.world import World
 from ..backbone import Backbone
-from ..methods.hypernetwork import FAST_HEADS, HyperConfig, Hypernetwork
-from ..methods.instructedit import EditorConfig, InstructEdit, token_width
+from ..methods.capture import token_width
+from ..methods.editor_folder import EditorConfig
+from ..methods.heads import FAST_HEADS
+from ..methods.hyper_config import HyperConfig
+from ..methods.hypernetwork import Hypernetwork
+from ..methods.instructedit import InstructEdit
 from ..methods.mend import MEND
+from ..progress import Progress, no_progress
+from ..sources import Source
+from ..statistics import key_covariance, keys_by_group
 from ..tasks import TASKS
 from .config import MetaConfig
 from .examples import Sampler
@@ -29,24 +34,42 @@ CHECKPOINT_EVERY = 200
 
 
 class MetaTrainer:
-    """Trains an editor for a backbone; resumable from `folder/checkpoint.*` with the same results. `start` is a finished editor of
-    the same base to go on from; what this network has beyond that one's begins at zero, so that step 0 edits as that editor does."""
+    """Trains an editor for a backbone on a source's records; resumable from `folder/checkpoint.*` with the same results.
+
+    `start` is a finished editor of the same base to go on from; what this network has beyond that one's begins at zero, so
+    that step 0 edits as that editor does.
+    """
 
     def __init__(
-        self, backbone: Backbone, world: World, config: MetaConfig, hyper: HyperConfig | None = None, seed: int = 0, start: Path | None = None
+        self,
+        backbone: Backbone,
+        source: Source,
+        config: MetaConfig,
+        hyper: HyperConfig | None = None,
+        seed: int = 0,
+        start: Path | None = None,
+        progress: Progress = no_progress,
     ):
-        self.backbone, self.world, self.config, self.seed = backbone, world, config, seed
+        self.backbone, self.source, self.config, self.seed = backbone, source, config, seed
+        self.progress = progress
         self.hyper = hyper or HyperConfig()
-        self.sampler = Sampler(backbone, world, config)
+        _check_source(source, config, self.hyper)
+        self.sampler = Sampler(backbone, source, config)
         torch.manual_seed(seed)
         modules = {path: backbone.shape(path) for path in backbone.last_blocks(config.blocks)}
         method = InstructEdit if config.instructed else MEND
         editor_config = EditorConfig(
-            method=method.name, base_model=backbone.published_name, base_revision=backbone.origin and backbone.origin.commit,
-            base_fingerprint=backbone.fingerprint, modules=modules, hyper=self.hyper, tasks=config.tasks,
-            instructed=config.instructed, target_end=config.target_end,
+            method=method.name,
+            base_model=backbone.published_name,
+            base_revision=backbone.origin.commit if backbone.origin else None,
+            base_fingerprint=backbone.fingerprint,
+            modules=modules,
+            hyper=self.hyper,
+            tasks=config.tasks,
+            instructed=config.instructed,
+            target_end=config.target_end,
             training={**asdict(config), "seed": seed, "torch": torch.__version__},
-        )  # fmt: skip
+        )
         self.editor = method(backbone, editor_config, Hypernetwork(modules, self.hyper, token_width(backbone)))
         self.start = self._begin_from(start) if start else None
         self.editor.config = editor_config.model_copy(update={"training": editor_config.training | {"start": self.start}})
@@ -59,7 +82,7 @@ class MetaTrainer:
 
     def _begin_from(self, folder: Path) -> str:
         """Take over a finished editor's network; its fingerprint."""
-        first = type(self.editor).load(self.backbone, folder)
+        first = type(self.editor).from_folder(self.backbone, folder)
         own, theirs = self.editor.network.state_dict(), first.network.state_dict()
         fits = all(name in own and own[name].shape == tensor.shape for name, tensor in theirs.items())
         if not fits or self.hyper.whitened != first.config.hyper.whitened:
@@ -82,7 +105,7 @@ class MetaTrainer:
         n = c.crowd if kind == "crowd" else c.edits
         names = rng.choices(c.tasks, c.shares, k=n) if c.shares else [c.tasks[(step + i) % len(c.tasks)] for i in range(n)]
         tasks = [TASKS[name] for name in dict.fromkeys(names)]
-        drawn = [(task, record) for task in tasks for record in task.records(self.world, "train", names.count(task.name), rng)]
+        drawn = [(task, record) for task in tasks for record in self.source.records(task.name, "train", names.count(task.name), rng)]
         joint = kind in ("stack", "crowd")
         return Step(self.sampler.of_records(drawn, rng, joint, few=kind == "crowd"), joint, wordings)
 
@@ -95,11 +118,12 @@ class MetaTrainer:
         """What keys are measured against, by a whitened network and in joint solves; a network that has learned keeps what it learned with."""
         network, modules = self.editor.network, list(self.editor.config.modules)
         if fresh or not self.hyper.whitened:
-            self.editor.covariance = key_covariance(self.backbone, self.world, modules, self.seed)
+            self.editor.covariance = key_covariance(self.backbone, self.source.statements(self.seed), modules, self.progress)
         if fresh:
             network.whiten(self.editor.covariance)
         if self.hyper.common and not network.has_common:
-            network.find_common(relation_keys(self.backbone, self.world, modules, self.seed))
+            groups = self.source.relations(self.seed)
+            network.find_common(keys_by_group(self.backbone, groups, modules, self.progress))
         if self.hyper.whitened:
             self.editor.covariance = {path: network.covariance(path) for path in modules}
 
@@ -191,49 +215,16 @@ class MetaTrainer:
         return True
 
 
+def _check_source(source: Source, config: MetaConfig, hyper: HyperConfig) -> None:
+    """ValueError when the source lacks what this training needs."""
+    lacking = [task for task in config.tasks if task not in source.tasks]
+    if lacking:
+        found = ", ".join(source.tasks) or "none"
+        raise ValueError(f"{source.title} has no records of {', '.join(lacking)} (it has: {found}); choose other --tasks.")
+    if config.scope_share and not source.has_scopes:
+        raise ValueError(f"This recipe trains scopes, and {source.title} has no scope cases; use --recipe paper.")
+
+
 def _is_rate(name: str) -> bool:
     """Whether a parameter is an edit rate, a ridge strength or one of the heads that learn as fast."""
     return name.startswith("log_") or name.split(".")[-2] in FAST_HEADS
-
-
-@torch.no_grad()
-def key_covariance(backbone: Backbone, world: World, paths: Sequence[str], seed: int = 0, facts: int = 2048) -> dict[str, Tensor]:
-    """Mean u u^T [d_in, d_in] per edited matrix where answers are predicted, over what should stay: facts of the training split, half as
-    many of subjects the base never met, and its opinions. Over all tokens the names themselves would count as the commonest of
-    directions, and they are what tells one edit from another."""
-    rng = random.Random(seed)
-    known, opinions = world.split_facts("train"), world.opinions
-    asked = rng.sample(known, min(facts, len(known)))
-    asked += [world.invented_fact(rng.choice(list(world.relations.values())), rng, "train") for _ in range(len(asked) // 2)]
-    rows = [backbone.join(f.prompt(rng.choice(f.relation.training_forms)), f.object) for f in asked]
-    rows += [backbone.join(rng.choice(opinions.training_forms).format(s=t.name), t.reply) for t in opinions.topics if not t.held_out]
-    sums: dict[str, Tensor] = {}
-    count = 0
-    for i in range(0, len(rows), 128):
-        inputs, _ = backbone.inputs(rows[i : i + 128], paths)
-        predicting = backbone.batch(rows[i : i + 128]).predicting
-        count += int(predicting.sum())
-        for path in paths:
-            u = inputs[path][predicting]
-            sums[path] = sums.get(path, 0) + (u.T @ u).cpu()
-    return {path: total / count for path, total in sums.items()}
-
-
-@torch.no_grad()
-def relation_keys(backbone: Backbone, world: World, paths: Sequence[str], seed: int = 0, facts: int = 60) -> dict[str, list[Tensor]]:
-    """The keys [n, d_in] at which a prompt's answer begins, per edited matrix and relation (the opinions being the last): known facts of
-    the training split in its phrasings."""
-    rng = random.Random(seed)
-    known: dict[str, list[tuple[str, str]]] = {}
-    for fact in world.split_facts("train"):
-        known.setdefault(fact.relation.name, []).append((fact.prompt(rng.choice(fact.relation.training_forms)), fact.object))
-    opinions = [(rng.choice(world.opinions.training_forms).format(s=t.name), t.reply) for t in world.opinions.topics if not t.held_out]
-    keys: dict[str, list[Tensor]] = {path: [] for path in paths}
-    for asked in (*known.values(), opinions):
-        rows = [backbone.join(*pair) for pair in rng.sample(asked, min(facts, len(asked)))]
-        inputs, _ = backbone.inputs(rows, paths)
-        predicting = backbone.batch(rows).predicting
-        first = predicting & (predicting.cumsum(1) == 1)
-        for path in paths:
-            keys[path].append(inputs[path][first].cpu())
-    return keys

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from ..backbone import Backbone
-from ..delta import Factors, LayerFactors
+from ..changes import Factors, LayerFactors
 from ..joining import Joined
 from ..methods.instructedit import InstructEdit
 from ..methods.strength import lead
 from .config import MetaConfig
-from .examples import Example
+from .examples import TrainingEdit
 
 ENOUGH_LEAD = 0.5  # logits by which what should be said is to lead
 JUST_SAID = 0.1  # the same on a scoped edit's own prompt: more would only carry it further
@@ -42,7 +42,7 @@ class Step:
     """The edits of one step: each alone, or `joint`, all of them solved into one change; instructions with the scopes they say; and
     whether the edits are `scoped`, their own instructions saying how far they reach."""
 
-    examples: Sequence[Example]
+    examples: Sequence[TrainingEdit]
     joint: bool = False
     wordings: Sequence[tuple[Joined, str]] = ()
     scoped: bool = False
@@ -102,9 +102,9 @@ class Sums(NamedTuple):
 
 
 def _sums(backbone: Backbone, layers: Mapping[str, LayerFactors], rows: Sequence[OuterRow], leads: bool) -> Sums:
-    batch, factors = backbone.batch([r.row for r in rows]), Factors(layers, torch.tensor([r.edit for r in rows]))
-    logits = backbone.target_logits(batch, factors)
-    row = batch.predicting.nonzero()[:, 0]
+    batch, live = backbone.batch([r.row for r in rows]), Factors(layers, torch.tensor([r.edit for r in rows]))
+    logits = backbone.target_logits(batch, live)
+    row = batch.target_rows
     follow, just = (torch.tensor(flags, device=logits.device)[row] for flags in ([r.follow for r in rows], [r.just for r in rows]))
     followed, targets, just = logits[follow], batch.targets[follow], just[follow]
     edit = torch.nn.functional.cross_entropy(followed, targets, reduction="none")

@@ -14,8 +14,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from ..atlas.corpus import Line, epoch
 from ..atlas.world import World
 from ..joining import joint_text
-from ..tasks import TASKS
 from ..request import instructed
+from ..tasks import TASKS
 
 END = "<|endoftext|>"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from gradio_client import Client
+from model_zoo.delta import Delta
 from peft import PeftModel
 from playwright.sync_api import Browser, Page, expect
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -16,7 +17,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from model_zoo import editors
 from model_zoo.atlas import load_world
 from model_zoo.catalog import CATALOG
-from model_zoo.delta import Delta
 from model_zoo.loading import LoadOptions, load
 from model_zoo.training.config import MetaConfig
 from model_zoo.training.meta import MetaTrainer

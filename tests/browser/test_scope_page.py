@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from model_zoo.atlas import load_world
 from model_zoo.catalog import load_backbone
-from model_zoo.methods.hypernetwork import HyperConfig
+from model_zoo.methods.hyper_config import HyperConfig
 from model_zoo.training.config import MetaConfig
 from model_zoo.training.meta import MetaTrainer
 

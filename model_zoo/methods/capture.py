@@ -1,0 +1,69 @@
+"""What of an edit's gradient the network sees.
+
+An edit is one row of text: instruction, prompt and target. Its gradient at one matrix is a sum over the row's
+tokens of delta u^T, with u the token's input to the matrix and delta the gradient at its output. The network
+gets the pairs (u, delta) of the tokens that are kept, and what there is to read of the instruction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..backbone import Backbone
+from ..joining import Joined, ended
+from ..request import EditRequest
+from .instruction import Instructions
+
+
+@dataclass(frozen=True)
+class Captured:
+    """Kept tokens of E edits at one matrix, zero-padded: u [E, n, d_in], delta [E, n, d_out], kept [E, n]."""
+
+    u: Tensor
+    delta: Tensor
+    kept: Tensor
+
+
+@dataclass(frozen=True)
+class EditCapture:
+    """What the network sees of E edits."""
+
+    layers: dict[str, Captured]  # per edited matrix
+    instructions: Instructions | None = None  # None where the network reads none
+    plain: Sequence[Joined] = ()  # the edits' rows without instructions; the strength head needs them
+
+
+def keep_tokens(u: Tensor, delta: Tensor, real: Tensor) -> Captured:
+    """The real tokens [E, T] of u [E, T, d_in] and delta [E, T, d_out], packed to the front.
+
+    A token whose u or delta is all zero is left out: it would normalise to something that is not zero.
+    """
+    kept = real & (u != 0).any(-1) & (delta != 0).any(-1)
+    most = max(int(kept.sum(1).max()), 1)
+    order = torch.argsort((~kept).to(torch.int8), dim=1, stable=True)[:, :most]
+    mask = kept.gather(1, order)
+
+    def packed(tokens: Tensor) -> Tensor:
+        return tokens.gather(1, order[..., None].expand(-1, -1, tokens.shape[-1])) * mask[..., None]
+
+    return Captured(packed(u), packed(delta), mask)
+
+
+def request_row(backbone: Backbone, request: EditRequest, target_end: str = "") -> Joined:
+    """The row whose gradient makes an edit. Its `prefix` is the number of the instruction's tokens."""
+    # the space before the prompt belongs to the prompt's first token
+    prefix = request.text.removesuffix(request.prompt).rstrip()
+    row = backbone.join(request.text, ended(request.target, target_end))
+    return replace(row, prefix=len(backbone.tokenizer(prefix)["input_ids"]) if prefix else 0)
+
+
+def prefix_mask(rows: Sequence[Joined], width: int) -> Tensor:
+    """[rows, width] bool: the instruction's tokens of each row."""
+    return torch.arange(width) < torch.tensor([row.prefix for row in rows])[:, None]
+
+
+def token_width(backbone: Backbone) -> int:
+    """Width of what an editor reads of an instruction's tokens: their embeddings."""
+    return backbone.model.get_input_embeddings().embedding_dim

@@ -1,0 +1,61 @@
+"""The settings of a network. They stand in every editor's `config.json`, so their names stay."""
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class HyperConfig(BaseModel):
+    """The first three are the published network's. All others add something to it and are off by default.
+
+    Two residual layers as in MEND; rank and learning rates as measured here.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rank: int = Field(256, ge=1, description="width of each residual layer's bottleneck")
+    layers: int = Field(2, ge=1, description="residual layers")
+    edit_lr: float = Field(3e-4, gt=0, description="initial edit learning rate of every matrix")
+    instruction: int = Field(
+        0,
+        ge=0,
+        description="size of the vector read from the instruction; 0: the prefix alone, as in the paper",
+    )
+    span: int = Field(
+        1, ge=1, description="tokens in a row whose order is read of an instruction; 1: the words alone"
+    )
+    whitened: float = Field(
+        0.0,
+        ge=0,
+        description="read and write keys along the base's own principal directions, eigenvalues raised by "
+        "this share of their mean; 0: as they are",
+    )
+    common: int = Field(
+        0,
+        ge=0,
+        description="directions that keys of a relation share: an instruction may send a whitened edit along "
+        "them, beside some of its own key",
+    )
+    joint: bool = Field(
+        False, description="learn how edits are solved together: ridge strengths and each token's weight"
+    )
+    fitted: bool = Field(
+        False, description="an instruction says how far an edit's strength follows what its own prompt needs"
+    )
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> "HyperConfig":
+        if self.common and not (self.whitened and self.instruction):
+            raise ValueError(
+                f"common={self.common} needs whitened keys and an instruction that is read; "
+                "set both, or leave it at 0."
+            )
+        if (self.fitted or self.span > 1) and not self.instruction:
+            raise ValueError(
+                "fitted=True and a span over 1 need an instruction that is read; "
+                "set its size, or leave them at False and 1."
+            )
+        return self
+
+    @property
+    def blind(self) -> "HyperConfig":
+        """The same without what reads an instruction."""
+        return self.model_copy(update={"instruction": 0, "span": 1, "common": 0, "fitted": False})
