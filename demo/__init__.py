@@ -19,7 +19,7 @@ from model_zoo.studio import Studio
 
 from . import tab_directions, tab_edit, tab_evaluate, tab_scope
 from .runtime import Place, Runtime, Settings, Visit
-from .theme import STYLE, build_theme
+from .theme import STYLE, build_theme, colour_variables
 
 __all__ = ["LAUNCH", "Settings", "build"]
 
@@ -27,7 +27,7 @@ __all__ = ["LAUNCH", "Settings", "build"]
 TABS = (("Edit", tab_edit.build), ("Scope", tab_scope.build), ("Directions", tab_directions.build), ("Evaluate", tab_evaluate.build))
 
 LAUNCH = {
-    "theme": build_theme(), "css_paths": [STYLE], "run_history": False, "max_file_size": "5mb", "ssr_mode": False,
+    "theme": build_theme(), "css": colour_variables(), "css_paths": [STYLE], "run_history": False, "max_file_size": "5mb", "ssr_mode": False,
     "footer_links": ["api", "settings"],
 }  # fmt: skip
 

@@ -7,14 +7,12 @@ from html import escape
 import plotly.graph_objects as go
 
 from model_zoo.directions import DirectionMap
+from model_zoo.palette import CLEAR, EDGE, GREY, GRID, PINK, WHITE
 from model_zoo.scopes import Kind
 from model_zoo.studio import Reached
 from model_zoo.tasks import TASKS
 
 from .theme import OWN_COLOUR, TASK_COLOURS, TASK_SYMBOLS
-
-_INK = "#7c8796"  # readable on light and dark alike
-_GRID = "rgba(124,135,150,0.22)"
 
 
 def _hover(task: str, prompt: str, target: str) -> str:
@@ -35,21 +33,21 @@ def direction_figure(m: DirectionMap, own: Sequence[tuple[str, tuple[float, floa
             _trace(
                 [m.points[i].position for i in indices], three_d, mode="markers", name=task.title, customdata=indices,
                 marker={"size": 5 if three_d else 9, "color": TASK_COLOURS[name], "symbol": TASK_SYMBOLS[name], "opacity": 0.85,
-                        "line": {"width": 0.6, "color": "rgba(255,255,255,.7)"}},
+                        "line": {"width": 0.6, "color": EDGE}},
                 hovertext=[_hover(name, m.points[i].request.prompt, m.points[i].request.target) for i in indices], hoverinfo="text",
             )
         )  # fmt: skip
     if own:
         _add_own(figure, own, three_d)
     titles = [f"PC {i + 1}, {share:.0%} of variance" for i, share in enumerate(m.explained)]
-    axis = {"gridcolor": _GRID, "zerolinecolor": _GRID, "color": _INK, "showticklabels": False}
+    axis = {"gridcolor": GRID, "zerolinecolor": GRID, "color": GREY, "showticklabels": False}
     axes = {f"{a}axis": {**axis, "title": {"text": title}} for a, title in zip("xyz", titles, strict=True)}
     if not three_d:
         axes.pop("zaxis")
     figure.update_layout(
-        **({"scene": {**axes, "bgcolor": "rgba(0,0,0,0)"}} if three_d else axes),
-        height=540, autosize=True, margin={"l": 40, "r": 16, "t": 12, "b": 40}, paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": _INK, "family": "system-ui, DejaVu Sans, sans-serif", "size": 13}, hoverlabel={"align": "left", "font": {"size": 13}},
+        **({"scene": {**axes, "bgcolor": CLEAR}} if three_d else axes),
+        height=540, autosize=True, margin={"l": 40, "r": 16, "t": 12, "b": 40}, paper_bgcolor=CLEAR, plot_bgcolor=CLEAR,
+        font={"color": GREY, "family": "system-ui, DejaVu Sans, sans-serif", "size": 13}, hoverlabel={"align": "left", "font": {"size": 13}},
         legend={"orientation": "h", "y": -0.16, "yanchor": "top", "x": 0, "itemsizing": "constant"},
         clickmode="event", dragmode="orbit" if three_d else "pan",
     )  # fmt: skip
@@ -64,12 +62,12 @@ def _add_own(figure: go.Figure, own: Sequence[tuple[str, tuple[float, float, flo
         _trace(
             [position for _, position in own], three_d, mode="markers+text" if three_d else "markers", name="Your edit",
             customdata=[-1] * len(own), text=labels, textposition="top center", textfont={"color": OWN_COLOUR, "size": 13},
-            marker={**look, "color": OWN_COLOUR, "line": {"width": 1, "color": "white"}},
+            marker={**look, "color": OWN_COLOUR, "line": {"width": 1, "color": WHITE}},
             hovertext=[f"<b>Your edit</b><br>{escape(label)}" for label, _ in own], hoverinfo="text",
         )
     )  # fmt: skip
     for text, (_, (x, y, _)) in () if three_d else zip(labels, own):
-        figure.add_annotation(x=x, y=y, text=text, showarrow=False, yshift=20, bgcolor=OWN_COLOUR, borderpad=3, font={"color": "white", "size": 12})
+        figure.add_annotation(x=x, y=y, text=text, showarrow=False, yshift=20, bgcolor=OWN_COLOUR, borderpad=3, font={"color": WHITE, "size": 12})
 
 
 # ring of each kind of probe, and what stands at its edge
@@ -79,8 +77,8 @@ _NAME_WIDTH = 1.7  # in radii of the innermost ring
 # what a probe did: name, colour, symbol, size
 _DONE = {
     "follows": ("says the target", OWN_COLOUR, "circle", 15),
-    "moved": ("says something else new", "#CC79A7", "diamond", 14),
-    "stays": ("as before", _INK, "circle-open", 11),
+    "moved": ("says something else new", PINK, "diamond", 14),
+    "stays": ("as before", GREY, "circle-open", 11),
 }
 
 
@@ -101,23 +99,23 @@ def ripple_figure(reached: Sequence[Reached], side: int) -> go.Figure:
     figure, places = go.Figure(), _places(reached)
     outer = max(RINGS.values())
     for ring in range(outer, 0, -1):
-        figure.add_shape(type="circle", x0=-ring, x1=ring, y0=-ring, y1=ring, line={"color": _GRID, "width": 1.2}, layer="below")
-        figure.add_annotation(x=0, y=ring, text=_RING_NAMES[ring], showarrow=False, yshift=8, font={"size": 11, "color": _INK})
+        figure.add_shape(type="circle", x0=-ring, x1=ring, y0=-ring, y1=ring, line={"color": GRID, "width": 1.2}, layer="below")
+        figure.add_annotation(x=0, y=ring, text=_RING_NAMES[ring], showarrow=False, yshift=8, font={"size": 11, "color": GREY})
     done = ["stays" if not r.moved[side] else "follows" if r.follows[side] else "moved" for r in reached]
     for what, (name, colour, symbol, size) in _DONE.items():
         own = [i for i, d in enumerate(done) if d == what]
         figure.add_trace(
             go.Scatter(
                 x=[places[i][0] for i in own], y=[places[i][1] for i in own], mode="markers", name=name,
-                marker={"symbol": symbol, "size": size, "color": colour, "line": {"width": 1.6, "color": colour if what == "stays" else "white"}},
+                marker={"symbol": symbol, "size": size, "color": colour, "line": {"width": 1.6, "color": colour if what == "stays" else WHITE}},
                 hovertext=[_probe_hover(reached[i], side) for i in own], hoverinfo="text",
             )
         )  # fmt: skip
     axis = {"visible": False, "range": [-outer - 0.4, outer + 0.4], "fixedrange": True}
     figure.update_layout(
         xaxis=axis, yaxis={**axis, "scaleanchor": "x"}, height=440, autosize=True, margin={"l": 4, "r": 4, "t": 4, "b": 4},
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", dragmode=False,
-        font={"color": _INK, "family": "system-ui, DejaVu Sans, sans-serif", "size": 13}, hoverlabel={"align": "left", "font": {"size": 13}},
+        paper_bgcolor=CLEAR, plot_bgcolor=CLEAR, dragmode=False,
+        font={"color": GREY, "family": "system-ui, DejaVu Sans, sans-serif", "size": 13}, hoverlabel={"align": "left", "font": {"size": 13}},
         legend={"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0.5, "xanchor": "center", "itemsizing": "constant"},
     )  # fmt: skip
     return figure
