@@ -1,4 +1,4 @@
-"""Fonts, the look of each task, and the page's style. Built-in fonts only: the page must open without a network."""
+"""Fonts, each task's look, the page's style. Built-in fonts only: the page opens without a network."""
 
 import itertools
 from dataclasses import asdict
