@@ -2,30 +2,54 @@
 
 import gradio as gr
 
-from .runtime import Place, Runtime, Visit, sentences
+from .handlers import errors_as_messages
+from .runtime import Runtime
+from .visitor import ModelChoice, VisitorState
 
-# in queues of their own: /edit may wait for a download, and nobody else should
-EDIT, ASK = ({"concurrency_id": f"api-{name}", "concurrency_limit": limit} for name, limit in (("edit", 8), ("ask", 2)))
+# Each endpoint has its own queue: /edit may wait for a download, and nobody else should.
+EDIT = {"concurrency_id": "api-edit", "concurrency_limit": 8}
+ASK = {"concurrency_id": "api-ask", "concurrency_limit": 2}
 
 
-def build(runtime: Runtime, visit: gr.State, inputs: list, ask_box: gr.Textbox) -> None:
-    """Add the endpoints; `inputs` are the Edit tab's, in its order."""
+class Endpoints:
+    """The endpoints' handlers. Their parameters' names are the API's."""
 
-    def edit(visit: Visit, model: str, task: str, instruction: str, prompt: str, target: str, strength: float, method: str, editor: str = ""):
+    def __init__(self, runtime: Runtime):
+        self.runtime = runtime
+
+    def edit(
+        self,
+        state: VisitorState,
+        model: str,
+        task: str,
+        instruction: str,
+        prompt: str,
+        target: str,
+        strength: float,
+        method: str,
+        editor: str = "",
+        subject: str = "",
+    ):
         """Make an edit on top of the session's edits; returns the same JSON as the command line."""
-        place = Place(model, editor or "")
-        studio, at = runtime.studio(place), visit.at(place)
-        request = studio.request(task, prompt, target, instruction)
-        report, session = runtime.once(place, "edit", request, method or studio.default_method(), strength, at.session)
-        yield report.to_dict(), at.with_session(session)._replace(request=request)
+        choice = ModelChoice(model, editor or "")
+        studio, state = self.runtime.studio(choice), state.with_choice(choice)
+        request = studio.request(task, prompt, target, instruction, subject=subject)
+        method = method or studio.default_method()
+        report, session = self.runtime.edit(choice, request, method, strength, state.session)
+        return report.to_dict(), state.with_session(session)._replace(request=request)
 
-    def ask(visit: Visit, prompt: str):
+    def ask(self, state: VisitorState, prompt: str):
         """Continue a prompt with the base model and under the session's edits."""
         if not prompt.strip():
             raise ValueError("The prompt is empty: type a question or the beginning of a sentence.")
-        *_, (before, after) = runtime.run(visit.place, "asking", prompt.strip(), visit.session)
-        yield {"before": before, "after": after}
+        *_, (before, after) = self.runtime.ask(state.choice, prompt.strip(), state.session)
+        return {"before": before, "after": after}
 
+
+def build(runtime: Runtime, state: gr.State, inputs: list, ask_box: gr.Textbox) -> None:
+    """Add the endpoints; `inputs` are the Edit tab's, in its order."""
+    endpoints = Endpoints(runtime)
     result, button = gr.JSON(visible=False), gr.Button(visible=False)
-    button.click(sentences(edit), [visit, *inputs], [result, visit], api_name="edit", **EDIT)
-    button.click(sentences(ask), [visit, ask_box], result, api_name="ask", **ASK)
+    edit, ask = errors_as_messages(endpoints.edit), errors_as_messages(endpoints.ask)
+    button.click(edit, [state, *inputs], [result, state], api_name="edit", **EDIT)
+    button.click(ask, [state, ask_box], result, api_name="ask", **ASK)

@@ -5,8 +5,9 @@ import re
 from collections.abc import Sequence
 from html import escape
 
+from model_zoo.changes import Effect
+from model_zoo.events import Check, Probabilities, Reached
 from model_zoo.scopes import Kind
-from model_zoo.studio import Change, Check, Reached
 
 _WORDS = re.compile(r"\s+|[^\s]+")
 _SOURCES = {
@@ -14,6 +15,11 @@ _SOURCES = {
     "atlas": "from the atlas, the world this model was taught",
     "generic": "generic frames: this wording is not in the atlas",
 }
+
+
+def waiting(text: str) -> str:
+    """Shown instead of the verdicts until they are known."""
+    return f'<div class="verdicts waiting"><p>{escape(text)}</p></div>'
 
 
 def changed_words(before: str, after: str) -> str:
@@ -26,103 +32,152 @@ def changed_words(before: str, after: str) -> str:
     return "".join(parts)
 
 
+def _before_to_after(before: str, after: str) -> str:
+    return f'<span class="was">{escape(before)}</span> → {changed_words(before, after)}'
+
+
+# ---- before and after --------------------------------------------------------------------------------------
+
+
+def before_after(
+    prompt: str, target: str, before: str, after: str, likely: Probabilities | None = None
+) -> str:
+    """The hero: the same prompt continued by both models, only the change lit."""
+    chances = (likely.before, likely.after) if likely else (None, None)
+    return (
+        '<div class="pair" aria-live="polite">'
+        + _column("before", "Before", prompt, escape(before), target, chances[0])
+        + _column("after", "After", prompt, changed_words(before, after), target, chances[1])
+        + "</div>"
+    )
+
+
+def _column(kind: str, title: str, prompt: str, text: str, target: str, probability: float | None) -> str:
+    empty = '<span class="caret"></span>' if probability is None else "<i>says nothing</i>"
+    return (
+        f'<section class="side side-{kind}"><h3>{title}</h3>'
+        f'<p class="said"><span class="prompt">{escape(prompt)}</span> '
+        f'<span class="answer">{text or empty}</span></p>{_chance(target, probability)}</section>'
+    )
+
+
+def _chance(target: str, probability: float | None) -> str:
+    """How likely the target is, as a bar and in words; an empty line until that is known."""
+    if probability is None:
+        return '<div class="chance chance-empty">&nbsp;</div>'
+    width = max(probability, 0.004) * 100
+    return (
+        f'<div class="chance"><span class="bar"><span style="width:{width:.1f}%"></span></span>'
+        f"<span>“{escape(target)}” is <b>{percent(probability)}</b> likely</span></div>"
+    )
+
+
 def percent(p: float) -> str:
     return "under 0.1%" if p < 0.001 else "over 99.9%" if p > 0.999 else f"{p:.1%}"
 
 
-def _column(kind: str, title: str, prompt: str, text: str, target: str, probability: float | None) -> str:
-    chance = '<div class="chance chance-empty">&nbsp;</div>'
-    waiting = '<span class="caret"></span>' if probability is None else "<i>says nothing</i>"
-    if probability is not None:
-        chance = (
-            f'<div class="chance"><span class="bar"><span style="width:{max(probability, 0.004) * 100:.1f}%"></span></span>'
-            f"<span>“{escape(target)}” is <b>{percent(probability)}</b> likely</span></div>"
-        )
+def asked(prompt: str, before: str, after: str) -> str:
+    """A question put to both models, and both answers."""
+    same = "Both answer alike." if before == after else "The answers differ."
     return (
-        f'<section class="side side-{kind}"><h3>{title}</h3><p class="said"><span class="prompt">{escape(prompt)}</span> '
-        f'<span class="answer">{text or waiting}</span></p>{chance}</section>'
+        f'<div class="asked" aria-live="polite"><p class="prompt">{escape(prompt)}</p>'
+        f"<div><p><small>Before</small> {escape(before) or '…'}</p>"
+        f"<p><small>After</small> {changed_words(before, after) or '…'}</p></div>"
+        f'<p class="source">{same}</p></div>'
     )
 
 
-def before_after(prompt: str, target: str, before: str, after: str, probability: dict[str, float] | None = None) -> str:
-    """The hero: the same prompt continued by both models, only the change lit."""
-    chance = probability or {"before": None, "after": None}
+# ---- verdicts ----------------------------------------------------------------------------------------------
+
+
+def verdicts(generality: Sequence[Check], locality: Sequence[Check]) -> str:
+    """Whether the edit holds in other words, and whether the rest stayed."""
+    holds = _verdict(
+        "Does it hold when asked differently? <small>(generality)</small>",
+        generality,
+        "Every other wording gives the new answer.",
+        "Some wordings still miss it. A higher strength may help.",
+    )
+    stays = _verdict(
+        "Did everything else stay as it was? <small>(locality)</small>",
+        locality,
+        "The neighbouring prompts answer as before.",
+        "Some neighbours changed too. A lower strength may help.",
+    )
+    return f'<div class="verdicts">{holds}{stays}</div>'
+
+
+def _verdict(title: str, checks: Sequence[Check], all_held: str, some_failed: str) -> str:
+    held = sum(check.held for check in checks)
+    state = "good" if held == len(checks) else "bad" if held == 0 else "mixed"
+    source = _SOURCES.get(checks[0].source, f"from {checks[0].source}") if checks else ""
     return (
-        '<div class="pair" aria-live="polite">'
-        + _column("before", "Before", prompt, escape(before), target, chance["before"])
-        + _column("after", "After", prompt, changed_words(before, after), target, chance["after"])
-        + "</div>"
+        f'<section class="verdict {state}"><header><h3>{title}</h3>'
+        f'<b class="score">{held} of {len(checks)}</b></header>'
+        f"<p>{all_held if held == len(checks) else some_failed}</p>"
+        f"<details{' open' if held < len(checks) else ''}>"
+        "<summary>Each prompt, before and after</summary>"
+        f'<ul class="checks">{"".join(map(_check_row, checks))}</ul>'
+        f'<p class="source">Prompts {source}.</p></details></section>'
     )
 
 
 def _check_row(check: Check) -> str:
-    mark = '<span class="yes" title="held">✓</span>' if check.held else '<span class="no" title="did not hold">✗</span>'
-    if check.before == check.after:
-        said = f"{escape(check.after)} <i>unchanged</i>"
-    else:
-        said = f'<span class="was">{escape(check.before)}</span> → {changed_words(check.before, check.after)}'
-    return f'<li>{mark}<span class="prompt">{escape(check.prompt)}</span><span class="said-small">{said}</span></li>'
-
-
-def _verdict(title: str, term: str, checks: Sequence[Check], all_held: str, some_failed: str) -> str:
-    held = sum(check.held for check in checks)
-    state = "good" if held == len(checks) else "bad" if held == 0 else "mixed"
-    source = _SOURCES[checks[0].source] if checks else ""
+    yes, no = '<span class="yes" title="held">✓</span>', '<span class="no" title="did not hold">✗</span>'
+    same = check.before == check.after
+    said = f"{escape(check.after)} <i>unchanged</i>" if same else _before_to_after(check.before, check.after)
     return (
-        f'<section class="verdict {state}"><header><h3>{title} <small>({term})</small></h3>'
-        f'<b class="score">{held} of {len(checks)}</b></header><p>{all_held if held == len(checks) else some_failed}</p>'
-        f"<details{' open' if held < len(checks) else ''}><summary>Each prompt, before and after</summary>"
-        f'<ul class="checks">{"".join(map(_check_row, checks))}</ul><p class="source">Prompts {source}.</p></details></section>'
+        f'<li>{yes if check.held else no}<span class="prompt">{escape(check.prompt)}</span>'
+        f'<span class="said-small">{said}</span></li>'
     )
 
 
-def verdicts(generality: Sequence[Check], locality: Sequence[Check]) -> str:
-    return (
-        '<div class="verdicts">'
-        + _verdict(
-            "Does it hold when asked differently?", "generality", generality,
-            "Every other wording gives the new answer.", "Some wordings still miss it. A higher strength may help.",
-        )
-        + _verdict(
-            "Did everything else stay as it was?", "locality", locality,
-            "The neighbouring prompts answer as before.", "Some neighbours changed too. A lower strength may help.",
-        )
-        + "</div>"
-    )  # fmt: skip
+# ---- what changed in the model -----------------------------------------------------------------------------
 
 
-def waiting(text: str) -> str:
-    return f'<div class="verdicts waiting"><p>{escape(text)}</p></div>'
-
-
-def what_changed(changes: Sequence[Change], method: str, seconds: float | None, edits_on: int) -> str:
+def what_changed(changes: Sequence[Effect], method: str, seconds: float | None, edits_on: int) -> str:
     """One sentence, and the numbers of every matrix behind it."""
     rank, largest = max(c.rank for c in changes), max(changes, key=lambda c: c.relative)
-    rows = "".join(f"<tr><td>{escape(c.module)}</td><td>{c.rank}</td><td>{c.norm:.3f}</td><td>{c.relative:.2%}</td></tr>" for c in changes)
+    matrices = f"{len(changes)} {'matrix' if len(changes) == 1 else 'matrices'}"
     took = "" if seconds is None else f"in {seconds * 1000:.0f} ms "
     together = f" {edits_on} edits are on together." if edits_on > 1 else ""
     return (
-        f'<section class="changes"><p><b>What changed:</b> {len(changes)} {"matrix" if len(changes) == 1 else "matrices"}, rank {rank} at most, '
+        f'<section class="changes"><p><b>What changed:</b> {matrices}, rank {rank} at most, '
         f"{took}by {escape(method)}. Largest change: {largest.relative:.1%} of the norm of "
         f"{escape(largest.module)}.{together}</p>"
-        f"<details><summary>Every matrix</summary><table><thead><tr><th>matrix</th><th>rank</th><th>‖ΔW‖</th><th>‖ΔW‖ / ‖W‖</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table></details></section>"
+        "<details><summary>Every matrix</summary><table><thead><tr>"
+        "<th>matrix</th><th>rank</th><th>‖ΔW‖</th><th>‖ΔW‖ / ‖W‖</th></tr></thead>"
+        f"<tbody>{''.join(map(_matrix_row, changes))}</tbody></table></details></section>"
     )
 
 
-def asked(prompt: str, before: str, after: str) -> str:
-    """An own question put to both models."""
-    same = "Both answer alike." if before == after else "The answers differ."
+def no_weight_changed(words: str, method: str, seconds: float | None, edits_on: int) -> str:
+    """The same sentence for an edit that changes no weight; `words` say what it does instead."""
+    took = "" if seconds is None else f"in {seconds * 1000:.0f} ms "
+    together = f" {edits_on} edits are on together." if edits_on > 1 else ""
     return (
-        f'<div class="asked" aria-live="polite"><p class="prompt">{escape(prompt)}</p><div><p><small>Before</small> {escape(before) or "…"}</p>'
-        f'<p><small>After</small> {changed_words(before, after) or "…"}</p></div><p class="source">{same}</p></div>'
+        f'<section class="changes"><p><b>What changed:</b> no weight; {took}{escape(method)} '
+        f"{escape(words)}.{together}</p></section>"
     )
 
+
+def _matrix_row(c: Effect) -> str:
+    return (
+        f"<tr><td>{escape(c.module)}</td><td>{c.rank}</td><td>{c.norm:.3f}</td><td>{c.relative:.2%}</td></tr>"
+    )
+
+
+# ---- scope -------------------------------------------------------------------------------------------------
 
 _KINDS: dict[Kind, str] = {
-    "itself": "The sentence itself", "rewording": "In other words", "alias": "Under another name", "implied": "What follows from it",
-    "category": "Others of its kind", "relation": "Other facts of it", "world": "Everything else",
-}  # fmt: skip
+    "itself": "The sentence itself",
+    "rewording": "In other words",
+    "alias": "Under another name",
+    "implied": "What follows from it",
+    "category": "Others of its kind",
+    "relation": "Other facts of it",
+    "world": "Everything else",
+}
 
 
 def reach(reached: Sequence[Reached], side: int) -> str:
@@ -133,13 +188,14 @@ def reach(reached: Sequence[Reached], side: int) -> str:
         if own:
             moved = sum(r.moved[side] for r in own)
             rows.append(
-                f'<details class="reach{" moved" if moved else ""}"><summary><span>{name}</span><b>{moved} of {len(own)} moved</b></summary>'
+                f'<details class="reach{" moved" if moved else ""}">'
+                f"<summary><span>{name}</span><b>{moved} of {len(own)} moved</b></summary>"
                 f'<ul class="checks">{"".join(_reach_row(r, side) for r in own)}</ul></details>'
             )
     return f'<div class="reaches" aria-live="polite">{"".join(rows)}</div>'
 
 
 def _reach_row(r: Reached, side: int) -> str:
-    before, after = r.before, r.after[side]
-    said = f'<span class="was">{escape(before)}</span> → {changed_words(before, after)}' if r.moved[side] else f"{escape(before)} <i>unchanged</i>"
+    moved = r.moved[side]
+    said = _before_to_after(r.before, r.after[side]) if moved else f"{escape(r.before)} <i>unchanged</i>"
     return f'<li><span class="prompt">{escape(r.prompt)}</span><span class="said-small">{said}</span></li>'

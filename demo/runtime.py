@@ -1,8 +1,8 @@
-"""Between the page and the engine: studios by model, a visitor's state, the GPU, and engine errors as sentences."""
+"""What all visitors share: settings, loaded models, work on the GPU, files to download."""
 
 import functools
 import gc
-import logging
+import inspect
 import os
 import queue
 import shutil
@@ -10,41 +10,53 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import gradio as gr
+from typing import Any
 
 from model_zoo import editors
-from model_zoo.atlas import load_world
 from model_zoo.catalog import CATALOG, DEFAULT_MODEL
-from model_zoo.directions import Atlas
+from model_zoo.directions import DirectionSpace
+from model_zoo.evaluation import Plan
+from model_zoo.events import Event, Reached
 from model_zoo.export import export, get_format
 from model_zoo.loading import LoadOptions
 from model_zoo.memory import TooLarge
+from model_zoo.methods import Hyperparameters
+from model_zoo.progress import Progress, no_progress
+from model_zoo.records import Record
 from model_zoo.request import EditRequest
-from model_zoo.session import Edit, EditSession
+from model_zoo.session import EditSession
+from model_zoo.sources import default_source
 from model_zoo.studio import Studio
-from model_zoo.tasks import Record
+
+from .visitor import ModelChoice, VisitorState
 
 try:
     import spaces
 except ImportError:  # only there on a Hugging Face Space
     spaces = None
 
-COMPUTE = {"concurrency_id": "compute", "concurrency_limit": 1}  # every handler that runs the model shares one slot
-LOADING = {"concurrency_id": "loading", "concurrency_limit": None}  # mostly waiting: a download keeps nobody from editing
-LARGE, FEW_REFERENCES = 5e7, 10  # on a CPU, models beyond so many weights are mapped among so many reference edits per task
-KEPT_STUDIOS = 3  # places loaded at once
-KEPT_FILES_SECONDS = 600  # Gradio has copied a download long before
+LARGE = 5e7  # weights; on a CPU, the map of a larger model has fewer reference edits
+FEW_REFERENCES = 10  # reference edits per task on such a map
+KEPT_STUDIOS = 3  # models that stay loaded
+KEPT_FILES_SECONDS = 600  # by then Gradio has long copied a download
+
+_LISTED_ONLY = (
+    "This public demo loads the listed models with their own editors only. "
+    "Run the program yourself for any other."
+)
+_MERGES_ONE = (
+    "This public demo merges the small embedded model only; take the LoRA adapter, "
+    "or run the program yourself."
+)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What app.py's flags decide. `demo`: a public Space, where visitors choose from the catalogue only."""
+    """What app.py's flags decide. With `demo` the page is a public Space, which loads listed models only."""
 
     host: str = "127.0.0.1"
     port: int | None = None
@@ -61,221 +73,216 @@ class Settings:
         return LoadOptions(self.device, self.dtype, self.quantize)
 
 
-class Place(NamedTuple):
-    """Where edits are made: a base model and an editor for it ("" is the model's own, or none)."""
-
-    model: str = DEFAULT_MODEL
-    editor: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.model} with {self.editor}" if self.editor else self.model
-
-
-class Visit(NamedTuple):
-    """One visitor's state; lives in gr.State (which cannot start from a dataclass that holds tensors) and pickles.
-
-    `sessions` keeps the edits of every place the visitor used, `request` is the edit on show, `record` the reference edit it
-    came from, if it came from one.
-    """
-
-    place: Place = Place()
-    sessions: Mapping[Place, EditSession] = {}
-    request: EditRequest | None = None
-    record: Record | None = None
-
-    @property
-    def session(self) -> EditSession:
-        return self.sessions.get(self.place, EditSession())
-
-    def with_session(self, session: EditSession) -> "Visit":
-        return self._replace(sessions={**self.sessions, self.place: session})
-
-    def at(self, place: Place) -> "Visit":
-        """The same visitor at another place: the edits made there come back, the last one on show."""
-        return self if place == self.place else self._replace(place=place, record=None).showing_an_own_edit()
-
-    def showing_an_own_edit(self) -> "Visit":
-        """The edit on show stays while it is in the stack; else the last edit takes its place, if there is one."""
-        requests = [edit.request for edit in self.session.edits]
-        return self if self.request in requests or not requests else self._replace(request=requests[-1])
-
-    @property
-    def shown(self) -> Edit | None:
-        """The edit on show, if it is on."""
-        return next((edit for edit in self.session.active if edit.request == self.request), None)
-
-
 class Stopped(Exception):
     """The visitor stopped the loading."""
 
 
 def on_gpu(function: Callable) -> Callable:
-    """On a ZeroGPU Space the function runs in a forked worker that holds the GPU; elsewhere it is left as it is."""
+    """On a ZeroGPU Space the function runs in a forked process with the GPU; elsewhere as it is."""
     return spaces.GPU(function) if spaces else function
 
 
+def gpu_work(method: Callable) -> Callable:
+    """Decorates methods of Runtime that run where the GPU is.
+
+    What goes in and what comes out may be pickled on the way, so both must be plain values on the CPU.
+    A generator's results arrive one by one.
+    """
+
+    def results(self: "Runtime", *args: Any) -> Iterator[Any]:
+        yield from self._on_gpu(method.__name__, args)
+
+    def result(self: "Runtime", *args: Any) -> Any:
+        (only,) = self._on_gpu(method.__name__, args)
+        return only
+
+    return functools.wraps(method)(results if inspect.isgeneratorfunction(method) else result)
+
+
 class Runtime:
-    """Shared by all visitors; holds nothing that belongs to one of them."""
+    """Shared by all visitors. It holds nothing that belongs to one of them."""
 
     def __init__(self, settings: Settings, on_gpu: Callable[[Callable], Callable] = on_gpu):
         self.settings = settings
-        self._studios: OrderedDict[Place, Studio] = OrderedDict()
-        self._atlases: dict[Place, Atlas] = {}
+        self._studios: OrderedDict[ModelChoice, Studio] = OrderedDict()
+        self._spaces: dict[ModelChoice, DirectionSpace] = {}
         self._lock = threading.Lock()
         self._files = tempfile.TemporaryDirectory(prefix="instructedit-")
-        self._on_gpu = on_gpu(self._operate)
+        self._on_gpu = on_gpu(self._work)
 
-    # ---- models ------------------------------------------------------------------------------------------------------
+    # ---- models -------------------------------------------------------------------------------------------
 
-    def loaded(self, place: Place) -> bool:
+    def loaded(self, choice: ModelChoice) -> bool:
         with self._lock:
-            return place in self._studios
+            return choice in self._studios
 
-    def studio(self, place: Place, say: Callable[[str], None] = lambda text: None) -> Studio:
-        """The studio of a place, loaded where it is not there yet; the least recently used one goes when there are too many."""
+    def studio(self, choice: ModelChoice, progress: Progress = no_progress) -> Studio:
+        """The studio of a choice. It is loaded if it is not there yet; `progress` hears how far that is."""
         with self._lock:
-            if place in self._studios:
-                self._studios.move_to_end(place)
-                return self._studios[place]
-        self._permit(place)
-        own = self.settings.editor if place.model == self.settings.model else None
+            if choice in self._studios:
+                self._studios.move_to_end(choice)
+                return self._studios[choice]
+        self._permit(choice)
         try:
-            made = Studio.open(place.model, self.settings.options, place.editor or own, say)
+            studio = self._open(choice, progress)
         except TooLarge:
             self._keep(1)  # it may fit once the others are gone
-            made = Studio.open(place.model, self.settings.options, place.editor or own, say)
-        say("Ready")  # the last chance to stop: what was stopped is not kept
+            studio = self._open(choice, progress)
+        progress("Ready")  # the last chance to stop: what was stopped is not kept
         self._keep(KEPT_STUDIOS - 1)
         with self._lock:
-            self._studios[place] = made
-        return made
+            self._studios[choice] = studio
+        return studio
+
+    def _open(self, choice: ModelChoice, progress: Progress) -> Studio:
+        from_flags = self.settings.editor if choice.model == self.settings.model else None
+        return Studio.open(choice.model, self.settings.options, choice.editor or from_flags, progress)
 
     def _keep(self, n: int) -> None:
-        """Let go of the least recently used studios but n (the first page's own model always stays)."""
+        """Drop the least recently used studios until n are left. The first model always stays."""
         with self._lock:
-            others = [place for place in self._studios if place.model != self.settings.model]
-            for place in others[: max(0, len(self._studios) - n)]:
-                del self._studios[place]
-                self._atlases.pop(place, None)
+            others = [choice for choice in self._studios if choice.model != self.settings.model]
+            for choice in others[: max(0, len(self._studios) - n)]:
+                del self._studios[choice]
+                self._spaces.pop(choice, None)
         gc.collect()
 
-    def _permit(self, place: Place) -> None:
-        """On a public demo only what the catalogue lists is loaded."""
-        if self.settings.demo and (place.model not in {*CATALOG, self.settings.model} or place.editor):
-            raise ValueError("This public demo loads the listed models with their own editors only. Run the program yourself for any other.")
+    def _permit(self, choice: ModelChoice) -> None:
+        """A public demo loads only what the catalogue lists."""
+        if self.settings.demo and (choice.model not in {*CATALOG, self.settings.model} or choice.editor):
+            raise ValueError(_LISTED_ONLY)
 
-    def opening(self, place: Place) -> Iterator[str]:
-        """What is being done while a place is loaded, as often as a page wants to hear it. Closing the generator stops the loading."""
-        if self.loaded(place):
+    def opening(self, choice: ModelChoice) -> Iterator[str]:
+        """Load a choice in the background, and tell several times a second what is being done.
+
+        Closing this generator stops the loading.
+        """
+        if self.loaded(choice):
             return
-        stop, said = threading.Event(), queue.SimpleQueue()
+        stop, texts = threading.Event(), queue.SimpleQueue()
 
-        def say(text: str) -> None:
+        def progress(text: str) -> None:
             if stop.is_set():
                 raise Stopped
-            said.put(text)
+            texts.put(text)
 
         pool = ThreadPoolExecutor(1, thread_name_prefix="loading")
         try:
-            future, text = pool.submit(self.studio, place, say), f"Looking for {place}…"
+            future, text = pool.submit(self.studio, choice, progress), f"Looking for {choice}…"
             while not future.done():
                 yield text
                 time.sleep(0.1)
-                while not said.empty():
-                    text = said.get()
+                while not texts.empty():
+                    text = texts.get()
             future.result()
         finally:
             stop.set()
             pool.shutdown(wait=False)
 
-    def editors(self, place: Place, ask_the_hub: bool) -> list[tuple[str, str]]:
-        """Editors to choose from for a loaded model, as (what a person reads, what is meant): here, and on the Hub if asked."""
-        backbone = self.studio(place).backbone
+    def editors(self, choice: ModelChoice, ask_the_hub: bool) -> list[tuple[str, str]]:
+        """(title, source) of each editor for a model: on this machine and, if asked, on the Hub."""
+        backbone = self.studio(choice).backbone
         found = editors.here(backbone) + (editors.discover(backbone) if ask_the_hub else [])
         return list({item.source: (item.title, item.source) for item in reversed(found)}.values())
 
-    # ---- work --------------------------------------------------------------------------------------------------------
+    # ---- work on the GPU ----------------------------------------------------------------------------------
 
-    def run(self, place: Place, operation: str, *args: Any) -> Iterator[Any]:
-        """Run one of a studio's operations, or the map, where the GPU is; yields its results. Arguments and results are plain CPU values."""
-        yield from self._on_gpu(place, operation, args)
-
-    def _operate(self, place: Place, operation: str, args: tuple) -> Iterator[Any]:
-        work = functools.partial(self._map, place) if operation == "map" else getattr(self.studio(place), operation)
-        result = work(*args)
+    def _work(self, name: str, args: tuple) -> Iterator[Any]:
+        """Run the body of one of the methods below, where the GPU is."""
+        result = getattr(type(self), name).__wrapped__(self, *args)
         yield from result if isinstance(result, Iterator) else (result,)
 
-    def once(self, place: Place, operation: str, *args: Any) -> Any:
-        """`run` for an operation with a single result."""
-        (result,) = self.run(place, operation, *args)
-        return result
+    @gpu_work
+    def life(
+        self,
+        choice: ModelChoice,
+        request: EditRequest,
+        method: str,
+        strength: float,
+        session: EditSession,
+        record: Record | None,
+        hyper: Hyperparameters | None,
+    ) -> Iterator[Event]:
+        """An edit from its making on top of a session to its verdicts."""
+        yield from self.studio(choice).life(request, method, strength, session, record, hyper=hyper)
 
-    def atlas(self, place: Place) -> Atlas:
-        """The reference edits of a place's Directions tab."""
-        studio = self.studio(place)
+    @gpu_work
+    def edit(
+        self, choice: ModelChoice, request: EditRequest, method: str, strength: float, session: EditSession
+    ):
+        """(report, session): an edit on top of a session, with everything about it."""
+        return self.studio(choice).edit(request, method, strength, session)
+
+    @gpu_work
+    def show_edit(
+        self,
+        choice: ModelChoice,
+        request: EditRequest,
+        session: EditSession,
+        judged: bool,
+        record: Record | None,
+    ) -> Iterator[Event]:
+        """An edit's own prompt under a session: text so far, probabilities and, if `judged`, verdicts."""
+        yield from self.studio(choice).show(request, session, judged, record)
+
+    @gpu_work
+    def ask(self, choice: ModelChoice, prompt: str, session: EditSession) -> Iterator[tuple[str, str]]:
+        """(before, after) of a question, as they grow."""
+        studio = self.studio(choice)
+        yield from studio.ask(prompt, studio.patch(session))
+
+    @gpu_work
+    def compare_scopes(
+        self, choice: ModelChoice, prompt: str, target: str, instructions: Sequence[str]
+    ) -> Iterator[list[Reached]]:
+        """The probes around an edit that was made under each instruction, as they are asked."""
+        yield from self.studio(choice).compare_scopes(prompt, target, instructions)
+
+    @gpu_work
+    def measure(self, choice: ModelChoice, plan: Plan) -> Iterator[tuple]:
+        """(groups done, groups in all, results) of an evaluation. The results come last."""
+        yield from self.studio(choice).measure(plan)
+
+    @gpu_work
+    def map(
+        self, choice: ModelChoice, own: list[EditRequest], view: str, instructed: bool, module: str
+    ) -> tuple:
+        """(map, modules to choose from, where the visitor's own edits fall)."""
+        space = self.directions(choice)
+        module = module if module in space.modules else space.modules[0]
+        view = view if view in space.views else space.views[0]
+        drawn = space.map(view, instructed, module)
+        return drawn, space.modules, [space.project(request, view, instructed, module) for request in own]
+
+    def directions(self, choice: ModelChoice) -> DirectionSpace:
+        """The reference edits on the map of a choice."""
+        studio = self.studio(choice)
         method = studio.method(studio.default_method())
         large = studio.backbone.device.type == "cpu" and studio.backbone.parameters > LARGE
         with self._lock:
-            if place not in self._atlases:
-                self._atlases[place] = Atlas(studio.backbone, method, load_world(), *((FEW_REFERENCES,) if large else ()))
-            return self._atlases[place]
+            if choice not in self._spaces:
+                few = (FEW_REFERENCES,) if large else ()
+                self._spaces[choice] = DirectionSpace(studio.backbone, method, default_source(), *few)
+            return self._spaces[choice]
 
-    def _map(self, place: Place, own: list[EditRequest], view: str, instructed: bool, module: str):
-        """(map, modules to choose from, where the visitor's own edits fall)."""
-        atlas = self.atlas(place)
-        module = module if module in atlas.modules else atlas.modules[0]
-        view = view if view in atlas.views else atlas.views[0]
-        drawn = atlas.map(view, instructed, module)
-        return drawn, atlas.modules, [atlas.project(request, view, instructed, module) for request in own]
+    # ---- files --------------------------------------------------------------------------------------------
 
-    # ---- files -------------------------------------------------------------------------------------------------------
-
-    def export_file(self, visit: Visit, format_name: str) -> str:
-        """The visitor's patch in a format, as one file: the delta as it is, a folder zipped."""
-        studio, entry = self.studio(visit.place), get_format(format_name)
-        if self.settings.demo and entry.whole_model and visit.place.model != DEFAULT_MODEL:
-            raise ValueError("This public demo merges the small embedded model only; take the LoRA adapter, or run the program yourself.")
+    def export_file(self, state: VisitorState, format_name: str) -> str:
+        """The path of one file with the visitor's edits. A format that makes a folder is zipped."""
+        studio, entry = self.studio(state.choice), get_format(format_name)
+        if self.settings.demo and entry.whole_model and state.choice.model != DEFAULT_MODEL:
+            raise ValueError(_MERGES_ONE)
         self._drop_old_files()
         folder = Path(tempfile.mkdtemp(dir=self._files.name)) / f"edited-{format_name}"
-        export(studio.backbone, visit.session, visit.session.patch(studio.method), format_name, folder)
+        export(studio.backbone, state.session, studio.patch(state.session), format_name, folder)
         single = folder / "delta.safetensors"
-        return str(single) if single.exists() else shutil.make_archive(str(folder), "zip", folder.parent, folder.name)
+        return (
+            str(single)
+            if single.exists()
+            else shutil.make_archive(str(folder), "zip", folder.parent, folder.name)
+        )
 
     def _drop_old_files(self) -> None:
         for path in Path(self._files.name).iterdir():
             if time.time() - path.stat().st_mtime > KEPT_FILES_SECONDS:
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def sentences(handler: Callable) -> Callable:
-    """Turn the engine's ValueErrors into messages on the page; the inputs stay as they are. Anything else is logged."""
-
-    @functools.wraps(handler)
-    def wrapped(*args, **kwargs):
-        try:
-            yield from handler(*args, **kwargs)
-        except gr.Error:
-            raise
-        except ValueError as error:
-            raise gr.Error(str(error), title="That did not work", duration=12) from error
-        except Exception as error:
-            logging.getLogger(__name__).exception("handler failed")
-            raise gr.Error("Something failed inside; your inputs are kept. The server's log has the details.", title="That did not work") from error
-
-    return wrapped
-
-
-def one(function: Callable) -> Callable:
-    """A handler that yields one value and tells its errors in sentences."""
-
-    def handler(*args):
-        yield function(*args)
-
-    return sentences(handler)
-
-
-def stops(button: gr.Button, events: list, say: Callable, outputs: list) -> None:
-    """Let a button cancel events and say so. Two listeners in this order: what is said before the cancelling can be overwritten by
-    what the cancelled event says last."""
-    button.click(None, cancels=events, api_visibility="private")
-    button.click(say, None, outputs, api_visibility="private", show_progress="hidden")

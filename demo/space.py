@@ -1,4 +1,4 @@
-"""`make space`: assemble a folder that can be pushed to a Hugging Face Space as it is, and check what a Space is strict about."""
+"""`make space`: assemble the folder to push to a Hugging Face Space, and check what a Space demands."""
 
 import re
 import shutil
@@ -10,7 +10,18 @@ import yaml
 ROOT = Path(__file__).parent.parent
 PARTS = ("README.md", "LICENSE", "app.py", "requirements.txt", "demo", "model_zoo", "assets")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc")
-WANTED = ("title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "python_version", "app_file", "license", "short_description")
+WANTED = (
+    "title",
+    "emoji",
+    "colorFrom",
+    "colorTo",
+    "sdk",
+    "sdk_version",
+    "python_version",
+    "app_file",
+    "license",
+    "short_description",
+)
 MAX_FILE = 10 * 2**20  # bytes; larger files need Git LFS or Xet
 MAX_DESCRIPTION = 60  # characters
 
@@ -31,16 +42,25 @@ def problems(folder: Path) -> list[str]:
         found.append(f"The front matter's sdk is {matter['sdk']}, and this is a gradio app.")
     pinned = re.search(r"^gradio==(\S+)$", (folder / "requirements.txt").read_text(encoding="utf-8"), re.M)
     if not pinned or pinned[1] != str(matter["sdk_version"]):
-        found.append(f"The front matter's sdk_version is {matter['sdk_version']}, requirements.txt pins gradio {pinned and pinned[1]}.")
+        found.append(
+            f"The front matter's sdk_version is {matter['sdk_version']}, "
+            f"requirements.txt pins gradio {pinned and pinned[1]}."
+        )
     if tuple(map(int, str(matter["python_version"]).split("."))) < (3, 11):
-        found.append(f"The front matter's python_version is {matter['python_version']}; the program needs 3.11.")
+        found.append(
+            f"The front matter's python_version is {matter['python_version']}; the program needs 3.11."
+        )
     if not (folder / matter["app_file"]).exists():
         found.append(f"The front matter's app_file {matter['app_file']} is not there.")
     if len(matter["short_description"]) > MAX_DESCRIPTION:
-        found.append(f"The short_description is {len(matter['short_description'])} characters long; a Space takes {MAX_DESCRIPTION}.")
+        found.append(
+            f"The short_description is {len(matter['short_description'])} characters long; "
+            f"a Space takes {MAX_DESCRIPTION}."
+        )
     for path in folder.rglob("*"):
         if path.is_file() and path.stat().st_size > MAX_FILE:
-            found.append(f"{path.relative_to(folder)} is {path.stat().st_size / 2**20:.1f} MiB; a Space takes 10 MiB without LFS.")
+            size = f"{path.stat().st_size / 2**20:.1f} MiB"
+            found.append(f"{path.relative_to(folder)} is {size}; a Space takes 10 MiB without LFS.")
     return found
 
 

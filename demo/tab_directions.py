@@ -1,17 +1,22 @@
-"""The Directions tab: the reference edits' directions in principal components, and where the visitor's own edits fall."""
+"""The Directions tab: a map of reference edits' directions, and where the visitor's own edits fall."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import gradio as gr
 
-from model_zoo.directions import ALL, DirectionMap, separation_in_words
+from model_zoo.directions import ALL, DirectionMap, Point, separation_in_words
 from model_zoo.methods import METHODS
 from model_zoo.tasks import TASKS
 
-from .plots import direction_figure
-from .runtime import COMPUTE, Runtime, Visit, sentences
-from .tab_edit import wordings
+from .edit_inputs import components
+from .handlers import COMPUTE, PRIVATE, errors_as_messages
+from .plots import OwnPoint, direction_figure
+from .tab import PageParts, Tab
+from .visitor import VisitorState
 
-# gr.Plot has no click event: this listens on the Plotly element itself, again after every redraw, and hands the
-# clicked point's index to Python.
+# gr.Plot has no click event: this listens on the Plotly element itself, again after every redraw, and hands
+# the clicked point's index to Python.
 _BRIDGE = """
 const hook = () => {
   const plot = document.querySelector('#direction-plot .js-plotly-plot');
@@ -23,60 +28,136 @@ const hook = () => {
 new MutationObserver(hook).observe(document.body, {childList: true, subtree: true});
 hook();
 """
+_CLICK_A_POINT = (
+    '<p class="source">Each point is one edit from the held-out subjects. '
+    "Click a point to load that edit.</p>"
+)
+_TABLE_HEAD = ["task", "prompt", "target", "PC 1", "PC 2", "PC 3"]
 
 
 def in_words(m: DirectionMap) -> str:
     """The map's scores as two sentences."""
-    shown = f"The first two components show {sum(m.explained[:2]):.0%} of the variance, so the picture is a shadow of the whole."
+    shown = sum(m.explained[:2])
+    plane, full = separation_in_words(m.silhouette_plane), separation_in_words(m.silhouette_full)
     return (
-        f"**In this plane {separation_in_words(m.silhouette_plane)}** (silhouette {m.silhouette_plane:+.2f}); "
-        f"over all directions {separation_in_words(m.silhouette_full)} ({m.silhouette_full:+.2f}; 1 is perfect separation, 0 none). {shown}"
+        f"**In this plane {plane}** (silhouette {m.silhouette_plane:+.2f}); "
+        f"over all directions {full} ({m.silhouette_full:+.2f}; 1 is perfect separation, 0 none). "
+        f"The first two components show {shown:.0%} of the variance, "
+        "so the picture is a shadow of the whole."
     )
 
 
-def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:
-    """Lay out the tab; the map is computed when the tab is first opened."""
+def _rows(points: tuple[Point, ...], own: list[OwnPoint]) -> list[list]:
+    """The map as a table: the visitor's own edits, then the reference edits."""
+    rows = [["Your edit", *label.split(" → ", 1), *_rounded(position)] for label, position in own]
+    for point in points:
+        request = point.request
+        rows.append([TASKS[point.task].title, request.prompt, request.target, *_rounded(point.position)])
+    return rows
+
+
+def _rounded(position: tuple[float, float, float]) -> list[float]:
+    return [round(x, 3) for x in position]
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What decides how the map is drawn."""
+
+    view: gr.Radio
+    instructed: gr.Radio
+    dimensions: gr.Radio
+    module: gr.Dropdown
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The map, drawn, in words and as a table."""
+
+    plot: gr.Plot
+    words: gr.Markdown
+    table: gr.Dataframe
+
+
+class DirectionsTab:
+    """The tab's handlers."""
+
+    def __init__(self, parts: PageParts, controls: Controls, picture: Picture):
+        self.parts, self.runtime, self.controls, self.picture = parts, parts.runtime, controls, picture
+
+    def draw(
+        self,
+        state: VisitorState,
+        view: str,
+        instructed: bool,
+        dimensions: str,
+        module: str,
+        progress=gr.Progress(),  # noqa: B008 - how Gradio hands it in
+    ) -> Iterator[dict]:
+        """Compute the map and draw it."""
+        progress(0.1, desc="Editing with the reference examples")
+        own = [
+            e
+            for e in state.session.active
+            if view == "gradient" or METHODS[e.method].has_directions
+        ]
+        requests = [edit.request for edit in own]
+        m, modules, positions = self.runtime.map(state.choice, requests, view, instructed, module)
+        stars = [(edit.label, position) for edit, position in zip(own, positions, strict=True)]
+        yield {
+            self.picture.plot: direction_figure(m, stars, dimensions == "3D"),
+            self.picture.words: in_words(m),
+            self.picture.table: _rows(m.points, stars),
+            self.controls.module: gr.update(choices=modules, value=m.module),
+            self.controls.view: m.view,
+        }
+
+    def load(self, state: VisitorState, event: gr.EventData) -> Iterator[dict]:
+        """Open the clicked point's edit in the Edit tab. The visitor's own edits are already there."""
+        index = event._data["index"]
+        if not isinstance(index, int) or index < 0:
+            yield {self.parts.tabs: gr.Tabs(selected="edit")}
+            return
+        task, record = self.runtime.directions(state.choice).records[index]
+        request = record.request
+        instruction = task.fill(task.held_out_instruction, dict(record.slots))
+        filled = self.parts.inputs.filled(request.task, instruction, request.prompt, request.target)
+        yield self.parts.open_edit(state._replace(record=record), filled)
+
+
+def _lay_out_controls() -> Controls:
+    views = [("Editor's update", "update"), ("Raw gradient", "gradient")]
+    ways = [("with the instruction", True), ("without", False)]
     with gr.Row(elem_id="direction-controls"):
-        view = gr.Radio([("Editor's update", "update"), ("Raw gradient", "gradient")], value="update", label="Direction of", elem_id="view")
-        instructed = gr.Radio([("with the instruction", True), ("without", False)], value=True, label="Edited", elem_id="instructed")
-        dimensions = gr.Radio(["2D", "3D"], value="2D", label="Plot", elem_id="dimensions")
-        module = gr.Dropdown([ALL], value=ALL, label="Matrix", elem_id="module")
+        return Controls(
+            view=gr.Radio(views, value="update", label="Direction of", elem_id="view"),
+            instructed=gr.Radio(ways, value=True, label="Edited", elem_id="instructed"),
+            dimensions=gr.Radio(["2D", "3D"], value="2D", label="Plot", elem_id="dimensions"),
+            module=gr.Dropdown([ALL], value=ALL, label="Matrix", elem_id="module"),
+        )
+
+
+def build(parts: PageParts, frame: gr.Tab) -> None:
+    """Lay out the tab. The map is computed when the tab is opened, and whenever a control changes."""
+    controls = _lay_out_controls()
     words = gr.Markdown(elem_id="direction-words", value="Open this tab to compute the map.")
     plot = gr.Plot(show_label=False, elem_id="direction-plot", container=False)
-    gr.HTML('<p class="source">Each point is one edit from the held-out subjects. Click a point to load that edit.</p>')
+    gr.HTML(_CLICK_A_POINT)
     bridge = gr.HTML("", js_on_load=_BRIDGE, elem_id="bridge")
     with gr.Accordion("Show as table", open=False):
-        table = gr.Dataframe(headers=["task", "prompt", "target", "PC 1", "PC 2", "PC 3"], interactive=False, elem_id="direction-table", wrap=True)
+        table = gr.Dataframe(headers=_TABLE_HEAD, interactive=False, elem_id="direction-table", wrap=True)
+    tab = DirectionsTab(parts, controls, Picture(plot, words, table))
+    for trigger in (frame.select, *(control.input for control in components(controls))):
+        trigger(
+            errors_as_messages(tab.draw),
+            [parts.state, *components(controls)],
+            [plot, words, table, controls.module, controls.view],
+            show_progress_on=plot,
+            trigger_mode="always_last",
+            **PRIVATE,
+            **COMPUTE,
+        )
+    bridge.select(errors_as_messages(tab.load), parts.state, parts.opened, **PRIVATE)
 
-    def draw(visit: Visit, view: str, instructed: bool, dimensions: str, module: str, progress=gr.Progress()):  # noqa: B008
-        progress(0.1, desc="Editing with the reference examples")
-        mine = [edit for edit in visit.session.active if METHODS[edit.delta.request["method"]].low_rank or view == "gradient"]
-        m, modules, places = runtime.once(visit.place, "map", [edit.request for edit in mine], view, instructed, module)
-        own = [(edit.label, place) for edit, place in zip(mine, places, strict=True)]
-        rows = [[TASKS[p.task].title, p.request.prompt, p.request.target, *(round(x, 3) for x in p.position)] for p in m.points]
-        rows = [["Your edit", *label.split(" → ", 1), *(round(x, 3) for x in position)] for label, position in own] + rows
-        yield {
-            plot: direction_figure(m, own, dimensions == "3D"), words: in_words(m), table: rows,
-            module_box: gr.update(choices=modules, value=m.module), view_box: m.view,
-        }  # fmt: skip
 
-    def load(visit: Visit, event: gr.EventData):
-        index = event._data["index"]
-        if not isinstance(index, int) or index < 0:  # a star: the visitor's own edit is already there
-            yield {parts["tabs"]: gr.Tabs(selected="edit")}
-            return
-        task, record = runtime.atlas(visit.place).records[index]
-        request = record.request
-        filled = task.fill(task.held_out_instruction, dict(record.slots))
-        yield {
-            visit_state: visit._replace(record=record), inputs.task: request.task, inputs.prompt: request.prompt, inputs.target: request.target,
-            inputs.instruction: gr.update(choices=wordings(request.task), value=filled), parts["tabs"]: gr.Tabs(selected="edit"),
-        }  # fmt: skip
-
-    view_box, module_box, visit_state, inputs = view, module, visit, parts["inputs"]
-    controls, drawn = [visit, view, instructed, dimensions, module], [plot, words, table, module, view]
-    for trigger in (parts["Directions"].select, view.input, instructed.input, dimensions.input, module.input):
-        trigger(sentences(draw), controls, drawn, api_visibility="private", show_progress_on=plot, trigger_mode="always_last", **COMPUTE)
-    bridge.select(
-        sentences(load), visit, [visit, inputs.task, inputs.prompt, inputs.target, inputs.instruction, parts["tabs"]], api_visibility="private"
-    )
+TAB = Tab("Directions", build)

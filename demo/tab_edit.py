@@ -1,162 +1,114 @@
-"""The Edit tab: type an edit, see before and after, what else changed, and the stack of edits."""
+"""The Edit tab: type an edit, see before and after, what else changed, and the list of edits."""
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
 
 import gradio as gr
 
+from model_zoo.events import Event, Probabilities, TextSoFar, Verdicts
 from model_zoo.methods import METHODS
+from model_zoo.request import EditRequest
 from model_zoo.session import EditSession
-from model_zoo.studio import Studio
-from model_zoo.tasks import TASKS, Example
+from model_zoo.tasks import TASKS, Suggestion
 
-from . import api, html, take_home
-from .picker import Picker, about, editor_dropdown, model_dropdown
-from .runtime import COMPUTE, LOADING, Place, Runtime, Visit, sentences, stops
+from . import api, html
+from .edit_inputs import EditInputs, about_subject, about_task, components, lay_out_inputs, wordings
+from .edit_outputs import Outputs, lay_out_outputs, stack_choices
+from .handlers import COMPUTE, LOADING, PRIVATE, QUIET, errors_as_messages, stops
+from .hyper_controls import HyperControls
+from .picker import Picker, about
+from .runtime import Runtime
+from .tab import PageParts, Tab
+from .visitor import ModelChoice, VisitorState
 
-FIRST_TASK = next(iter(TASKS))
 NO_EDIT = "No edit is on: both sides are the base model."
 THIS_IS_OFF = "This edit is off. Tick it to judge it, or look at what the others do to its prompt."
+JUDGING = "Asking the paraphrases and the neighbours…"
+STOPPED = "Stopped; everything is as it was."
 
 
-@dataclass(frozen=True)
-class Inputs:
-    model: gr.Dropdown
-    task: gr.Radio
-    instruction: gr.Dropdown
-    prompt: gr.Textbox
-    target: gr.Textbox
-    strength: gr.Slider
-    method: gr.Dropdown
-    editor: gr.Dropdown
-
-
-@dataclass(frozen=True)
-class Outputs:
-    pair: gr.HTML
-    verdicts: gr.HTML
-    changes: gr.HTML
-    stack: gr.CheckboxGroup
-    undo: gr.Button
-    redo: gr.Button
-    clear: gr.Button
-    download: gr.Button
-
-
-def components(group: Inputs | Outputs) -> list:
-    return [getattr(group, field.name) for field in fields(group)]
-
-
-# ---- layout ----------------------------------------------------------------------------------------------------------
-
-
-def wordings(task: str) -> list[tuple[str, str]]:
-    """The instruction pool as (what a person reads, what the engine fills): slots show the task's defaults."""
-    return [(TASKS[task].fill(wording), wording) for wording in TASKS[task].instructions]
-
-
-def about_task(task: str) -> str:
-    return f"{TASKS[task].summary} In the field's words: {task}."
-
-
-def _inputs(runtime: Runtime) -> tuple[Inputs, gr.Button, gr.Button]:
-    """The inputs, the button that stops a loading, and the one that looks for editors."""
-    first = TASKS[FIRST_TASK].examples[0]
-    model = model_dropdown(runtime)
-    stop = gr.Button("Stop loading", size="sm", elem_id="stop-loading", visible=False)
-    task = gr.Radio([(t.title, t.name) for t in TASKS.values()], value=FIRST_TASK, label="Task", elem_id="task", info=about_task(FIRST_TASK))
-    instruction = gr.Dropdown(
-        wordings(FIRST_TASK), value=TASKS[FIRST_TASK].instructions[0], label="Instruction", allow_custom_value=True, elem_id="instruction",
-        info="Tells the editor what kind of change this is; pick one or write your own",
-    )  # fmt: skip
-    prompt = gr.Textbox(first.prompt, label="Prompt", elem_id="prompt", max_lines=3)
-    target = gr.Textbox(first.target, label="Make it say", elem_id="target", max_lines=3)
-    with gr.Accordion("More settings", open=False, elem_id="more"):
-        strength = gr.Slider(0, 2, value=1, step=0.05, label="Edit strength", elem_id="strength", info="1 as trained, 0 no change")
-        choices = [("The best that can run", ""), *((m.pretty_name, m.name) for m in METHODS.values())]
-        method = gr.Dropdown(choices, value="", label="Method", elem_id="method")
-        editor = editor_dropdown(runtime)
-        look = gr.Button("Look for editors on the Hub", size="sm", elem_id="look", visible=not runtime.settings.demo)
-    return Inputs(model, task, instruction, prompt, target, strength, method, editor), stop, look
-
-
-def stack_choices(session: EditSession) -> tuple[list[tuple[str, int]], list[int]]:
-    """The edits as choices (label, position), and the positions of those that are on."""
-    labels = [edit.label + ("" if edit.strength == 1 else f" (strength {edit.strength:g})") for edit in session.edits]
-    return [(f"{i + 1}. {label}", i) for i, label in enumerate(labels)], [i for i, edit in enumerate(session.edits) if edit.on]
-
-
-def _outputs(runtime: Runtime, visit: gr.State, first: EditSession) -> tuple[Outputs, gr.HTML, gr.Textbox, gr.Button]:
-    """The results' components, the list of edits drawn for the first session."""
-    pair = gr.HTML(elem_id="pair")
-    verdicts = gr.HTML(elem_id="verdicts")
-    with gr.Row(elem_id="ask-row", equal_height=True):
-        ask = gr.Textbox(label="Ask both models anything else", value="What is the capital of Spain?", elem_id="ask", scale=5, max_lines=2)
-        ask_button = gr.Button("Ask", elem_id="ask-button", scale=1, min_width=90)
-    answer = gr.HTML(elem_id="answer")
-    changes = gr.HTML(elem_id="changes")
-    choices, on = stack_choices(first)
-    stack = gr.CheckboxGroup(choices, value=on, label="Your edits (untick one to switch it off)", elem_id="stack")
-    with gr.Row(elem_id="stack-actions"):
-        undo, redo, clear = (gr.Button(name, size="sm", min_width=70, elem_id=name.lower()) for name in ("Undo", "Redo", "Clear"))
-    redo.interactive = False
-    download = take_home.build(runtime, visit)
-    return Outputs(pair, verdicts, changes, stack, undo, redo, clear, download), answer, ask, ask_button
-
-
-# ---- handlers --------------------------------------------------------------------------------------------------------
+# ---- handlers ----------------------------------------------------------------------------------------------
 
 
 class EditTab:
-    """The tab's handlers. Each yields {component: value} and the visitor's new state."""
+    """The tab's handlers. Each yields {component: value}, the visitor's new state among them."""
 
-    def __init__(self, runtime: Runtime, visit: gr.State, outputs: Outputs):
-        self.runtime, self.visit, self.out = runtime, visit, outputs
+    def __init__(self, runtime: Runtime, state: gr.State, outputs: Outputs, hyper: HyperControls):
+        self.runtime, self.state, self.out, self.hyper = runtime, state, outputs, hyper
 
-    def apply(self, visit: Visit, model, task, instruction, prompt, target, strength, method, editor) -> Iterator[dict]:
-        """Propose the typed edit, add it to the visitor's stack, and show everything about it."""
-        place = Place(model, editor or "")
+    def apply(
+        self,
+        state: VisitorState,
+        model: str,
+        task: str,
+        instruction: str,
+        prompt: str,
+        target: str,
+        strength: float,
+        method: str,
+        editor: str,
+        subject: str,
+        *hyper,
+    ) -> Iterator[dict]:
+        """Make the typed edit on top of the visitor's edits, and show everything about it."""
+        choice = ModelChoice(model, editor or "")
         try:
-            studio = self.runtime.studio(place)
-            request = studio.request(task, prompt, target, instruction)
-            delta, seconds = self.runtime.once(place, "propose", request, method or studio.default_method())
-            visit = visit.at(place)
-            visit = visit.with_session(visit.session.add(delta, strength))
+            studio = self.runtime.studio(choice)
+            request = studio.request(task, prompt, target, instruction, subject=subject)
+            state = _typed(state.with_choice(choice), request)
+            name = method or studio.default_method()
+            chosen = self.hyper.of(name, hyper)
+            life = self.runtime.life(choice, request, name, strength, state.session, state.record, chosen)
+            proposed = next(life)
         except Exception:
             yield {self.out.verdicts: html.waiting("The edit was not made; everything is as it was.")}
             raise
-        record = visit.record
-        same = record is not None and (record.request.prompt, record.request.target) == (request.prompt, request.target)
-        yield from self.show(visit._replace(request=request, record=record if same else None), seconds)
+        state = state.with_session(proposed.session)
+        yield self._frame(state, proposed.seconds)
+        yield {self.out.verdicts: html.waiting(JUDGING)}
+        yield from self._drawn(request, life)
 
-    def show(self, visit: Visit, seconds: float | None = None) -> Iterator[dict]:
-        """The stack, then before and after of the edit on show as they stream, then probabilities and verdicts."""
-        yield {self.visit: visit, **self.stack(visit.session), self.out.changes: self._changes(visit, seconds)}
-        if visit.request is None:
+    def show(self, state: VisitorState) -> Iterator[dict]:
+        """The list of edits, then the edit on show under them: text, probabilities and verdicts."""
+        yield self._frame(state)
+        if state.request is None:
             return
-        judged = visit.shown is not None
-        status = "Asking the paraphrases and the neighbours…" if judged else THIS_IS_OFF if visit.session.active else NO_EDIT
+        judged = state.shown is not None
+        status = JUDGING if judged else THIS_IS_OFF if state.session.active else NO_EDIT
         yield {self.out.verdicts: html.waiting(status)}
-        pair, prompt, target = ("", ""), visit.request.prompt, visit.request.target
-        for kind, value in self.runtime.run(visit.place, "showing", visit.request, visit.session, judged, visit.record):
-            if kind == "pair":
-                pair = value
-                yield {self.out.pair: html.before_after(prompt, target, *pair)}
-            elif kind == "chance":
-                yield {self.out.pair: html.before_after(prompt, target, *pair, value)}
-            else:
-                yield {self.out.verdicts: html.verdicts(*value)}
+        events = self.runtime.show_edit(state.choice, state.request, state.session, judged, state.record)
+        yield from self._drawn(state.request, events)
 
-    def _changes(self, visit: Visit, seconds: float | None) -> str:
+    def _drawn(self, request: EditRequest, events: Iterator[Event]) -> Iterator[dict]:
+        """The updates that draw an edit's events."""
+        text = TextSoFar("", "")
+        for event in events:
+            if isinstance(event, TextSoFar):
+                text = event
+                yield {self.out.pair: html.before_after(request.prompt, request.target, text.before, text.after)}
+            elif isinstance(event, Probabilities):
+                pair = html.before_after(request.prompt, request.target, text.before, text.after, event)
+                yield {self.out.pair: pair}
+            elif isinstance(event, Verdicts):
+                yield {self.out.verdicts: html.verdicts(event.generality, event.locality)}
+
+    def _frame(self, state: VisitorState, seconds: float | None = None) -> dict:
+        """The visitor's state, the list of edits, and what the edit on show changed."""
+        changes = self._changes(state, seconds)
+        return {self.state: state, **self._stack(state.session), self.out.changes: changes}
+
+    def _changes(self, state: VisitorState, seconds: float | None) -> str:
         """What the edit on show changed, if it is on."""
-        edit = visit.shown
+        edit = state.shown
         if edit is None:
             return ""
-        changes = self.runtime.studio(visit.place).changes(edit.delta.scaled(edit.strength))
-        return html.what_changed(changes, METHODS[edit.delta.request["method"]].pretty_name, seconds, len(visit.session.active))
+        effects = self.runtime.studio(state.choice).effects(edit)
+        method, others = METHODS[edit.method].pretty_name, len(state.session.active)
+        if not effects:
+            return html.no_weight_changed(edit.change.in_words(), method, seconds, others)
+        return html.what_changed(effects, method, seconds, others)
 
-    def stack(self, session: EditSession) -> dict:
+    def _stack(self, session: EditSession) -> dict:
         """The list of edits and the buttons that fit it."""
         choices, on = stack_choices(session)
         return {
@@ -170,131 +122,168 @@ class EditTab:
     def change(self, action: Callable) -> Callable:
         """A handler that changes the session by `action(session, *values)` and shows what that did."""
 
-        def handler(visit: Visit, *values) -> Iterator[dict]:
-            yield from self.show(visit.with_session(action(visit.session, *values)).showing_an_own_edit())
+        def handler(state: VisitorState, *values) -> Iterator[dict]:
+            yield from self.show(state.with_session(action(state.session, *values)).showing_an_own_edit())
 
-        return sentences(handler)
+        return errors_as_messages(handler)
 
-    def arrive(self, visit: Visit, model: str, editor: str) -> Iterator[dict]:
-        """What was chosen is loaded: bring back the visitor's edits made there."""
-        visit = visit.at(Place(model, editor or ""))
-        yield from self.show(visit)
-        if not visit.session.edits:
-            yield {self.out.verdicts: html.waiting(f"{visit.place} is ready; you have made no edit on it yet. {self._without_editor(visit.place)}")}
+    def arrive(self, state: VisitorState, model: str, editor: str) -> Iterator[dict]:
+        """What was chosen is loaded: bring back the edits that the visitor made with it."""
+        state = state.with_choice(ModelChoice(model, editor or ""))
+        yield from self.show(state)
+        if not state.session.edits:
+            ready = f"{state.choice} is ready; you have made no edit on it yet."
+            yield {self.out.verdicts: html.waiting(f"{ready} {self._without_editor(state.choice)}")}
 
-    def _without_editor(self, place: Place) -> str:
-        """For a model that no editor is at hand for: what edits it meanwhile, and how to get one."""
-        if self.runtime.studio(place).editors:
+    def _without_editor(self, choice: ModelChoice) -> str:
+        """If no editor is at hand: what makes the edits meanwhile, and how to get an editor."""
+        if self.runtime.studio(choice).editors:
             return ""
         return (
-            "No trained editor is at hand, so FT-L makes its edits. Look for one on the Hub under More settings, or train one: "
-            f"python -m model_zoo train --model {place.model} --out my-editor, then type my-editor as the editor."
+            "No trained editor is at hand, so FT-L makes its edits. Look for one on the Hub under "
+            "More settings, or train one: "
+            f"python -m model_zoo train --model {choice.model} --out my-editor, "
+            "then type my-editor as the editor."
         )
 
-    def ask(self, visit: Visit, prompt: str) -> Iterator[str]:
-        if not prompt.strip():
+    def ask(self, state: VisitorState, prompt: str) -> Iterator[str]:
+        """Ask both models a question."""
+        prompt = prompt.strip()
+        if not prompt:
             raise ValueError("Type a question or the beginning of a sentence first.")
-        for before, after in self.runtime.run(visit.place, "asking", prompt.strip(), visit.session):
-            yield html.asked(prompt.strip(), before, after)
+        for before, after in self.runtime.ask(state.choice, prompt, state.session):
+            yield html.asked(prompt, before, after)
 
 
-def first_visit(studio: Studio, place: Place) -> tuple[Visit, dict[str, str]]:
-    """A visitor with the first example's edit made, and what that shows: nobody meets an empty screen. Starts no thread."""
-    example = TASKS[FIRST_TASK].examples[0]
-    request = studio.request(FIRST_TASK, example.prompt, example.target)
-    delta, _ = studio.propose(request, studio.default_method())
-    session = EditSession().add(delta)
-    factors = studio.factors(session)
-    ((before, after),) = studio.pairs([request.prompt], factors)
-    changes = html.what_changed(studio.changes(delta), METHODS[delta.request["method"]].pretty_name, None, 1)
-    shown = {
-        "pair": html.before_after(request.prompt, request.target, before, after, studio.probabilities(request.prompt, request.target, factors)),
-        "verdicts": html.verdicts(*studio.check(request, session, factors)), "changes": changes,
-    }  # fmt: skip
-    return Visit(place, {place: session}, request), shown
+def _typed(state: VisitorState, request: EditRequest) -> VisitorState:
+    """The state with this edit on show; a reference edit that it came from goes if something else was typed over it."""
+    record = state.record
+    if record is not None and (record.request.prompt, record.request.target) != (request.prompt, request.target):
+        record = None
+    return state._replace(request=request, record=record)
 
 
-# ---- wiring ----------------------------------------------------------------------------------------------------------
+# ---- layout ------------------------------------------------------------------------------------------------
 
 
-def build(runtime: Runtime, visit: gr.State, parts: dict) -> dict:
-    """Lay out the tab and wire it. Returns the inputs, which other tabs fill, a new visitor's state, and the
-    example that opens the Scope tab."""
-    first, shown = parts["first_visit"]
+def _lay_out_examples(reads_scopes: bool) -> tuple[list[tuple[str, Suggestion, gr.Button]], gr.Button]:
+    """One example per task, as (task, example, button), and the one that opens the Scope tab."""
+    examples = []
+    gr.HTML('<p class="try">Try one</p>')
+    with gr.Row(elem_id="examples"):
+        for task in TASKS.values():
+            example = task.examples[0]
+            button = gr.Button(example.label, size="sm", elem_classes=["example", task.name])
+            examples.append((task.name, example, button))
+        scope_example = gr.Button(
+            "France → Rome: how far?",
+            size="sm",
+            elem_classes=["example"],
+            elem_id="try-dial",
+            visible=reads_scopes,
+        )
+    return examples, scope_example
+
+
+# ---- wiring ------------------------------------------------------------------------------------------------
+
+
+def build(parts: PageParts, frame: gr.Tab) -> None:
+    """Lay out the tab and wire it."""
+    runtime, state = parts.runtime, parts.state
+    reads_scopes = runtime.studio(parts.first.state.choice).reads_scopes
     with gr.Row(elem_id="edit-row"):
         with gr.Column(scale=4, min_width=300, elem_id="inputs"):
-            inputs, stop, look = _inputs(runtime)
+            inputs, hyper, stop, look = lay_out_inputs(runtime)
             apply_button = gr.Button("Apply edit", variant="primary", elem_id="apply")
-            gr.HTML('<p class="try">Try one</p>')
-            with gr.Row(elem_id="examples"):
-                examples = [
-                    (t.name, t.examples[0], gr.Button(t.examples[0].label, size="sm", elem_classes=["example", t.name])) for t in TASKS.values()
-                ]
-                # the same edit under two instructions; the Scope tab answers it
-                dial = gr.Button("France → Rome: how far?", size="sm", elem_classes=["example"], elem_id="try-dial", visible=parts["reads_scopes"])
+            examples, parts.scope_example = _lay_out_examples(reads_scopes)
         with gr.Column(scale=7, min_width=320, elem_id="results"):
-            outputs, answer, ask_box, ask_button = _outputs(runtime, visit, first.session)
-    tab, picker = EditTab(runtime, visit, outputs), Picker(runtime, inputs.model, inputs.editor, stop, outputs.verdicts)
-    api.build(runtime, visit, components(inputs), ask_box)  # first, so that no private listener takes its names
-    quiet = {"outputs": [visit, *components(outputs)], "api_visibility": "private", "show_progress": "hidden", **COMPUTE}
-    loads = _wire_edits(tab, picker, inputs, apply_button, examples, quiet)
-    _wire_models(tab, picker, inputs, look, loads, quiet)
-    _wire_stack(tab, quiet)
-    for trigger in (ask_button.click, ask_box.submit):
-        trigger(sentences(tab.ask), [visit, ask_box], answer, api_visibility="private", show_progress="hidden", **COMPUTE)
-    for name, value in shown.items():
-        getattr(outputs, name).value = value
-    return {"inputs": inputs, "first": first, "dial": dial}
+            outputs, question = lay_out_outputs(parts)
+    parts.inputs = inputs
+    tab = EditTab(runtime, state, outputs, hyper)
+    picker = Picker(runtime, inputs.model, inputs.editor, stop, outputs.verdicts)
+    # first, so that no private listener takes the endpoints' names
+    api.build(runtime, state, components(inputs), question.box)
+    shows = {"outputs": [state, *components(outputs)], **QUIET, **COMPUTE}
+    loads = _wire_edits(tab, picker, inputs, apply_button, examples, shows)
+    _wire_task(inputs)
+    _wire_subject(tab, inputs)
+    hyper.show_for(inputs.method)
+    _wire_models(tab, picker, inputs, look, loads, shows)
+    _wire_stack(tab, shows)
+    for trigger in (question.button.click, question.box.submit):
+        trigger(errors_as_messages(tab.ask), [state, question.box], question.answer, **QUIET, **COMPUTE)
 
 
-def _wire_edits(tab: EditTab, picker: Picker, inputs: Inputs, apply_button: gr.Button, examples: list, quiet: dict) -> list:
-    """Returns the events that may load a model."""
-    apply, typed = sentences(tab.apply), [tab.visit, *components(inputs)]
-    loads = [picker.before_an_edit(trigger) for trigger in (apply_button.click, inputs.prompt.submit, inputs.target.submit)]
+def _wire_edits(
+    tab: EditTab, picker: Picker, inputs: EditInputs, apply_button: gr.Button, examples: list, shows: dict
+) -> list:
+    """What makes an edit: the button, Enter, an example. Returns the events that load a model first."""
+    triggers = (apply_button.click, inputs.prompt.submit, inputs.target.submit)
+    loads = [picker.before_an_edit(trigger) for trigger in triggers]
     for task, example, button in examples:
-        filled = button.click(
-            functools.partial(_filled, task, example), None, [inputs.task, inputs.instruction, inputs.prompt, inputs.target], api_visibility="private"
-        )
+        instruction = TASKS[task].instructions[0]
+        fill = functools.partial(inputs.filled, task, instruction, example.prompt, example.target)
+        filled = button.click(fill, None, inputs.text, **PRIVATE)
         loads.append(picker.before_an_edit(filled.then))
+    typed = [tab.state, *components(inputs), *tab.hyper.components]
     for load in loads:
-        load.success(apply, typed, **quiet)
-    inputs.task.change(
-        lambda task: (gr.update(choices=wordings(task)), gr.update(info=about_task(task))), inputs.task, [inputs.instruction, inputs.task],
-        api_visibility="private", show_progress="hidden",
-    )  # fmt: skip
-    inputs.task.input(lambda task: TASKS[task].instructions[0], inputs.task, inputs.instruction, api_visibility="private", show_progress="hidden")
+        load.success(errors_as_messages(tab.apply), typed, **shows)
     return loads
 
 
-def _wire_models(tab: EditTab, picker: Picker, inputs: Inputs, look: gr.Button, loads: list, quiet: dict) -> None:
-    """Choosing a model or an editor loads it, in a queue of its own; that, and what an edit loads, can be stopped."""
-    loading = {"outputs": [picker.status, picker.stop], "api_visibility": "private", "show_progress": "hidden", **LOADING}
-    offered = {**loading, "outputs": [picker.status, picker.stop, picker.editor]}
+def _wire_task(inputs: EditInputs) -> None:
+    """Another task has other instructions; when a person chose it, its first one is taken."""
 
-    def chosen(model: str, editor: str) -> Iterator[dict]:
-        yield from picker.load(Place(model, editor or ""))
+    def changed(task: str):
+        return gr.update(choices=wordings(task)), gr.update(info=about_task(task))
 
-    inputs.model.input(
-        lambda model: ("", gr.update(info=about(model))), inputs.model, [inputs.editor, inputs.model],
-        api_visibility="private", show_progress="hidden",
-    )  # fmt: skip
-    events = [trigger(sentences(chosen), [inputs.model, inputs.editor], **loading) for trigger in (inputs.model.input, inputs.editor.input)]
+    def chosen(task: str):
+        return TASKS[task].instructions[0]
+
+    inputs.task.change(changed, inputs.task, [inputs.instruction, inputs.task], **QUIET)
+    inputs.task.input(chosen, inputs.task, inputs.instruction, **QUIET)
+
+
+def _wire_subject(tab: EditTab, inputs: EditInputs) -> None:
+    """Show what is found as the prompt's subject, where the model is there to ask."""
+
+    def found(model: str, editor: str, prompt: str):
+        choice = ModelChoice(model, editor or "")
+        return about_subject(tab.runtime.studio(choice), prompt) if tab.runtime.loaded(choice) else gr.skip()
+
+    inputs.prompt.change(found, [inputs.model, inputs.editor, inputs.prompt], inputs.subject, **QUIET)
+
+
+def _wire_models(
+    tab: EditTab, picker: Picker, inputs: EditInputs, look: gr.Button, loads: list, shows: dict
+) -> None:
+    """Choosing a model or an editor loads it. Every loading, also the one before an edit, can be stopped."""
+
+    def describe(model: str):
+        return "", gr.update(info=about(model))
+
+    status, both = [picker.status, picker.stop], [inputs.model, inputs.editor]
+    inputs.model.input(describe, inputs.model, [inputs.editor, inputs.model], **QUIET)
+    chosen = errors_as_messages(picker.chosen)
+    triggers = (inputs.model.input, inputs.editor.input)
+    events = [trigger(chosen, both, status, **QUIET, **LOADING) for trigger in triggers]
     for event in events:
-        event.success(sentences(tab.arrive), [tab.visit, inputs.model, inputs.editor], **quiet)
-    events[0].success(sentences(lambda model: picker.look(model, False)), inputs.model, **offered)
-    events.append(look.click(sentences(lambda model: picker.look(model, True)), inputs.model, **offered))
-    stops(picker.stop, [*events, *loads], lambda: (html.waiting("Stopped; everything is as it was."), gr.update(visible=False)),
-          [picker.status, picker.stop])  # fmt: skip
+        event.success(errors_as_messages(tab.arrive), [tab.state, *both], **shows)
+    offered = {"inputs": inputs.model, "outputs": [*status, picker.editor], **QUIET, **LOADING}
+    events[0].success(errors_as_messages(picker.look_here), **offered)
+    events.append(look.click(errors_as_messages(picker.look_everywhere), **offered))
+    stops(picker.stop, [*events, *loads], lambda: (html.waiting(STOPPED), gr.update(visible=False)), status)
 
 
-def _wire_stack(tab: EditTab, quiet: dict) -> None:
+def _wire_stack(tab: EditTab, shows: dict) -> None:
     out = tab.out
     # always_last: a box clicked while an answer still streams must not be lost
-    out.stack.input(tab.change(lambda session, on: session.set_on(set(on))), [tab.visit, out.stack], trigger_mode="always_last", **quiet)
-    out.undo.click(tab.change(EditSession.undo), [tab.visit], **quiet)
-    out.redo.click(tab.change(EditSession.redo), [tab.visit], **quiet)
-    out.clear.click(tab.change(EditSession.clear), [tab.visit], **quiet)
+    tick = tab.change(lambda session, on: session.set_on(set(on)))
+    out.stack.input(tick, [tab.state, out.stack], trigger_mode="always_last", **shows)
+    out.undo.click(tab.change(EditSession.undo), [tab.state], **shows)
+    out.redo.click(tab.change(EditSession.redo), [tab.state], **shows)
+    out.clear.click(tab.change(EditSession.clear), [tab.state], **shows)
 
 
-def _filled(task: str, example: Example) -> list:
-    return [task, gr.update(choices=wordings(task), value=TASKS[task].instructions[0]), example.prompt, example.target]
+TAB = Tab("Edit", build)

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gradio as gr
@@ -11,86 +12,124 @@ from model_zoo.benchmarks import TEMPLATE_CSV
 from model_zoo.evaluation import Plan, report
 from model_zoo.evaluation.run import UNEDITED
 from model_zoo.methods import METHODS
+from model_zoo.records import Probe, Record
 from model_zoo.request import EditRequest
-from model_zoo.tasks import TASKS, Probe, Record
+from model_zoo.tasks import TASKS
 
-from .runtime import COMPUTE, Runtime, Visit, sentences, stops
-from .tab_edit import wordings
+from .edit_inputs import components
+from .handlers import COMPUTE, QUIET, errors_as_messages, stops
+from .hyper_controls import HyperControls, lay_out_hyper_controls
+from .tab import PageParts, Tab
+from .visitor import ModelChoice, VisitorState
 
-# edits per task, and prompts of each kind per edit: a public demo's machine is shared
-MOST, MOST_IN_DEMO, PROBES_IN_DEMO = 200, 10, 12
+MOST = 200  # edits per task
+# A public demo's machine is shared: fewer edits per task, and not all prompts of each kind per edit.
+MOST_IN_DEMO = 10
+PROBES_IN_DEMO = 12
+FIRST_METHODS = ("instructedit", "ft-l")  # ticked when the page opens
 CASE_HEAD = ["method", "task", "prompt", "target", "missed"]
 _TEMPLATE = Path(tempfile.mkdtemp(prefix="instructedit-template-")) / "edits.csv"
+_OWN_FILE = (
+    '<p class="source">A CSV, JSON or JSON Lines file with at least a prompt and a target per row '
+    "replaces the tasks.</p>"
+)
 
 
-def build(runtime: Runtime, visit: gr.State, parts: dict) -> None:
-    """Lay out and wire the tab."""
-    _TEMPLATE.write_text(TEMPLATE_CSV, encoding="utf-8")
-    most = MOST_IN_DEMO if runtime.settings.demo else MOST
-    with gr.Row(elem_id="evaluate-controls"):
-        methods = gr.CheckboxGroup(
-            [(m.pretty_name, m.name) for m in METHODS.values()] + [("No edit", UNEDITED)], value=["instructedit", "ft-l"], label="Methods",
-            elem_id="methods", info="One that needs an editor runs where there is one",
-        )  # fmt: skip
-        tasks = gr.CheckboxGroup([(t.title, t.name) for t in TASKS.values()], value=["counterfact"], label="Tasks", elem_id="tasks")
-        n = gr.Slider(2, most, value=min(10, most), step=1, label="Edits per task", elem_id="n", info="Held-out subjects and wordings")
-    with gr.Accordion("Your own edits", open=False):
-        gr.HTML('<p class="source">A CSV, JSON or JSON Lines file with at least a prompt and a target per row replaces the tasks.</p>')
-        with gr.Row():
-            upload = gr.File(label="Records", file_types=[".csv", ".json", ".jsonl"], elem_id="records", height=120)
-            gr.DownloadButton("Download a template", str(_TEMPLATE), size="sm", elem_id="template")
-    with gr.Row():
-        button = gr.Button("Measure", variant="primary", elem_id="measure", scale=5)
-        stop = gr.Button("Stop", elem_id="stop-measuring", scale=1, min_width=90)
-    words = gr.Markdown("Nothing has been measured yet.", elem_id="evaluate-words")
-    with gr.Row(elem_id="bars"):
-        figures = [gr.Plot(visible=False, show_label=False, container=False, min_width=320, elem_id=f"bars-{m}") for m in report.METRICS]
-    table = gr.Dataframe(headers=list(report.HEAD), interactive=False, visible=False, elem_id="evaluate-table", wrap=True)
-    cases = gr.Dataframe(
-        headers=CASE_HEAD, interactive=False, visible=False, wrap=True, elem_id="evaluate-cases", show_label=True,
-        label="Cases that missed something: click one to open it",
-    )  # fmt: skip
-    missed = gr.State(())
+@dataclass(frozen=True)
+class Inputs:
+    methods: gr.CheckboxGroup
+    tasks: gr.CheckboxGroup
+    n: gr.Slider
+    records: gr.File
 
-    def measure(visit: Visit, methods: list[str], tasks: list[str], n: int, records: str | None) -> Iterator[dict]:
+
+@dataclass(frozen=True)
+class Outputs:
+    words: gr.Markdown
+    bars: list[gr.Plot]  # one per metric
+    table: gr.Dataframe
+    cases: gr.Dataframe
+    missed: gr.State  # the cases that `cases` lists
+
+    @property
+    def all(self) -> list:
+        return [self.words, self.missed, self.table, self.cases, *self.bars]
+
+
+# ---- handlers ----------------------------------------------------------------------------------------------
+
+
+class EvaluateTab:
+    """The tab's handlers."""
+
+    def __init__(self, parts: PageParts, outputs: Outputs, hyper: HyperControls):
+        self.parts, self.runtime, self.out, self.hyper = parts, parts.runtime, outputs, hyper
+
+    def measure(
+        self, state: VisitorState, methods: list[str], tasks: list[str], n: int, records: str | None, *hyper
+    ) -> Iterator[dict]:
+        """Measure the chosen methods; tell how far that is, then show the results."""
         if not methods or not (tasks or records):
             raise ValueError("Choose at least one method, and a task or a file of your own.")
-        able = [name for name in methods if name == UNEDITED or not METHODS[name].needs_editor or name in runtime.studio(visit.place).editors]
-        if not able:
-            raise ValueError(f"No chosen method can run on {visit.place}: it has no trained editor for them. Choose FT-L.")
-        probes = PROBES_IN_DEMO if runtime.settings.demo else None
-        plan = Plan(visit.place.model, tuple(able), tuple(tasks), min(int(n), most), 0, "plain", records, probes)
+        able = self._able(state.choice, methods)
+        plan = self._plan(state.choice, able, tasks, n, records)
+        plan = replace(plan, hyperparameters=self._changed(able, hyper))
         results = None
-        yield {words: "Measuring…"}
-        for done, total, results in runtime.run(visit.place, "measuring", plan):  # noqa: B007 - the last one counts
-            yield {words: f"Measured {done} of {total} groups of edits…"}
-        data = results.to_dict()
-        missing = report.failing(data["cases"])
-        yield {
-            words: _in_words(data, [METHODS[m].pretty_name for m in methods if m not in able]), missed: tuple(case for case, _ in missing),
-            table: gr.update(value=report.table(data["summary"]), visible=True),
-            cases: gr.update(value=[[c["method"], c["task"], c["prompt"], c["target"], len(rows)] for c, rows in missing], visible=bool(missing)),
-            **{plot: _figure(data["summary"], metric) for plot, metric in zip(figures, report.METRICS, strict=True)},
-        }  # fmt: skip
+        yield {self.out.words: "Measuring…"}
+        for done, total, results in self.runtime.measure(state.choice, plan):  # noqa: B007 - the last one counts
+            yield {self.out.words: f"Measured {done} of {total} groups of edits…"}
+        unable = [METHODS[name].pretty_name for name in methods if name not in able]
+        yield self._shown(results.to_dict(), unable)
 
-    def open_case(visit: Visit, missed: tuple[dict, ...], event: gr.SelectData) -> Iterator[dict]:
-        case = missed[event.index[0]]
-        task = TASKS.get(case["task"])
-        record = Record(EditRequest(case["prompt"], case["target"], case["task"]), case["subject"], "", *_probes(case))
-        yield {
-            visit_state: visit._replace(record=record), inputs.prompt: case["prompt"], inputs.target: case["target"],
-            parts["tabs"]: gr.Tabs(selected="edit"),
-            **({inputs.task: task.name, inputs.instruction: gr.update(choices=wordings(task.name), value=case["instruction"])} if task else {}),
-        }  # fmt: skip
+    def _changed(self, methods: list[str], hyper: tuple) -> dict[str, dict]:
+        """What of the methods' hyperparameters is not the default."""
+        changed = {name: self.hyper.changed(name, hyper) for name in methods if name != UNEDITED}
+        return {name: values for name, values in changed.items() if values}
 
-    visit_state, inputs = visit, parts["inputs"]
-    measuring = button.click(
-        sentences(measure), [visit, methods, tasks, n, upload], [words, missed, table, cases, *figures], api_visibility="private",
-        show_progress="hidden", **COMPUTE,
-    )  # fmt: skip
-    stops(stop, [measuring], lambda: "Stopped.", [words])
-    opened = [visit, inputs.prompt, inputs.target, inputs.task, inputs.instruction, parts["tabs"]]
-    cases.select(sentences(open_case), [visit, missed], opened, api_visibility="private", show_progress="hidden")
+    def _able(self, choice: ModelChoice, methods: list[str]) -> list[str]:
+        """The methods that can run: those that need no editor, and those that there is an editor for."""
+        editors = self.runtime.studio(choice).editors
+        able = [
+            name for name in methods if name == UNEDITED or not METHODS[name].needs_editor or name in editors
+        ]
+        if not able:
+            raise ValueError(
+                f"No chosen method can run on {choice}: it has no trained editor for them. Choose FT-L."
+            )
+        return able
+
+    def _plan(
+        self, choice: ModelChoice, methods: list[str], tasks: list[str], n: int, records: str | None
+    ) -> Plan:
+        demo = self.runtime.settings.demo
+        n, probes = min(int(n), MOST_IN_DEMO if demo else MOST), PROBES_IN_DEMO if demo else None
+        return Plan(choice.model, tuple(methods), tuple(tasks), n, 0, "plain", records, probes)
+
+    def _shown(self, data: dict, unable: list[str]) -> dict:
+        """The update that shows the results; `unable` names the methods that could not run."""
+        summary, missing = data["summary"], report.failing(data["cases"])
+        rows = [[c["method"], c["task"], c["prompt"], c["target"], len(missed)] for c, missed in missing]
+        return {
+            self.out.words: _in_words(data, unable),
+            self.out.missed: tuple(case for case, _ in missing),
+            self.out.table: gr.update(value=report.table(summary), visible=True),
+            self.out.cases: gr.update(value=rows, visible=bool(missing)),
+            **{plot: _figure(summary, m) for plot, m in zip(self.out.bars, report.METRICS, strict=True)},
+        }
+
+    def open_case(
+        self, state: VisitorState, missed: tuple[dict, ...], event: gr.SelectData
+    ) -> Iterator[dict]:
+        """Open the clicked case in the Edit tab. A case from an own file may have no task of ours."""
+        case, inputs = missed[event.index[0]], self.parts.inputs
+        prompt, target = case["prompt"], case["target"]
+        request = EditRequest(prompt, target, case["task"])
+        record = Record(request, case["subject"], "", *_probes(case))
+        if case["task"] in TASKS:
+            filled = inputs.filled(case["task"], case["instruction"], prompt, target)
+        else:
+            filled = {inputs.prompt: prompt, inputs.target: target}
+        yield self.parts.open_edit(state._replace(record=record), filled)
 
 
 def _probes(case: dict) -> tuple[tuple, tuple]:
@@ -110,10 +149,92 @@ def _figure(summary: list[dict], metric: str):
 def _in_words(data: dict, unable: list[str]) -> str:
     """What was measured, and what was left out."""
     n = max((s["n"] for s in data["summary"]), default=0)
-    text = f"Up to **{n} edits per task**, one at a time, asked without the instruction afterwards, with bootstrap 95% intervals by subject."
+    text = (
+        f"Up to **{n} edits per task**, one at a time, asked without the instruction afterwards, "
+        "with bootstrap 95% intervals by subject."
+    )
     if unable:
         text += f" Left out: {', '.join(unable)}, for want of a trained editor."
-    if data["skipped"]:
-        first = data["skipped"][0]
-        text += f" {len(data['skipped'])} rows or fields were left out; the first: row {first['row']}, {first['field']}: {first['reason']}."
+    if skipped := data["skipped"]:
+        first = skipped[0]
+        text += (
+            f" {len(skipped)} rows or fields were left out; the first: "
+            f"row {first['row']}, {first['field']}: {first['reason']}."
+        )
     return text
+
+
+# ---- layout ------------------------------------------------------------------------------------------------
+
+
+def _lay_out_inputs(most: int) -> tuple[Inputs, HyperControls]:
+    with gr.Row(elem_id="evaluate-controls"):
+        methods = gr.CheckboxGroup(
+            [(m.pretty_name, m.name) for m in METHODS.values()] + [("No edit", UNEDITED)],
+            value=list(FIRST_METHODS),
+            label="Methods",
+            elem_id="methods",
+            info="One that needs an editor runs where there is one",
+        )
+        titles = [(t.title, t.name) for t in TASKS.values()]
+        tasks = gr.CheckboxGroup(titles, value=["counterfact"], label="Tasks", elem_id="tasks")
+        n = gr.Slider(
+            2,
+            most,
+            value=min(10, most),
+            step=1,
+            label="Edits per task",
+            elem_id="n",
+            info="Held-out subjects and wordings",
+        )
+    with gr.Accordion("Methods' settings", open=False, elem_id="method-settings"):
+        hyper = lay_out_hyper_controls("measured", FIRST_METHODS)
+    hyper.show_for(methods)
+    return Inputs(methods, tasks, n, _lay_out_upload()), hyper
+
+
+def _lay_out_upload() -> gr.File:
+    _TEMPLATE.write_text(TEMPLATE_CSV, encoding="utf-8")
+    with gr.Accordion("Your own edits", open=False):
+        gr.HTML(_OWN_FILE)
+        with gr.Row():
+            types = [".csv", ".json", ".jsonl"]
+            upload = gr.File(label="Records", file_types=types, elem_id="records", height=120)
+            gr.DownloadButton("Download a template", str(_TEMPLATE), size="sm", elem_id="template")
+    return upload
+
+
+def _lay_out_outputs() -> Outputs:
+    words = gr.Markdown("Nothing has been measured yet.", elem_id="evaluate-words")
+    hidden = {"show_label": False, "container": False, "visible": False, "min_width": 320}
+    with gr.Row(elem_id="bars"):
+        bars = [gr.Plot(**hidden, elem_id=f"bars-{metric}") for metric in report.METRICS]
+    hidden = {"interactive": False, "visible": False, "wrap": True}
+    table = gr.Dataframe(headers=list(report.HEAD), **hidden, elem_id="evaluate-table")
+    cases = gr.Dataframe(
+        headers=CASE_HEAD,
+        **hidden,
+        elem_id="evaluate-cases",
+        show_label=True,
+        label="Cases that missed something: click one to open it",
+    )
+    return Outputs(words, bars, table, cases, gr.State(()))
+
+
+def build(parts: PageParts, frame: gr.Tab) -> None:
+    """Lay out and wire the tab."""
+    inputs, hyper = _lay_out_inputs(MOST_IN_DEMO if parts.runtime.settings.demo else MOST)
+    with gr.Row():
+        button = gr.Button("Measure", variant="primary", elem_id="measure", scale=5)
+        stop = gr.Button("Stop", elem_id="stop-measuring", scale=1, min_width=90)
+    outputs = _lay_out_outputs()
+    tab = EvaluateTab(parts, outputs, hyper)
+    measure, open_case = errors_as_messages(tab.measure), errors_as_messages(tab.open_case)
+    measuring = button.click(
+        measure, [parts.state, *components(inputs), *hyper.components], outputs.all, **QUIET, **COMPUTE
+    )
+    stops(stop, [measuring], lambda: "Stopped.", [outputs.words])
+    outputs.cases.select(open_case, [parts.state, outputs.missed], parts.opened, **QUIET)
+
+
+TAB = Tab("Evaluate", build)

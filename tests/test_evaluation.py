@@ -9,7 +9,16 @@ import pytest
 from model_zoo.evidence import gather, generic_frames
 
 from model_zoo.atlas import load_world
-from model_zoo.evaluation import Plan, clustered_interval, evaluate, fluency, measuring, report, starts_with, unchanged
+from model_zoo.evaluation import (
+    Plan,
+    clustered_interval,
+    evaluate,
+    fluency,
+    measuring,
+    report,
+    starts_with,
+    unchanged,
+)
 from model_zoo.evaluation.report import plotly_script as find_plotly
 from model_zoo.evaluation.run import plan_cases
 from model_zoo.evaluation.scoring import _same_sentiment

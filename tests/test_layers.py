@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 # from the bottom up; names on one line must not import each other
 LAYERS = [
-    {"registry"},
+    {"registry", "palette"},
     {"families", "joining", "tasks", "hub", "checkpoints"},
     {"delta", "memory", "benchmarks"},
     {"backbone"},

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from demo.runtime import Place, Runtime, Settings, Visit
+from demo.runtime import Runtime, Settings
 from demo.space import assemble, problems
+from demo.visitor import ModelChoice, VisitorState
 from model_zoo.session import EditSession
 
 ROOT = Path(__file__).parent.parent
@@ -69,18 +70,19 @@ def test_a_public_link_is_a_demo_unless_it_is_said_otherwise():
 
 def test_a_public_demo_loads_only_what_is_listed():
     runtime = Runtime(Settings(device="cpu", demo=True))
-    for place in (Place("someone/model"), Place("/etc"), Place("atlas", "someone/editor")):
+    for choice in (ModelChoice("someone/model"), ModelChoice("/etc"), ModelChoice("atlas", "someone/editor")):
         with pytest.raises(ValueError, match="public demo"):
-            runtime.studio(place)
+            runtime.studio(choice)
         with pytest.raises(ValueError, match="public demo"):
-            list(runtime.opening(place))
-    assert runtime.studio(Place("atlas")).default_method() == "instructedit"
+            list(runtime.opening(choice))
+    assert runtime.studio(ModelChoice("atlas")).default_method() == "instructedit"
 
 
 FORKED = """
 import json, multiprocessing, pickle, torch
 torch.set_num_threads(1)
-from demo.runtime import Place, Runtime, Settings, Visit
+from demo.runtime import Runtime, Settings
+from demo.visitor import ModelChoice, VisitorState
 from model_zoo.session import EditSession
 
 def forked(function):
@@ -99,18 +101,18 @@ def forked(function):
         process.join()
     return call
 
-runtime, place = Runtime(Settings(device="cpu"), on_gpu=forked), Place()
-studio = runtime.studio(place)
-visit, said = Visit(place), []
+runtime, choice = Runtime(Settings(device="cpu"), on_gpu=forked), ModelChoice()
+studio = runtime.studio(choice)
+state, said = VisitorState(choice), []
 for prompt, target in (("The capital of France is", "Rome"), ("The capital of Japan is", "Cairo")):
     request = studio.request("counterfact", prompt, target)
-    delta, _ = runtime.once(place, "propose", request, "instructedit")
-    visit = visit.with_session(visit.session.add(delta))
-    shown = list(runtime.run(place, "showing", request, visit.session, True, None))
+    delta, _ = runtime.propose(choice, request, "instructedit")
+    state = state.with_session(state.session.add(delta))
+    shown = list(runtime.show_edit(choice, request, state.session, True, None))
     said.append([kind for kind, _ in shown][-2:] + [next(v for k, v in reversed(shown) if k == "pair")[1]])
-*_, asked = runtime.run(place, "asking", "The capital of France is", visit.session)
-drawn, modules, places = runtime.once(place, "map", [request], "update", True, "")
-print(json.dumps({"said": said, "asked": asked, "points": len(drawn.points), "own": len(places)}))
+*_, asked = runtime.ask(choice, "The capital of France is", state.session)
+drawn, modules, positions = runtime.map(choice, [request], "update", True, "")
+print(json.dumps({"said": said, "asked": asked, "points": len(drawn.points), "own": len(positions)}))
 """
 
 
@@ -124,11 +126,11 @@ def test_every_piece_of_work_crosses_into_a_forked_worker_and_back():
 
 def test_exports_are_made_in_folders_of_their_own_and_old_ones_go(tmp_path):
     runtime = Runtime(Settings(device="cpu"))
-    studio = runtime.studio(Place())
+    studio = runtime.studio(ModelChoice())
     delta, _ = studio.propose(studio.request("counterfact", "The capital of France is", "Rome"), "instructedit")
-    visit = Visit(Place()).with_session(EditSession().add(delta))
-    first, second = (Path(runtime.export_file(visit, "lora")) for _ in range(2))
+    state = VisitorState(ModelChoice()).with_session(EditSession().add(delta))
+    first, second = (Path(runtime.export_file(state, "lora")) for _ in range(2))
     assert first != second and first.exists() and first.suffix == ".zip"
     os.utime(first.parent, (0, 0))
-    runtime.export_file(visit, "delta")
+    runtime.export_file(state, "delta")
     assert not first.exists() and second.exists()

@@ -6,12 +6,12 @@ from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
+from .. import palette
+from ..palette import CLEAR, GREY, GRID, LIGHT
 from .summary import SCORES
 
 METRICS = ("reliability", "generality", "locality", "portability")
-# Okabe and Ito's palette: told apart with any colour vision
-GREY = "#7d8896"  # readable on a light and on a dark page
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+COLOURS = (palette.BLUE, palette.ORANGE, palette.GREEN, palette.PINK, palette.SKY, palette.VERMILION)
 
 
 def bars(summary: Sequence[dict], metric: str, score: str = "generated") -> dict:
@@ -32,9 +32,9 @@ def bars(summary: Sequence[dict], metric: str, score: str = "generated") -> dict
     layout = {
         "barmode": "group", "bargap": 0.35, "height": 320,
         "margin": {"l": 55, "r": 10, "t": 40, "b": 40}, "title": {"text": metric, "x": 0, "font": {"size": 16}},
-        "yaxis": {"title": {"text": f"{metric}, % of edits"}, "range": [0, 105], "gridcolor": "rgba(128,128,128,0.25)", "zeroline": False},
+        "yaxis": {"title": {"text": f"{metric}, % of edits"}, "range": [0, 105], "gridcolor": GRID, "zeroline": False},
         "legend": {"orientation": "h", "y": 1.15, "x": 1, "xanchor": "right"},
-        "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "font": {"family": "system-ui, sans-serif", "color": GREY},
+        "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR, "font": {"family": "system-ui, sans-serif", "color": GREY},
     }  # fmt: skip
     return {"data": traces, "layout": layout}
 
@@ -78,9 +78,9 @@ def page(data: dict) -> str:
     skipped = "".join(f"<li>row {escape(s['row'])}, {escape(s['field'])}: {escape(s['reason'])}</li>" for s in data["skipped"])
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Evaluation of edits</title>
-<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1b2430}}table{{border-collapse:collapse}}
-td,th{{text-align:left;padding:.25rem .9rem .25rem 0;border-bottom:1px solid #e3e6ea}}code{{font-size:13px;overflow-wrap:anywhere}}
-.no{{color:#b3261e}}figure{{margin:0}}details{{margin:.3rem 0}}</style>
+<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:{LIGHT.ink}}}table{{border-collapse:collapse}}
+td,th{{text-align:left;padding:.25rem .9rem .25rem 0;border-bottom:1px solid {LIGHT.line}}}code{{font-size:13px;overflow-wrap:anywhere}}
+.no{{color:{LIGHT.no}}}figure{{margin:0}}details{{margin:.3rem 0}}</style>
 <h1>Evaluation of edits</h1><p>Bars are means over edits with bootstrap 95% intervals, clustered by subject. Generated: the greedy text begins with
 the target. Teacher-forced: share of the target's tokens that are the model's first choice. Sentiment:
 the text voices the target's, judged by the known reply whose words it shares most.</p><p><code>{config}</code></p>

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..palette import BLUE, LIGHT, WHITE
+
 METRICS = ("reliability", "generality", "locality")
 SCORES = {
     "generated": "generated exact match", "teacher_forced": "teacher-forced token accuracy", "sentiment": "the sentiment voiced, in whatever words",
@@ -128,21 +130,23 @@ def svg(view: View, rows: Sequence[dict]) -> str:
     width, gap, line, top = 190, 56, 26, 44
     height, total = top + line * len(labels) + 24, left + (width + gap) * len(panels)
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {height}" font-family="system-ui,sans-serif" font-size="13">',
-             f'<rect width="{total}" height="{height}" fill="#ffffff"/>']  # fmt: skip
+             f'<rect width="{total}" height="{height}" fill="{WHITE}"/>']  # fmt: skip
     for j, label in enumerate(labels):
-        parts.append(f'<text x="{left - 14}" y="{top + line * j + 5}" text-anchor="end" fill="#1b2430">{_plain(label)}</text>')
+        parts.append(f'<text x="{left - 14}" y="{top + line * j + 5}" text-anchor="end" fill="{LIGHT.ink}">{_plain(label)}</text>')
     for i, panel in enumerate(panels):
         x0 = left + i * (width + gap)
         at = lambda value, x0=x0: x0 + width * (min(max(value, low), high) - low) / (high - low)  # noqa: E731
-        parts.append(f'<text x="{x0}" y="18" font-weight="600" fill="#1b2430">{_plain(panel)}</text>')
+        parts.append(f'<text x="{x0}" y="18" font-weight="600" fill="{LIGHT.ink}">{_plain(panel)}</text>')
         for tick in (low, (low + high) / 2, high):
-            parts.append(f'<line x1="{at(tick):.1f}" x2="{at(tick):.1f}" y1="{top - 14}" y2="{height - 24}" stroke="#e3e6ea"/>')
-            parts.append(f'<text x="{at(tick):.1f}" y="{height - 8}" text-anchor="middle" fill="#5c6877" font-size="11">{number.format(tick)}</text>')
+            parts.append(f'<line x1="{at(tick):.1f}" x2="{at(tick):.1f}" y1="{top - 14}" y2="{height - 24}" stroke="{LIGHT.line}"/>')
+            parts.append(
+                f'<text x="{at(tick):.1f}" y="{height - 8}" text-anchor="middle" fill="{LIGHT.soft}" font-size="11">{number.format(tick)}</text>'
+            )
         for dot in (d for d in dots if d.panel == panel):
             y = top + line * labels.index(dot.label)
-            parts.append(f'<line x1="{at(dot.low):.1f}" x2="{at(dot.high):.1f}" y1="{y}" y2="{y}" stroke="#0072B2" stroke-width="2"/>')
-            parts.append(f'<circle cx="{at(dot.value):.1f}" cy="{y}" r="4.5" fill="#0072B2"/>')
-            parts.append(f'<text x="{at(dot.high) + 8:.1f}" y="{y + 4}" fill="#1b2430" font-size="11">{number.format(dot.value)}</text>')
+            parts.append(f'<line x1="{at(dot.low):.1f}" x2="{at(dot.high):.1f}" y1="{y}" y2="{y}" stroke="{BLUE}" stroke-width="2"/>')
+            parts.append(f'<circle cx="{at(dot.value):.1f}" cy="{y}" r="4.5" fill="{BLUE}"/>')
+            parts.append(f'<text x="{at(dot.high) + 8:.1f}" y="{y + 4}" fill="{LIGHT.ink}" font-size="11">{number.format(dot.value)}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 

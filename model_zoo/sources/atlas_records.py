@@ -11,7 +11,15 @@ from ..tasks.convsent import CONVSENT
 from ..tasks.counterfact import COUNTERFACT
 from ..tasks.recent import RECENT
 from ..tasks.zsre import ZSRE
-from .atlas_probes import draw_facts, fact_probe, forms_of, in_split, locality_around, other_object, topic_probe
+from .atlas_probes import (
+    draw_facts,
+    fact_probe,
+    forms_of,
+    in_split,
+    locality_around,
+    other_object,
+    topic_probe,
+)
 
 PERSONAL_SHARE = 0.2  # of `recent`'s training records: facts of the kind people type about themselves
 

@@ -1,0 +1,118 @@
+"""The inputs of the Edit tab. Other tabs fill them too."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import gradio as gr
+
+from model_zoo.methods import METHODS
+from model_zoo.studio import Studio
+from model_zoo.tasks import TASKS
+
+from .first_edit import EXAMPLE, FIRST_TASK
+from .hyper_controls import HyperControls, lay_out_hyper_controls
+from .picker import editor_dropdown, model_dropdown
+from .runtime import Runtime
+from .visitor import ModelChoice
+
+
+@dataclass(frozen=True)
+class EditInputs:
+    """In the order of the handler that makes an edit, and of the endpoint /edit."""
+
+    model: gr.Dropdown
+    task: gr.Radio
+    instruction: gr.Dropdown
+    prompt: gr.Textbox
+    target: gr.Textbox
+    strength: gr.Slider
+    method: gr.Dropdown
+    editor: gr.Dropdown
+    subject: gr.Textbox
+
+    @property
+    def text(self) -> list:
+        """What says which edit to make."""
+        return [self.task, self.instruction, self.prompt, self.target]
+
+    def filled(self, task: str, instruction: str, prompt: str, target: str) -> dict:
+        """The update that fills `text`."""
+        instructions = gr.update(choices=wordings(task), value=instruction)
+        return {self.task: task, self.instruction: instructions, self.prompt: prompt, self.target: target}
+
+
+def components(group: Any) -> list:
+    """The components that a dataclass holds, in its order."""
+    return [getattr(group, field.name) for field in fields(group)]
+
+
+def wordings(task: str) -> list[tuple[str, str]]:
+    """A task's instructions as choices. A person reads them filled in, the engine fills them itself."""
+    return [(TASKS[task].fill(wording), wording) for wording in TASKS[task].instructions]
+
+
+def about_task(task: str) -> str:
+    return f"{TASKS[task].summary} In the field's words: {task}."
+
+
+def about_subject(studio: Studio, prompt: str):
+    """The update that shows what is found as a prompt's subject."""
+    return gr.update(placeholder=studio.subject_of(prompt) or "none found in the prompt")
+
+
+def lay_out_inputs(runtime: Runtime) -> tuple[EditInputs, HyperControls, gr.Button, gr.Button]:
+    """(inputs, hyperparameters, the button that stops a loading, the button that looks for editors)."""
+    model = model_dropdown(runtime)
+    stop = gr.Button("Stop loading", size="sm", elem_id="stop-loading", visible=False)
+    task, instruction = _task_and_instruction()
+    prompt = gr.Textbox(EXAMPLE.prompt, label="Prompt", elem_id="prompt", max_lines=3)
+    target = gr.Textbox(EXAMPLE.target, label="Make it say", elem_id="target", max_lines=3)
+    with gr.Accordion("More settings", open=False, elem_id="more"):
+        strength, method = _strength_and_method()
+        hyper = lay_out_hyper_controls("hyper")
+        subject = gr.Textbox(
+            label="Subject",
+            elem_id="subject",
+            max_lines=1,
+            placeholder=runtime.studio(ModelChoice(runtime.settings.model)).subject_of(EXAMPLE.prompt),
+            info="Which words of the prompt name what it is about; empty: as found",
+        )
+        editor = editor_dropdown(runtime)
+        look = gr.Button(
+            "Look for editors on the Hub", size="sm", elem_id="look", visible=not runtime.settings.demo
+        )
+    inputs = EditInputs(model, task, instruction, prompt, target, strength, method, editor, subject)
+    return inputs, hyper, stop, look
+
+
+def _task_and_instruction() -> tuple[gr.Radio, gr.Dropdown]:
+    task = gr.Radio(
+        [(t.title, t.name) for t in TASKS.values()],
+        value=FIRST_TASK.name,
+        label="Task",
+        elem_id="task",
+        info=about_task(FIRST_TASK.name),
+    )
+    instruction = gr.Dropdown(
+        wordings(FIRST_TASK.name),
+        value=FIRST_TASK.instructions[0],
+        label="Instruction",
+        allow_custom_value=True,
+        elem_id="instruction",
+        info="Tells the editor what kind of change this is; pick one or write your own",
+    )
+    return task, instruction
+
+
+def _strength_and_method() -> tuple[gr.Slider, gr.Dropdown]:
+    strength = gr.Slider(
+        0,
+        2,
+        value=1,
+        step=0.05,
+        label="Edit strength",
+        elem_id="strength",
+        info="1 as trained, 0 no change",
+    )
+    choices = [("The best that can run", ""), *((m.pretty_name, m.name) for m in METHODS.values())]
+    return strength, gr.Dropdown(choices, value="", label="Method", elem_id="method")

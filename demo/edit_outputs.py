@@ -1,0 +1,75 @@
+"""The results on the Edit tab: what shows an edit, and the list of edits."""
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from model_zoo.session import EditSession
+
+from . import take_home
+from .tab import PageParts
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The components, in the order that their update is declared in."""
+
+    pair: gr.HTML
+    verdicts: gr.HTML
+    changes: gr.HTML
+    stack: gr.CheckboxGroup
+    undo: gr.Button
+    redo: gr.Button
+    clear: gr.Button
+    download: gr.Button
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question to both models, and their answer."""
+
+    box: gr.Textbox
+    button: gr.Button
+    answer: gr.HTML
+
+
+def stack_choices(session: EditSession) -> tuple[list[tuple[str, int]], list[int]]:
+    """The edits as choices (label, position), and the positions of those that are on."""
+    choices = []
+    for i, edit in enumerate(session.edits):
+        strength = "" if edit.strength == 1 else f" (strength {edit.strength:g})"
+        choices.append((f"{i + 1}. {edit.label}{strength}", i))
+    return choices, [i for i, edit in enumerate(session.edits) if edit.on]
+
+
+def lay_out_outputs(parts: PageParts) -> tuple[Outputs, Question]:
+    """The results, filled with the first edit."""
+    first = parts.first
+    pair = gr.HTML(first.pair, elem_id="pair")
+    verdicts = gr.HTML(first.verdicts, elem_id="verdicts")
+    question = _lay_out_question()
+    changes = gr.HTML(first.changes, elem_id="changes")
+    choices, on = stack_choices(first.state.session)
+    label = "Your edits (untick one to switch it off)"
+    stack = gr.CheckboxGroup(choices, value=on, label=label, elem_id="stack")
+    with gr.Row(elem_id="stack-actions"):
+        undo, redo, clear = (
+            gr.Button(name, size="sm", min_width=70, elem_id=name.lower())
+            for name in ("Undo", "Redo", "Clear")
+        )
+    redo.interactive = False
+    download = take_home.build(parts.runtime, parts.state)
+    return Outputs(pair, verdicts, changes, stack, undo, redo, clear, download), question
+
+
+def _lay_out_question() -> Question:
+    with gr.Row(elem_id="ask-row", equal_height=True):
+        box = gr.Textbox(
+            label="Ask both models anything else",
+            value="What is the capital of Spain?",
+            elem_id="ask",
+            scale=5,
+            max_lines=2,
+        )
+        button = gr.Button("Ask", elem_id="ask-button", scale=1, min_width=90)
+    return Question(box, button, gr.HTML(elem_id="answer"))

@@ -1,0 +1,55 @@
+"""The edit that every visitor finds on the page. It is made once, when the page is built."""
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+from model_zoo.loading import LoadOptions
+from model_zoo.methods import METHODS
+from model_zoo.studio import Studio
+from model_zoo.tasks import TASKS
+
+from . import html
+from .runtime import Runtime
+from .visitor import ModelChoice, VisitorState
+
+ZERO_GPU = "SPACES_ZERO_GPU" in os.environ
+FIRST_TASK = next(iter(TASKS.values()))
+EXAMPLE = FIRST_TASK.examples[0]
+
+
+@dataclass(frozen=True)
+class FirstEdit:
+    """A new visitor's state, and the HTML of what it shows."""
+
+    state: VisitorState
+    pair: str
+    verdicts: str
+    changes: str
+
+
+def make_first_edit(runtime: Runtime, choice: ModelChoice) -> FirstEdit:
+    """Make the first example's edit, without starting a thread: ZeroGPU forks this process later."""
+    studio = _studio(runtime, choice)
+    request = studio.request(FIRST_TASK.name, EXAMPLE.prompt, EXAMPLE.target)
+    proposed, text, likely, verdicts = studio.life(request, studio.default_method(), streaming=False)
+    method = METHODS[proposed.edit.method].pretty_name
+    return FirstEdit(
+        state=VisitorState(choice, {choice: proposed.session}, request),
+        pair=html.before_after(request.prompt, request.target, text.before, text.after, likely),
+        verdicts=html.verdicts(verdicts.generality, verdicts.locality),
+        changes=html.what_changed(studio.effects(proposed.edit), method, None, 1),
+    )
+
+
+def _studio(runtime: Runtime, choice: ModelChoice) -> Studio:
+    """On ZeroGPU the first edit is made on the CPU, with one thread.
+
+    The main process has no GPU there, and a forked worker hangs if OpenMP's threads were started before.
+    """
+    studio = runtime.studio(choice)
+    if not ZERO_GPU:
+        return studio
+    torch.set_num_threads(1)
+    return Studio.open(choice.model, LoadOptions("cpu"), runtime.settings.editor)
