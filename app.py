@@ -1,4 +1,6 @@
-"""InstructEdit Studio in the browser: `python app.py`, or a Hugging Face Space (which runs this file and serves `demo`)."""
+"""InstructEdit Studio in the browser: `python app.py`, or a Hugging Face Space (which runs this file and
+serves `demo`).
+"""
 
 import argparse
 import os
@@ -8,17 +10,23 @@ from demo import LAUNCH, Settings, build
 
 
 def parse(arguments: list[str]) -> Settings:
-    """Flags; host and port default to Gradio's own environment variables, the port else to the first free one from 7860."""
+    """Flags; host and port default to Gradio's own environment variables, the port else to the first free one
+    from 7860.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     port = os.environ.get("GRADIO_SERVER_PORT")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
     parser.add_argument("--port", type=int, default=int(port) if port else None)
-    parser.add_argument("--model", default="atlas", help="a listed model (atlas, gpt2, ...), a local folder, or a Hub repo id")
+    parser.add_argument(
+        "--model", default="atlas", help="a listed model (atlas, gpt2, ...), a local folder, or a Hub repo id"
+    )
     parser.add_argument("--editor", help="a trained editor for that model: a folder or a Hub repo id")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--dtype", default="auto", help="auto, fp32, bf16 or fp16")
     parser.add_argument("--quantize", default="", help="8bit or 4bit, with bitsandbytes")
-    parser.add_argument("--demo", action=argparse.BooleanOptionalAction, help="listed models only; on for a Space and --share")
+    parser.add_argument(
+        "--demo", action=argparse.BooleanOptionalAction, help="listed models only; on for a Space and --share"
+    )
     parser.add_argument("--share", action="store_true", help="open a public Gradio link")
     flags = vars(parser.parse_args(arguments))
     if flags["demo"] is None:

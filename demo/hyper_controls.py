@@ -1,4 +1,6 @@
-"""Controls for methods' hyperparameters, drawn from what each method declares. One group per method that has any."""
+"""Controls for methods' hyperparameters, drawn from what each method declares. One group per method that has
+any.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +20,16 @@ def _component(control: Control, elem_id: str) -> Any:
     if control.kind is bool:
         return gr.Checkbox(value=control.default, **about)
     precision = 0 if control.kind is int else None
-    return gr.Number(value=control.default, precision=precision, minimum=control.low, maximum=control.high, **about)
+    return gr.Number(
+        value=control.default, precision=precision, minimum=control.low, maximum=control.high, **about
+    )
 
 
 @dataclass(frozen=True)
 class HyperControls:
-    """`groups`: the method and frame of each group; `fields`: (method, hyperparameter) of each of `components`."""
+    """`groups`: the method and frame of each group; `fields`: (method, hyperparameter) of each of
+    `components`.
+    """
 
     groups: list[tuple[str, gr.Group]]
     fields: list[tuple[str, str]]
@@ -31,7 +37,9 @@ class HyperControls:
 
     def of(self, method: str, values: Sequence[Any]) -> Hyperparameters:
         """A method's hyperparameters, of the values of all components. ValueError says which one is wrong."""
-        own = {name: value for (owner, name), value in zip(self.fields, values, strict=True) if owner == method}
+        own = {
+            name: value for (owner, name), value in zip(self.fields, values, strict=True) if owner == method
+        }
         return hyperparameters(method, {name: value for name, value in own.items() if value is not None})
 
     def changed(self, method: str, values: Sequence[Any]) -> dict[str, Any]:

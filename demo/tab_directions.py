@@ -96,11 +96,7 @@ class DirectionsTab:
     ) -> Iterator[dict]:
         """Compute the map and draw it."""
         progress(0.1, desc="Editing with the reference examples")
-        own = [
-            e
-            for e in state.session.active
-            if view == "gradient" or METHODS[e.method].has_directions
-        ]
+        own = [e for e in state.session.active if view == "gradient" or METHODS[e.method].has_directions]
         requests = [edit.request for edit in own]
         m, modules, positions = self.runtime.map(state.choice, requests, view, instructed, module)
         stars = [(edit.label, position) for edit, position in zip(own, positions, strict=True)]

@@ -85,7 +85,9 @@ class EditTab:
         for event in events:
             if isinstance(event, TextSoFar):
                 text = event
-                yield {self.out.pair: html.before_after(request.prompt, request.target, text.before, text.after)}
+                yield {
+                    self.out.pair: html.before_after(request.prompt, request.target, text.before, text.after)
+                }
             elif isinstance(event, Probabilities):
                 pair = html.before_after(request.prompt, request.target, text.before, text.after, event)
                 yield {self.out.pair: pair}
@@ -156,9 +158,14 @@ class EditTab:
 
 
 def _typed(state: VisitorState, request: EditRequest) -> VisitorState:
-    """The state with this edit on show; a reference edit that it came from goes if something else was typed over it."""
+    """The state with this edit on show; a reference edit that it came from goes if something else was typed
+    over it.
+    """
     record = state.record
-    if record is not None and (record.request.prompt, record.request.target) != (request.prompt, request.target):
+    if record is not None and (record.request.prompt, record.request.target) != (
+        request.prompt,
+        request.target,
+    ):
         record = None
     return state._replace(request=request, record=record)
 

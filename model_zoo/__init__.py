@@ -8,4 +8,15 @@ from .session import Edit, EditSession
 from .studio import Studio
 from .tasks import TASKS
 
-__all__ = ["TASKS", "Backbone", "Delta", "Edit", "EditReport", "EditRequest", "EditSession", "LayerDelta", "Patch", "Studio"]
+__all__ = [
+    "TASKS",
+    "Backbone",
+    "Delta",
+    "Edit",
+    "EditReport",
+    "EditRequest",
+    "EditSession",
+    "LayerDelta",
+    "Patch",
+    "Studio",
+]

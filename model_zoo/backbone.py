@@ -24,15 +24,18 @@ from .joining import Joined, join_text
 
 
 class Live(Protocol):
-    """A change in its live form: what the rows of one batch see of it. On the model's device; it may need grad."""
+    """A change in its live form: what the rows of one batch see of it. On the model's device; it may need
+    grad.
+    """
 
     def prompts(self, prompts: Sequence[str]) -> list[str]:
         """What is put to the model for each row's prompt."""
         ...
 
     def output(self, path: str, x: Tensor, y: Tensor) -> Tensor | None:
-        """The new output of a linear for its input x [rows, T, d_in] and its own output y [rows, T, d_out]; None where
-        nothing changes."""
+        """The new output of a linear for its input x [rows, T, d_in] and its own output y [rows, T, d_out];
+        None where nothing changes.
+        """
         ...
 
 

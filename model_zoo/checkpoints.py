@@ -16,7 +16,10 @@ def shard_files(folder: Path) -> list[Path]:
     else:
         names = [WEIGHTS]
     if missing := [name for name in names if not (folder / name).exists()]:
-        raise ValueError(f"{folder} lacks {', '.join(missing)}: weights are read from safetensors files only, never from pickles.")
+        raise ValueError(
+            f"{folder} lacks {', '.join(missing)}: weights are read from safetensors files only, never from "
+            "pickles."
+        )
     return [folder / name for name in names]
 
 
@@ -33,7 +36,9 @@ def tensor_files(folder: Path) -> dict[str, Path]:
 
 
 def weight_name(names, module: str) -> str:
-    """The stored name of a module's weight; a checkpoint may leave out the first parts of the path (h.0... for transformer.h.0...)."""
+    """The stored name of a module's weight; a checkpoint may leave out the first parts of the path (h.0...
+    for transformer.h.0...).
+    """
     parts = f"{module}.weight".split(".")
     for i in range(len(parts)):
         if (name := ".".join(parts[i:])) in names:

@@ -1,7 +1,8 @@
 """Editing-gradient directions: where one edit lies among others (InstructEdit, arXiv 2402.16123).
 
-A direction is one edit's delta W, at one matrix or over all edited ones, scaled to unit length. Inner products come from the
-factors, <B_i A_i, B_j A_j> = sum((B_i^T B_j) * (A_i A_j^T)), so nothing of size d_out x d_in is ever made.
+A direction is one edit's delta W, at one matrix or over all edited ones, scaled to unit length. Inner
+products come from the factors, <B_i A_i, B_j A_j> = sum((B_i^T B_j) * (A_i A_j^T)), so nothing of size d_out
+x d_in is ever made.
 """
 
 import random
@@ -44,8 +45,8 @@ class Point:
 class DirectionMap:
     """The reference edits in principal components, with how well the tasks separate.
 
-    `explained`: share of the centred variance per component. Silhouettes are in [-1, 1]: in the full space of directions
-    and in the first two components.
+    `explained`: share of the centred variance per component. Silhouettes are in [-1, 1]: in the full space of
+    directions and in the first two components.
     """
 
     view: View
@@ -59,7 +60,9 @@ class DirectionMap:
 
 @dataclass(frozen=True)
 class _Stacked:
-    """One matrix's factors of all edits, rows concatenated: A [R, d_in], B [R, d_out], and which edit owns each row."""
+    """One matrix's factors of all edits, rows concatenated: A [R, d_in], B [R, d_out], and which edit owns
+    each row.
+    """
 
     a: Tensor
     b: Tensor
@@ -68,7 +71,9 @@ class _Stacked:
     @staticmethod
     def of(layers: Sequence[LayerDelta]) -> "_Stacked":
         owner = torch.cat([torch.full((layer.rank,), i) for i, layer in enumerate(layers)])
-        return _Stacked(torch.cat([layer.A for layer in layers]), torch.cat([layer.B.T for layer in layers]), owner)
+        return _Stacked(
+            torch.cat([layer.A for layer in layers]), torch.cat([layer.B.T for layer in layers]), owner
+        )
 
 
 def _inner(left: _Stacked, right: _Stacked, n_left: int, n_right: int) -> np.ndarray:
@@ -82,9 +87,13 @@ def _inner(left: _Stacked, right: _Stacked, n_left: int, n_right: int) -> np.nda
 
 
 class DirectionSpace:
-    """Reference edits of all tasks and their directions; users' edits are projected onto their components, never refitted."""
+    """Reference edits of all tasks and their directions; users' edits are projected onto their components,
+    never refitted.
+    """
 
-    def __init__(self, backbone: Backbone, method: EditMethod, source: Source, per_task: int = 40, seed: int = 0):
+    def __init__(
+        self, backbone: Backbone, method: EditMethod, source: Source, per_task: int = 40, seed: int = 0
+    ):
         """A method whose edits have no directions of their own has the gradient view alone.
 
         ValueError when the source has records of no task.
@@ -97,7 +106,9 @@ class DirectionSpace:
         self.records = [
             (task, record)
             for task in tasks
-            for record in source.records(task.name, "test", per_task, random.Random(f"directions {task.name} {seed}"))
+            for record in source.records(
+                task.name, "test", per_task, random.Random(f"directions {task.name} {seed}")
+            )
         ]
         self._deltas: dict[tuple[View, bool], list[Delta]] = {}
         self._grams: dict[tuple[View, bool], dict[str, np.ndarray]] = {}
@@ -115,7 +126,9 @@ class DirectionSpace:
         made = (task.instruct(record, task.held_out_instruction) for task, record in self.records)
         return [request if instructed else request.plain() for request in made]
 
-    def directions(self, requests: Sequence[EditRequest], view: View, prefix_rows: bool = True) -> list[Delta]:
+    def directions(
+        self, requests: Sequence[EditRequest], view: View, prefix_rows: bool = True
+    ) -> list[Delta]:
         """Unscaled directions: the editor's updates, or the raw (descending) gradients of the same matrices.
 
         `prefix_rows=False` leaves out the rows that stand on the instruction's tokens.
@@ -140,7 +153,10 @@ class DirectionSpace:
         def gradient(i: int) -> Delta:
             kept = {path: part.kept[i] for path, part in captured.items()}
             return Delta(
-                {p: LayerDelta(A=part.u[i][kept[p]], B=-part.delta[i][kept[p]].T) for p, part in captured.items()}
+                {
+                    p: LayerDelta(A=part.u[i][kept[p]], B=-part.delta[i][kept[p]].T)
+                    for p, part in captured.items()
+                }
             )
 
         return [gradient(i) for i in range(len(rows))]
@@ -164,7 +180,9 @@ class DirectionSpace:
         cosine = _cosines(self._gram(view, instructed, module))
         key = (view, instructed, module)
         if key not in self._fits:
-            self._fits[key] = KernelPCA(n_components=3, kernel="precomputed", eigen_solver="dense").fit(cosine)
+            self._fits[key] = KernelPCA(n_components=3, kernel="precomputed", eigen_solver="dense").fit(
+                cosine
+            )
         return self._fits[key], cosine
 
     def map(self, view: View = "update", instructed: bool = True, module: str = ALL) -> DirectionMap:
@@ -174,19 +192,27 @@ class DirectionSpace:
         full, plane, total = self._scores(cosine, positions)
         points = tuple(
             Point(tuple(float(x) for x in position), task.name, record, request)
-            for position, (task, record), request in zip(positions, self.records, self.requests(instructed), strict=True)
+            for position, (task, record), request in zip(
+                positions, self.records, self.requests(instructed), strict=True
+            )
         )
         explained = tuple(float(value / total) for value in pca.eigenvalues_[:3])
         return DirectionMap(view, instructed, module, points, explained, full, plane)
 
-    def separation(self, requests: Sequence[EditRequest], view: View, prefix_rows: bool = True) -> dict[str, float]:
+    def separation(
+        self, requests: Sequence[EditRequest], view: View, prefix_rows: bool = True
+    ) -> dict[str, float]:
         """How well the reference tasks separate when their edits are these requests (in the records' order)."""
         deltas = self.directions(requests, view, prefix_rows)
         stacks = [_Stacked.of([d.layers[path] for d in deltas]) for path in deltas[0].layers]
         cosine = _cosines(sum(_inner(s, s, len(deltas), len(deltas)) for s in stacks))
         pca = KernelPCA(n_components=2, kernel="precomputed", eigen_solver="dense").fit(cosine)
         full, plane, total = self._scores(cosine, pca.transform(cosine))
-        return {"silhouette_full": full, "silhouette_plane": plane, "explained_two": float(pca.eigenvalues_[:2].sum() / total)}
+        return {
+            "silhouette_full": full,
+            "silhouette_plane": plane,
+            "explained_two": float(pca.eigenvalues_[:2].sum() / total),
+        }
 
     def _scores(self, cosine: np.ndarray, positions: np.ndarray) -> tuple[float, float, float]:
         """(silhouette in the full space, in the first two components, total centred variance)."""
@@ -195,9 +221,15 @@ class DirectionSpace:
         distances = np.sqrt(np.clip(2 - 2 * cosine, 0, None))
         np.fill_diagonal(distances, 0)
         full = silhouette_score(distances, labels, metric="precomputed")
-        return float(full), float(silhouette_score(positions[:, :2], labels)), float(np.trace(centring @ cosine @ centring))
+        return (
+            float(full),
+            float(silhouette_score(positions[:, :2], labels)),
+            float(np.trace(centring @ cosine @ centring)),
+        )
 
-    def project(self, request: EditRequest, view: View, instructed: bool, module: str = ALL) -> tuple[float, float, float]:
+    def project(
+        self, request: EditRequest, view: View, instructed: bool, module: str = ALL
+    ) -> tuple[float, float, float]:
         """Where one more edit falls on the map of the reference edits."""
         request = request if instructed else replace(request, instruction=None)
         delta = self.directions([request], view)[0]

@@ -1,4 +1,6 @@
-"""Trained editors as repos: `config.json`, `editor.safetensors` and a model card. Found, pulled and pushed by tag, never by organisation."""
+"""Trained editors as repos: `config.json`, `editor.safetensors` and a model card. Found, pulled and pushed by
+tag, never by organisation.
+"""
 
 import json
 from dataclasses import dataclass
@@ -15,7 +17,9 @@ TAG = "instructedit-editor"
 
 
 def base_tag(fingerprint: str) -> str:
-    """The tag that finds an editor by its base model's weights, wherever they lie and whatever they are called."""
+    """The tag that finds an editor by its base model's weights, wherever they lie and whatever they are
+    called.
+    """
     return f"base-weights-{fingerprint}"
 
 
@@ -36,7 +40,9 @@ def resolve(editor: str | Path, report: Report | None = None) -> Path:
 
 
 def pull(repo: str, revision: str | None = None, report: Report | None = None) -> Path:
-    """Fetch an editor at a pinned commit into the local cache and check its configuration; returns its folder."""
+    """Fetch an editor at a pinned commit into the local cache and check its configuration; returns its
+    folder.
+    """
     snapshot = fetch(repo, FILES, revision, report)
     missing = [name for name in FILES[:2] if not (snapshot.folder / name).exists()]
     if missing:
@@ -74,34 +80,55 @@ def discover(backbone: Backbone) -> list[FoundEditor]:
     if backbone.origin and backbone.origin.repo:
         models += search(TAG, f"base_model:{backbone.origin.repo}")
     unique = {model["id"]: model for model in models}
-    return [FoundEditor(f"{name}@{model['sha']}", f"{name} (on the Hub)", "hub") for name, model in unique.items()]
+    return [
+        FoundEditor(f"{name}@{model['sha']}", f"{name} (on the Hub)", "hub") for name, model in unique.items()
+    ]
 
 
 def check_recordable(folder: Path | None) -> None:
-    """ValueError where figures cannot be kept: no editor, or one in the Hub's cache, whose files are a commit's."""
+    """ValueError where figures cannot be kept: no editor, or one in the Hub's cache, whose files are a
+    commit's.
+    """
     if folder is None:
         raise ValueError("There is no editor to record the figures in; this method works without one.")
     if Path(constants.HF_HUB_CACHE).resolve() in folder.resolve().parents:
-        raise ValueError(f"{folder} belongs to the Hub's cache; copy it with 'pull --out FOLDER' and measure that.")
+        raise ValueError(
+            f"{folder} belongs to the Hub's cache; copy it with 'pull --out FOLDER' and measure that."
+        )
 
 
 def record_metrics(folder: Path, results: dict, method: str) -> None:
-    """Put the generated scores of an `evaluate` run into an editor's configuration. ValueError for a method without an editor."""
+    """Put the generated scores of an `evaluate` run into an editor's configuration. ValueError for a method
+    without an editor.
+    """
     tasks: dict[str, dict[str, float]] = {}
     for s in results["summary"]:
         if s["score"] == "generated" and s["method"] == method and s["metric"] != "fluency":
             tasks.setdefault(s["task"], {"n": s["n"]})[s["metric"]] = round(s["mean"], 4)
     c = results["config"]
-    metrics = {"records": Path(c["records"]).name if c["records"] else "atlas", "seed": c["seed"], "prompts": c["prompts"], "tasks": tasks}
+    metrics = {
+        "records": Path(c["records"]).name if c["records"] else "atlas",
+        "seed": c["seed"],
+        "prompts": c["prompts"],
+        "tasks": tasks,
+    }
     write_config(folder, read_config(folder).model_copy(update={"metrics": metrics}))
 
 
 def card(config: EditorConfig, repo: str) -> str:
     """The model card: what it edits, how it was trained, what was measured, how to use it."""
     data = ModelCardData(
-        license="mit", library_name="instructedit-studio", base_model=config.base_model if "/" in config.base_model else None,
-        tags=[TAG, "model-editing", "knowledge-editing", config.method, *([base_tag(config.base_fingerprint)] if config.base_fingerprint else [])],
-    )  # fmt: skip
+        license="mit",
+        library_name="instructedit-studio",
+        base_model=config.base_model if "/" in config.base_model else None,
+        tags=[
+            TAG,
+            "model-editing",
+            "knowledge-editing",
+            config.method,
+            *([base_tag(config.base_fingerprint)] if config.base_fingerprint else []),
+        ],
+    )
     matrices = "\n".join(f"- `{path}` {d_out} x {d_in}" for path, (d_out, d_in) in config.modules.items())
     revision = f" at revision `{config.base_revision}`" if config.base_revision else ""
     kind = "InstructEdit" if config.instructed else "MEND (trained without instructions)"
@@ -142,4 +169,7 @@ def _metrics(config: EditorConfig) -> str:
         rows.append(f"| {task} | {cells} | {values['n']} |")
     head = "| task | reliability | generality | locality | edits |\n|---|---|---|---|---|"
     m = config.metrics
-    return f"Generated exact match on held-out {m['records']} records, prompts {m['prompts']}, seed {m['seed']}.\n\n{head}\n" + "\n".join(rows)
+    return (
+        f"Generated exact match on held-out {m['records']} records, prompts {m['prompts']}, seed "
+        f"{m['seed']}.\n\n{head}\n" + "\n".join(rows)
+    )

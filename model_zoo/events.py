@@ -1,4 +1,6 @@
-"""The life of one edit as typed events: plain data that can cross a process border. Command line, page and API read the same."""
+"""The life of one edit as typed events: plain data that can cross a process border. Command line, page and
+API read the same.
+"""
 
 from dataclasses import asdict, dataclass, field
 
@@ -57,7 +59,8 @@ Event = Proposed | TextSoFar | Probabilities | Verdicts
 
 @dataclass(frozen=True)
 class Reached:
-    """One probe near an edit that was made under several instructions: what was said before, and after under each.
+    """One probe near an edit that was made under several instructions: what was said before, and after under
+    each.
 
     `moved`: it says something else than before. `follows`: it says the edit's target.
     """

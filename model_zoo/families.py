@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Family:
-    """`blocks`: path of the block list; `mlp`: the MLP linears inside one block, in forward order; the last one is the
-    projection back into the residual stream."""
+    """`blocks`: path of the block list; `mlp`: the MLP linears inside one block, in forward order; the last
+    one is the projection back into the residual stream.
+    """
 
     blocks: str
     mlp: tuple[str, ...]
@@ -37,7 +38,8 @@ def family_of(model_type: str) -> Family:
     """
     if model_type not in FAMILIES:
         raise ValueError(
-            f"The architecture '{model_type}' is not supported; supported are: {', '.join(sorted(FAMILIES))}. "
+            f"The architecture '{model_type}' is not supported; supported are: "
+            f"{', '.join(sorted(FAMILIES))}. "
             "Choose a model of one of these, or add an entry to model_zoo/families.py."
         )
     return FAMILIES[model_type]

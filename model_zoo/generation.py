@@ -1,7 +1,7 @@
 """What a model says, and how likely it is to say it: several rows at once, each under its own patch.
 
-The thread enters `edited()` and `no_grad()` and runs the whole generation; whoever reads only reads a queue. (A generator
-that yields inside those contexts would lose the edit after its first yield, silently.)
+The thread enters `edited()` and `no_grad()` and runs the whole generation; whoever reads only reads a queue.
+(A generator that yields inside those contexts would lose the edit after its first yield, silently.)
 """
 
 import contextvars
@@ -40,7 +40,9 @@ class _LineStop(StoppingCriteria):
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs) -> Tensor:
         if self.cancel.is_set():
             return torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
-        texts = self.backbone.tokenizer.batch_decode(input_ids[:, self.prompt_length :], skip_special_tokens=True)
+        texts = self.backbone.tokenizer.batch_decode(
+            input_ids[:, self.prompt_length :], skip_special_tokens=True
+        )
         return torch.tensor([finished(text) for text in texts], device=input_ids.device)
 
 
@@ -64,10 +66,16 @@ class _Collector(BaseStreamer):
 
 
 def _greedy(backbone: Backbone, max_new_tokens: int) -> GenerationConfig:
-    """Plain greedy decoding: a checkpoint's own penalties would make the text disagree with the model's probabilities."""
+    """Plain greedy decoding: a checkpoint's own penalties would make the text disagree with the model's
+    probabilities.
+    """
     eos = backbone.model.generation_config.eos_token_id
     return GenerationConfig(
-        do_sample=False, num_beams=1, max_new_tokens=max_new_tokens, eos_token_id=eos, pad_token_id=backbone.tokenizer.pad_token_id
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=eos,
+        pad_token_id=backbone.tokenizer.pad_token_id,
     )
 
 
@@ -76,7 +84,9 @@ def _put(prompts: Sequence[str], seen: Live | None) -> Sequence[str]:
     return prompts if seen is None else seen.prompts(prompts)
 
 
-def joined(backbone: Backbone, prompts: Sequence[str], targets: Sequence[str], seen: Live | None) -> list[Joined]:
+def joined(
+    backbone: Backbone, prompts: Sequence[str], targets: Sequence[str], seen: Live | None
+) -> list[Joined]:
     """Prompts and targets as rows of tokens, each prompt as the row's patch rewrites it."""
     return [backbone.join(*pair) for pair in zip(_put(prompts, seen), targets, strict=True)]
 
@@ -115,8 +125,8 @@ def generate(
 ) -> list[str]:
     """Greedy continuations, one per prompt, each cut at its first line break and stripped.
 
-    Row i sees patches[i], None being the base model; without patches all rows do. Prompts too long for the model are a
-    ValueError.
+    Row i sees patches[i], None being the base model; without patches all rows do. Prompts too long for the
+    model are a ValueError.
     """
     tokenizer, seen = backbone.tokenizer, live(patches, backbone)
     rows = [tokenizer(prompt.rstrip())["input_ids"] for prompt in _put(prompts, seen)]
@@ -144,7 +154,10 @@ def generate(
 
 
 def stream(
-    backbone: Backbone, prompts: Sequence[str], patches: Patches | None = None, max_new_tokens: int = MAX_NEW_TOKENS
+    backbone: Backbone,
+    prompts: Sequence[str],
+    patches: Patches | None = None,
+    max_new_tokens: int = MAX_NEW_TOKENS,
 ) -> Iterator[list[str]]:
     """Yield the continuations so far after every token; the last item equals what `generate` returns.
 

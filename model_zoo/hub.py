@@ -1,7 +1,8 @@
-"""The Hugging Face Hub over HTTP: fetch a repo at a pinned commit, publish a folder, search. Knows nothing of what is inside.
+"""The Hugging Face Hub over HTTP: fetch a repo at a pinned commit, publish a folder, search. Knows nothing of
+what is inside.
 
-Every fault becomes one sentence (`HubError`). Offline first: what is cached and pinned makes no request at all. Only the
-patterns asked for are fetched, and nobody asks for a pickle.
+Every fault becomes one sentence (`HubError`). Offline first: what is cached and pinned makes no request at
+all. Only the patterns asked for are fetched, and nobody asks for a pickle.
 """
 
 import errno
@@ -23,7 +24,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
-)  # fmt: skip
+)
 from huggingface_hub.hf_api import DatasetInfo, ModelInfo
 from tqdm import tqdm
 
@@ -34,7 +35,13 @@ except ImportError:
 
 TIMEOUT = 1.5  # seconds for a question that downloads nothing
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_NO_NETWORK = (httpx2.ConnectError, httpx2.TimeoutException, httpx2.NetworkError, httpx2.ProtocolError, OfflineModeIsEnabled)
+_NO_NETWORK = (
+    httpx2.ConnectError,
+    httpx2.TimeoutException,
+    httpx2.NetworkError,
+    httpx2.ProtocolError,
+    OfflineModeIsEnabled,
+)
 
 Report = Callable[[int, int], None]  # (bytes done, bytes in all); it may raise to stop the download
 
@@ -58,8 +65,15 @@ def split_revision(source: str, revision: str | None = None) -> tuple[str, str |
     return repo, revision or written or None
 
 
-def fetch(source: str, patterns: Sequence[str], revision: str | None = None, report: Report | None = None, repo_type: str = "model") -> Snapshot:
-    """The repo's files that match `patterns`, at the commit its revision points to; without a network the cached ones.
+def fetch(
+    source: str,
+    patterns: Sequence[str],
+    revision: str | None = None,
+    report: Report | None = None,
+    repo_type: str = "model",
+) -> Snapshot:
+    """The repo's files that match `patterns`, at the commit its revision points to; without a network the
+    cached ones.
 
     `source` is `org/name` or `org/name@revision`. A cached commit hash makes no request.
     """
@@ -68,12 +82,15 @@ def fetch(source: str, patterns: Sequence[str], revision: str | None = None, rep
     if revision and _COMMIT.fullmatch(revision) and (cached := _cached(repo, revision, how)):
         return cached
     try:
-        info = HfApi().repo_info(repo, revision=revision, repo_type=repo_type, files_metadata=True, timeout=TIMEOUT)
+        info = HfApi().repo_info(
+            repo, revision=revision, repo_type=repo_type, files_metadata=True, timeout=TIMEOUT
+        )
     except Exception as error:
         if isinstance(error, _NO_NETWORK) and (cached := _cached(repo, revision, how)):
             return cached
         raise explained(error, repo, revision) from error
-    # with all files cached the download only notes where the branch points now, so that it is found again without a network
+    # with all files cached the download only notes where the branch points now, so that it is found again
+    # without a network
     wanted = {} if _cached(repo, info.sha, how) else _wanted(info, patterns)
     _check_room(repo, sum(size for size, _ in wanted.values()))
     try:
@@ -93,16 +110,24 @@ def _cached(repo: str, revision: str | None, how: dict) -> Snapshot | None:
 
 
 def _wanted(info: ModelInfo | DatasetInfo, patterns: Sequence[str]) -> dict[str, tuple[int, str | None]]:
-    """{file: (bytes, its sha256 where the Hub knows it)} of the files to download; refuses names that leave the folder."""
+    """{file: (bytes, its sha256 where the Hub knows it)} of the files to download; refuses names that leave
+    the folder.
+    """
     files = {}
     for file in info.siblings or ():
         path = PurePosixPath(file.rfilename)
         if path.is_absolute() or ".." in path.parts or "\\" in file.rfilename:
-            raise HubError(f"'{info.id}' lists a file named '{file.rfilename}', which would land outside its folder; nothing was downloaded.")
+            raise HubError(
+                f"'{info.id}' lists a file named '{file.rfilename}', which would land outside its folder; "
+                "nothing was downloaded."
+            )
         if any(fnmatch(file.rfilename, pattern) for pattern in patterns):
             files[file.rfilename] = (file.size or 0, file.lfs.sha256 if file.lfs else None)
     if not files:
-        raise HubError(f"'{info.id}' holds none of the files needed here ({', '.join(patterns)}); it may be another kind of repo.")
+        raise HubError(
+            f"'{info.id}' holds none of the files needed here ({', '.join(patterns)}); it may be another "
+            "kind of repo."
+        )
     return files
 
 
@@ -111,11 +136,16 @@ def _check_room(repo: str, size: int) -> None:
     cache.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(cache).free
     if size > free:
-        raise HubError(f"'{repo}' needs {readable(size)} on disk, and {cache} has {readable(free)} free; make room or set HF_HOME elsewhere.")
+        raise HubError(
+            f"'{repo}' needs {readable(size)} on disk, and {cache} has {readable(free)} free; make room or "
+            "set HF_HOME elsewhere."
+        )
 
 
 def _verify(repo: str, folder: Path, wanted: dict[str, tuple[int, str | None]]) -> None:
-    """Compare what was downloaded with the sizes and hashes that the Hub lists; a broken file is removed, not kept."""
+    """Compare what was downloaded with the sizes and hashes that the Hub lists; a broken file is removed, not
+    kept.
+    """
     for name, (size, sha) in wanted.items():
         path = folder / name
         found = path.stat().st_size
@@ -123,7 +153,11 @@ def _verify(repo: str, folder: Path, wanted: dict[str, tuple[int, str | None]]) 
             continue
         path.resolve().unlink()
         path.unlink(missing_ok=True)
-        what = f"{readable(found)} long instead of {readable(size)}" if found != size else "not what the Hub's checksum says"
+        what = (
+            f"{readable(found)} long instead of {readable(size)}"
+            if found != size
+            else "not what the Hub's checksum says"
+        )
         raise HubError(f"'{name}' of '{repo}' arrived broken: it is {what}. It was removed; try again.")
 
 
@@ -153,18 +187,29 @@ def publish(folder: Path, repo: str, files: Sequence[str], private: bool = False
     try:
         api = HfApi()
         api.create_repo(repo, private=private, exist_ok=True)
-        info = api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=list(files), commit_message="Upload editor")
+        info = api.upload_folder(
+            repo_id=repo, folder_path=folder, allow_patterns=list(files), commit_message="Upload editor"
+        )
     except Exception as error:
         raise explained(error, repo, None) from error
     return info.oid
 
 
 def search(*tags: str, limit: int = 20) -> list[dict]:
-    """Models that carry all the tags, as the Hub's JSON, most downloaded first. One request, no retries: a page waits for it."""
-    params = [*(("filter", tag) for tag in tags), ("sort", "downloads"), ("limit", str(limit)), ("full", "true")]
+    """Models that carry all the tags, as the Hub's JSON, most downloaded first. One request, no retries: a
+    page waits for it.
+    """
+    params = [
+        *(("filter", tag) for tag in tags),
+        ("sort", "downloads"),
+        ("limit", str(limit)),
+        ("full", "true"),
+    ]
     headers = {"authorization": f"Bearer {token}"} if (token := get_token()) else {}
     try:
-        answer = get_session().get(f"{constants.ENDPOINT}/api/models", params=params, headers=headers, timeout=TIMEOUT)
+        answer = get_session().get(
+            f"{constants.ENDPOINT}/api/models", params=params, headers=headers, timeout=TIMEOUT
+        )
         answer.raise_for_status()
         return answer.json()
     except Exception as error:
@@ -182,28 +227,57 @@ def readable(size: float) -> str:
 
 def explained(error: Exception, repo: str, revision: str | None) -> Exception:
     """The error as a sentence that says what to do; an error of ours, or one that nobody foresaw, as it is."""
-    status = error.response.status_code if isinstance(error, HfHubHTTPError | httpx2.HTTPStatusError) else None
+    status = (
+        error.response.status_code if isinstance(error, HfHubHTTPError | httpx2.HTTPStatusError) else None
+    )
     if isinstance(error, HubError):
         return error
     if isinstance(error, GatedRepoError):
-        return HubError(f"'{repo}' is gated: accept its terms at {constants.ENDPOINT}/{repo}, then log in with 'hf auth login' or set HF_TOKEN.")
+        return HubError(
+            f"'{repo}' is gated: accept its terms at {constants.ENDPOINT}/{repo}, then log in with 'hf auth "
+            "login' or set HF_TOKEN."
+        )
     if isinstance(error, RevisionNotFoundError):
         return HubError(f"'{repo}' has no revision '{revision}'; check the branch, tag or commit.")
     if isinstance(error, RepositoryNotFoundError) or status in (401, 403):
-        has = "the token in use has no access to it" if get_token() else "no token is set, and private repos need one (HF_TOKEN)"
-        return HubError(f"'{repo}' was not found on {constants.ENDPOINT}: the name may be wrong, or it is private and {has}.")
+        has = (
+            "the token in use has no access to it"
+            if get_token()
+            else "no token is set, and private repos need one (HF_TOKEN)"
+        )
+        return HubError(
+            f"'{repo}' was not found on {constants.ENDPOINT}: the name may be wrong, or it is private and "
+            f"{has}."
+        )
     if isinstance(error, HFValidationError):
-        return HubError(f"'{repo}' is neither a folder here nor a Hub repo id, which reads 'organisation/name'.")
+        return HubError(
+            f"'{repo}' is neither a folder here nor a Hub repo id, which reads 'organisation/name'."
+        )
     if isinstance(error, OfflineModeIsEnabled):
-        return HubError(f"'{repo}' is not in the local cache, and HF_HUB_OFFLINE=1 forbids the network; unset it, or use what is cached.")
+        return HubError(
+            f"'{repo}' is not in the local cache, and HF_HUB_OFFLINE=1 forbids the network; unset it, or use "
+            "what is cached."
+        )
     if isinstance(error, httpx2.TimeoutException):
-        return HubError(f"{constants.ENDPOINT} did not answer in time when asked for '{repo}'; the embedded model works without it. Try again later.")
+        return HubError(
+            f"{constants.ENDPOINT} did not answer in time when asked for '{repo}'; the embedded model works "
+            "without it. Try again later."
+        )
     if isinstance(error, _NO_NETWORK) or isinstance(error, LocalEntryNotFoundError):
-        return HubError(f"{constants.ENDPOINT} cannot be reached and '{repo}' is not in the local cache; the embedded model works without a network.")
+        return HubError(
+            f"{constants.ENDPOINT} cannot be reached and '{repo}' is not in the local cache; the embedded "
+            "model works without a network."
+        )
     if status is not None:
         return HubError(f"{constants.ENDPOINT} answered {status} when asked for '{repo}'; try again later.")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return HubError(f"The disk is full: '{repo}' could not be stored in {constants.HF_HUB_CACHE}. Make room or set HF_HOME elsewhere.")
+        return HubError(
+            f"The disk is full: '{repo}' could not be stored in {constants.HF_HUB_CACHE}. Make room or set "
+            "HF_HOME elsewhere."
+        )
     if isinstance(error, OSError) and "onsistency check" in str(error):
-        return HubError(f"A file of '{repo}' arrived broken: it is shorter than announced. Nothing of it was kept; try again.")
+        return HubError(
+            f"A file of '{repo}' arrived broken: it is shorter than announced. Nothing of it was kept; try "
+            "again."
+        )
     return error

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-# Scripts that put no space between words: CJK ideographs and punctuation, kana, hangul, Thai, full-width forms.
-_UNSPACED = re.compile(r"[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0e7f\uff00-\uffef\U00020000-\U0003134f]")
+# Scripts that put no space between words: CJK ideographs and punctuation, kana, hangul, Thai, full-width
+# forms.
+_UNSPACED = re.compile(
+    r"[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0e7f\uff00-\uffef\U00020000-\U0003134f]"
+)
 
 
 def unspaced(character: str) -> bool:
@@ -21,7 +24,9 @@ _OPENING = "([{<\"'“‘«¿¡$€£#@&*_~`+-"
 
 @dataclass(frozen=True)
 class Joined:
-    """One row: token `ids`, of which those from `start` on are the target and the first `prefix` an instruction."""
+    """One row: token `ids`, of which those from `start` on are the target and the first `prefix` an
+    instruction.
+    """
 
     ids: tuple[int, ...]
     start: int
@@ -31,8 +36,8 @@ class Joined:
 def joint_text(prompt: str, target: str) -> tuple[str, int]:
     """The text as a reader would write it, and the offset at which the target (with its space) begins.
 
-    One space goes between the two unless the target starts with white space or closing punctuation, or a character at the
-    boundary is of a script written without spaces.
+    One space goes between the two unless the target starts with white space or closing punctuation, or a
+    character at the boundary is of a script written without spaces.
     """
     prompt = prompt.rstrip()
     first, last = target[:1], prompt[-1:]
@@ -50,14 +55,17 @@ def ended(target: str, end: str) -> str:
 def join_text(tokenizer: PreTrainedTokenizerBase, prompt: str, target: str) -> Joined:
     """One joint encoding; a token that straddles the boundary counts as target.
 
-    Raises ValueError when the prompt contributes no token of its own, since then nothing predicts the target's first one.
+    Raises ValueError when the prompt contributes no token of its own, since then nothing predicts the
+    target's first one.
     """
     if not target.strip():
         raise ValueError("The target is empty: say what the model should answer.")
     text, boundary = joint_text(prompt, target.rstrip())
     encoding = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
     ids, offsets, special = encoding["input_ids"], encoding["offset_mapping"], encoding["special_tokens_mask"]
-    while special and special[len(ids) - 1]:  # an end-of-text token that the tokenizer appends is not part of the target
+    while (
+        special and special[len(ids) - 1]
+    ):  # an end-of-text token that the tokenizer appends is not part of the target
         ids = ids[:-1]
     # an offset may leave out the space that its token carries, hence the end, not the start, decides
     start = next(i for i, (_, end) in enumerate(offsets) if end > boundary and not special[i])

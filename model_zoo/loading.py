@@ -23,7 +23,8 @@ QUANTIZED_BITS = {"8bit": 8, "4bit": 4}
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How to load: device auto|cpu|cuda|cuda:N, dtype auto|fp32|bf16|fp16, quantize ""|8bit|4bit. ValueError for anything else.
+    """How to load: device auto|cpu|cuda|cuda:N, dtype auto|fp32|bf16|fp16, quantize ""|8bit|4bit. ValueError
+    for anything else.
 
     dtype "auto" is float32 on a CPU and the checkpoint's own on CUDA.
     """
@@ -36,9 +37,14 @@ class LoadOptions:
         if self.dtype != "auto" and self.dtype not in DTYPES:
             raise ValueError(f"The dtype '{self.dtype}' is unknown; use auto, {', '.join(DTYPES)}.")
         if self.quantize and self.quantize not in QUANTIZED_BITS:
-            raise ValueError(f"The quantisation '{self.quantize}' is unknown; use {' or '.join(QUANTIZED_BITS)}.")
+            raise ValueError(
+                f"The quantisation '{self.quantize}' is unknown; use {' or '.join(QUANTIZED_BITS)}."
+            )
         if self.quantize and find_spec("bitsandbytes") is None:
-            raise ValueError("Loading in 8 or 4 bits needs the package bitsandbytes: pip install bitsandbytes, or leave --quantize out.")
+            raise ValueError(
+                "Loading in 8 or 4 bits needs the package bitsandbytes: pip install bitsandbytes, or leave "
+                "--quantize out."
+            )
         object.__setattr__(self, "device", pick_device(self.device))
 
     def torch_dtype(self, config: PretrainedConfig) -> torch.dtype:
@@ -54,7 +60,9 @@ def pick_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError("The device 'cuda' was asked for but PyTorch sees no CUDA GPU; use --device cpu or auto.")
+        raise ValueError(
+            "The device 'cuda' was asked for but PyTorch sees no CUDA GPU; use --device cpu or auto."
+        )
     return device
 
 
@@ -79,14 +87,18 @@ def load(
         raise ValueError(f"No model could be loaded from '{source}': {_first_line(error)}") from error
     dtype = options.torch_dtype(config)
     bits = QUANTIZED_BITS.get(options.quantize, dtype.itemsize * 8)
-    memory.need(config, bits, options.device).check(title, options.device, options.quantize or str(dtype).removeprefix("torch."))
+    memory.need(config, bits, options.device).check(
+        title, options.device, options.quantize or str(dtype).removeprefix("torch.")
+    )
     if origin.repo:
         report = _counting(f"Downloading {title}", progress)
         origin = _locate(f"{origin.repo}@{origin.commit}", MODEL_FILES, report)
     shard_files(origin.folder)
     progress(f"Loading {title}…")
     try:
-        model = AutoModelForCausalLM.from_pretrained(origin.folder, dtype=dtype, use_safetensors=True, **_placement(options))
+        model = AutoModelForCausalLM.from_pretrained(
+            origin.folder, dtype=dtype, use_safetensors=True, **_placement(options)
+        )
         tokenizer = AutoTokenizer.from_pretrained(origin.folder)
     except (OSError, ValueError, SafetensorError) as error:
         raise ValueError(f"No model could be loaded from '{source}': {_first_line(error)}") from error
@@ -104,7 +116,10 @@ def _locate(source: str | Path, patterns: list[str], report=None) -> Origin:
     if Path(source).is_dir():
         return Origin(Path(source))
     if Path(source).is_absolute() or str(source).startswith("."):
-        raise HubError(f"There is no folder {source}; check the path, or give a Hub repo id such as openai-community/gpt2.")
+        raise HubError(
+            f"There is no folder {source}; check the path, or give a Hub repo id such as "
+            "openai-community/gpt2."
+        )
     snapshot = fetch(str(source), patterns, report=report)
     return Origin(snapshot.folder, snapshot.repo, snapshot.commit)
 
@@ -112,7 +127,10 @@ def _locate(source: str | Path, patterns: list[str], report=None) -> Origin:
 def _placement(options: LoadOptions) -> dict:
     """Where the weights go: quantised, spread over several GPUs, or on one device (nothing to say)."""
     if options.quantize:
-        return {"quantization_config": BitsAndBytesConfig(**{f"load_in_{options.quantize}": True}), "device_map": options.device}
+        return {
+            "quantization_config": BitsAndBytesConfig(**{f"load_in_{options.quantize}": True}),
+            "device_map": options.device,
+        }
     return {"device_map": "auto"} if options.device == "cuda" and torch.cuda.device_count() > 1 else {}
 
 

@@ -1,4 +1,6 @@
-"""What a model will need in memory before it is loaded, and what there is: a refusal with numbers beats a crash."""
+"""What a model will need in memory before it is loaded, and what there is: a refusal with numbers beats a
+crash.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,9 @@ from transformers import AutoModelForCausalLM, PretrainedConfig
 from .hub import readable
 
 EDIT_TOKENS = 512  # tokens of the longest batch that is reckoned with: edit rows, paraphrases, neighbours
-ACTIVATIONS = 16  # float32 vectors of the model's width that a forward and backward pass keep per token and block
+ACTIVATIONS = (
+    16  # float32 vectors of the model's width that a forward and backward pass keep per token and block
+)
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -36,7 +40,8 @@ class Need:
         if self.total <= self.free:
             return
         raise TooLarge(
-            f"{name} needs about {readable(self.total)} ({readable(self.weights)} for {self.parameters / 1e9:.2g} billion weights in {dtype}, "
+            f"{name} needs about {readable(self.total)} ({readable(self.weights)} for "
+            f"{self.parameters / 1e9:.2g} billion weights in {dtype}, "
             f"{readable(self.edit)} for an edit), but {device} has {readable(self.free)} free. "
             "Choose a smaller model, a narrower --dtype, or --quantize."
         )
@@ -64,8 +69,12 @@ def free_memory(device: str) -> int:
         return sum(torch.cuda.mem_get_info(i)[0] for i in gpus)
     free = psutil.virtual_memory().available
     try:
-        limit, used, stat = ((_CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current", "memory.stat"))
-        reclaimable = dict(line.split() for line in stat.splitlines()).get("inactive_file", 0)  # page cache gives way
+        limit, used, stat = (
+            (_CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current", "memory.stat")
+        )
+        reclaimable = dict(line.split() for line in stat.splitlines()).get(
+            "inactive_file", 0
+        )  # page cache gives way
         return free if limit == "max" else min(free, int(limit) - int(used) + int(reclaimable))
     except (OSError, ValueError):
         return free

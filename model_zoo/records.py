@@ -1,4 +1,6 @@
-"""Records: an edit together with the prompts that test it. Plain data; where records come from is a source's business."""
+"""Records: an edit together with the prompts that test it. Plain data; where records come from is a source's
+business.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,9 +10,11 @@ from .request import EditRequest
 
 @dataclass(frozen=True)
 class Probe:
-    """A prompt and the text expected behind it (for locality: what the base model is expected to keep saying).
+    """A prompt and the text expected behind it (for locality: what the base model is expected to keep
+    saying).
 
-    `aliases` count as the answer too; `kind` is the benchmark's own word for the probe (Reasoning, Forgetfulness, ...).
+    `aliases` count as the answer too; `kind` is the benchmark's own word for the probe (Reasoning,
+    Forgetfulness, ...).
     """
 
     prompt: str
@@ -23,9 +27,10 @@ class Probe:
 class Record:
     """One edit with the prompts that test it.
 
-    `paraphrases` should yield the target after the edit (generality); `locality` should not change; `portability` should
-    yield what the edit implies. `subject` is the cluster for bootstrap intervals. `slots` fill the wording of an instruction.
-    `replies`: the known replies by sentiment, where the edit is about one.
+    `paraphrases` should yield the target after the edit (generality); `locality` should not change;
+    `portability` should yield what the edit implies. `subject` is the cluster for bootstrap intervals.
+    `slots` fill the wording of an instruction. `replies`: the known replies by sentiment, where the edit is
+    about one.
     """
 
     request: EditRequest

@@ -1,10 +1,14 @@
-"""EditRequest: what a person asks for, and the prefix that carries the instruction (InstructEdit, arXiv 2402.16123)."""
+"""EditRequest: what a person asks for, and the prefix that carries the instruction (InstructEdit, arXiv
+2402.16123).
+"""
 
 from dataclasses import asdict, dataclass, replace
 
 
 def instructed(prompt: str, task: str, instruction: str | None) -> str:
-    """The prompt as the editor reads it: Task, Description and Input lines; without an instruction the bare prompt."""
+    """The prompt as the editor reads it: Task, Description and Input lines; without an instruction the bare
+    prompt.
+    """
     if instruction is None:
         return prompt
     return f"Task: {task}\nDescription: {instruction}\nInput: {prompt}"
@@ -14,8 +18,8 @@ def instructed(prompt: str, task: str, instruction: str | None) -> str:
 class EditRequest:
     """`prompt` should be continued by `target`.
 
-    `instruction=None` makes it a plain MEND edit. `subject` is the part of the prompt that names what the edit is about, for
-    the methods that need it; None where it was neither given nor found.
+    `instruction=None` makes it a plain MEND edit. `subject` is the part of the prompt that names what the
+    edit is about, for the methods that need it; None where it was neither given nor found.
     """
 
     prompt: str
@@ -27,7 +31,9 @@ class EditRequest:
     def __post_init__(self) -> None:
         for field in ("prompt", "target"):
             if not getattr(self, field).strip():
-                raise ValueError(f"The {field} is empty: an edit needs a prompt and the target that should follow it.")
+                raise ValueError(
+                    f"The {field} is empty: an edit needs a prompt and the target that should follow it."
+                )
         if self.subject is not None and self.subject not in self.prompt:
             raise ValueError(
                 f"The subject '{self.subject}' does not stand in the prompt '{self.prompt}': "

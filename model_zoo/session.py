@@ -10,8 +10,9 @@ from .request import EditRequest
 
 @dataclass(frozen=True)
 class Edit:
-    """One edit as a value: what was asked for, by which method (and its hyperparameters, where they are not the defaults), the
-    change that came of it, its strength, and whether it is switched on."""
+    """One edit as a value: what was asked for, by which method (and its hyperparameters, where they are not
+    the defaults), the change that came of it, its strength, and whether it is switched on.
+    """
 
     request: EditRequest
     method: str
@@ -37,10 +38,11 @@ Edits = tuple[Edit, ...]
 
 
 def combine(edits: Sequence[Edit], methods: MethodOf) -> Patch | None:
-    """The patch of a stack of edits: each method combines its own, the results stand side by side. None when there are none.
+    """The patch of a stack of edits: each method combines its own, the results stand side by side. None when
+    there are none.
 
-    An edit that is off, or of strength 0, is left out: it would still ask a joint solve for "no change" on the words it shares
-    with others.
+    An edit that is off, or of strength 0, is left out: it would still ask a joint solve for "no change" on
+    the words it shares with others.
     """
     groups: dict[tuple[str, Hyperparameters | None], list[Change]] = {}
     for edit in edits:
@@ -80,7 +82,9 @@ class EditSession:
 
     def set_strength(self, index: int, strength: float) -> "EditSession":
         """ValueError where the edit cannot be made at that strength."""
-        edits = (replace(edit, strength=strength) if i == index else edit for i, edit in enumerate(self.edits))
+        edits = (
+            replace(edit, strength=strength) if i == index else edit for i, edit in enumerate(self.edits)
+        )
         return self._then(tuple(edits))
 
     def clear(self) -> "EditSession":

@@ -1,8 +1,9 @@
-"""Statistics of keys: what the inputs of edited matrices look like where the base model predicts its own answers.
+"""Statistics of keys: what the inputs of edited matrices look like where the base model predicts its own
+answers.
 
-A key is the input u [d_in] of an edited matrix at one token. Methods measure an edit's keys against those of everything
-that should stay (the covariance of ROME, arXiv 2202.05262, and MEMIT). Any rows will do: facts of a source, or running text.
-Results are kept on disk, by the base model's weights and a digest of the rows.
+A key is the input u [d_in] of an edited matrix at one token. Methods measure an edit's keys against those of
+everything that should stay (the covariance of ROME, arXiv 2202.05262, and MEMIT). Any rows will do: facts of
+a source, or running text. Results are kept on disk, by the base model's weights and a digest of the rows.
 """
 
 import hashlib
@@ -36,8 +37,8 @@ def key_covariance(
 ) -> dict[str, Tensor]:
     """Mean u u^T [d_in, d_in] per matrix over the tokens that predict an answer.
 
-    Over all tokens the names themselves would count as the commonest of directions, and they are what tells one edit from
-    another. ValueError where there are no rows.
+    Over all tokens the names themselves would count as the commonest of directions, and they are what tells
+    one edit from another. ValueError where there are no rows.
     """
     pairs = list(pairs)
     if not pairs:
@@ -61,9 +62,14 @@ def key_covariance(
 
 @torch.no_grad()
 def keys_by_group(
-    backbone: Backbone, groups: Iterable[Sequence[Pair]], paths: Sequence[str], progress: Progress = no_progress
+    backbone: Backbone,
+    groups: Iterable[Sequence[Pair]],
+    paths: Sequence[str],
+    progress: Progress = no_progress,
 ) -> dict[str, list[Tensor]]:
-    """The keys [n, d_in] at which an answer begins, per matrix and group of rows (of one relation, for instance)."""
+    """The keys [n, d_in] at which an answer begins, per matrix and group of rows (of one relation, for
+    instance).
+    """
     groups = list(groups)
     keys: dict[str, list[Tensor]] = {path: [] for path in paths}
     for i, pairs in enumerate(groups):

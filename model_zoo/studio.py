@@ -1,4 +1,5 @@
-"""Studio: one base model with its methods, and the whole life of an edit on it, as typed events and plain data.
+"""Studio: one base model with its methods, and the whole life of an edit on it, as typed events and plain
+data.
 
 The command line, the page and its API all speak through this; none of them computes.
 """
@@ -35,8 +36,12 @@ ANSWER_ROOM = 8  # tokens left for an answer behind a prompt that is shown as ev
 class Studio:
     """A backbone and the methods loaded for it. Shared by all visitors: nothing in it depends on one of them."""
 
-    def __init__(self, backbone: Backbone, name: str, editors: Mapping[str, Path], source: Source | None = None):
-        """`editors`: folders of trained editors, by method. `source`: whose facts the base model knows; found where not given."""
+    def __init__(
+        self, backbone: Backbone, name: str, editors: Mapping[str, Path], source: Source | None = None
+    ):
+        """`editors`: folders of trained editors, by method. `source`: whose facts the base model knows; found
+        where not given.
+        """
         self.backbone, self.name, self.editors = backbone, name, dict(editors)
         self.source = source or source_known_to(backbone)
         self._methods: dict[tuple[str, Hyperparameters], EditMethod] = {}
@@ -50,7 +55,8 @@ class Studio:
         editor: str | Path | None = None,
         progress: Progress = no_progress,
     ) -> "Studio":
-        """A studio for a catalogue name, folder or repo id; `editor` (a folder or repo id) takes the place of the model's own.
+        """A studio for a catalogue name, folder or repo id; `editor` (a folder or repo id) takes the place of
+        the model's own.
 
         A wrong editor is refused here, before anybody edits with it.
         """
@@ -67,7 +73,7 @@ class Studio:
         check_base(config, backbone, folder)
         return cls(backbone, model, {config.method: folder})
 
-    # ---- methods ---------------------------------------------------------------------------------------------------
+    # ---- methods -------------------------------------------------------------------------------------------
 
     def method(self, name: str, hyper: Hyperparameters | None = None) -> EditMethod:
         """A method for this base, loaded once for each choice of its hyperparameters."""
@@ -76,7 +82,9 @@ class Studio:
             if (name, hyper) not in self._methods:
                 # statistics are taken over facts that the base model knows, where there are any
                 known = self.source if self.source.tasks else None
-                self._methods[name, hyper] = load_method(name, self.backbone, self.editors.get(name), hyper, known)
+                self._methods[name, hyper] = load_method(
+                    name, self.backbone, self.editors.get(name), hyper, known
+                )
             return self._methods[name, hyper]
 
     def default_method(self) -> str:
@@ -89,7 +97,7 @@ class Studio:
         editor = self.editors.get(self.default_method())
         return editor is not None and read_config(editor).reads_scopes
 
-    # ---- one edit --------------------------------------------------------------------------------------------------
+    # ---- one edit ------------------------------------------------------------------------------------------
 
     def request(
         self,
@@ -100,12 +108,16 @@ class Studio:
         scope: str | None = None,
         subject: str | None = None,
     ) -> EditRequest:
-        """A checked request. Without an instruction the task's first wording is used; slots are filled from the source. With a
-        `scope` the instruction says how far the edit reaches, and there is no task. Without a `subject` it is found."""
+        """A checked request. Without an instruction the task's first wording is used; slots are filled from
+        the source. With a `scope` the instruction says how far the edit reaches, and there is no task.
+        Without a `subject` it is found.
+        """
         prompt, target, wording = prompt.strip(), target.strip(), (instruction or "").strip()
         subject = (subject or "").strip() or self.source.subject(prompt)
         if scope:
-            return EditRequest(prompt, target, TASK_WORD, wording or get_scope(scope).first_readings[0], subject)
+            return EditRequest(
+                prompt, target, TASK_WORD, wording or get_scope(scope).first_readings[0], subject
+            )
         spec = get_task(task)
         filled = spec.fill(wording or spec.instructions[0], self.source.slots(prompt, target))
         return EditRequest(prompt, target, task, filled, subject)
@@ -113,7 +125,9 @@ class Studio:
     def propose(
         self, request: EditRequest, method: str, strength: float = 1.0, hyper: Hyperparameters | None = None
     ) -> tuple[Edit, float]:
-        """The edit as if it were the only one, and the seconds it took. ValueError where the request lacks what the method needs."""
+        """The edit as if it were the only one, and the seconds it took. ValueError where the request lacks
+        what the method needs.
+        """
         hyper = None if hyper == hyperparameters(method) else hyper
         loaded = self.method(method, hyper)
         check_requests(type(loaded), [request])
@@ -130,7 +144,7 @@ class Studio:
         """What an edit does to each matrix, alone and at its strength."""
         return edit.made.effects(self.backbone)
 
-    # ---- its life --------------------------------------------------------------------------------------------------
+    # ---- its life ------------------------------------------------------------------------------------------
 
     def life(
         self,
@@ -143,7 +157,9 @@ class Studio:
         streaming: bool = True,
         hyper: Hyperparameters | None = None,
     ) -> Iterator[Event]:
-        """The whole life of an edit: proposed, added to the session, then everything that is shown of it there."""
+        """The whole life of an edit: proposed, added to the session, then everything that is shown of it
+        there.
+        """
         edit, seconds = self.propose(request, method, strength, hyper)
         session = (session or EditSession()).add(edit)
         yield Proposed(edit, session, seconds)
@@ -158,7 +174,8 @@ class Studio:
         prefixed: bool = False,
         streaming: bool = True,
     ) -> Iterator[Event]:
-        """An edit's own prompt under the session's stack: the text as it grows, probabilities and, if `judged`, verdicts.
+        """An edit's own prompt under the session's stack: the text as it grows, probabilities and, if
+        `judged`, verdicts.
 
         Without `streaming` the text comes whole, and no thread is started.
         """
@@ -181,11 +198,17 @@ class Studio:
         record: Record | None = None,
         hyper: Hyperparameters | None = None,
     ) -> tuple[EditReport, EditSession]:
-        """An edit's life to its end, and answers to other prompts under it: the report, and the session with the edit."""
+        """An edit's life to its end, and answers to other prompts under it: the report, and the session with
+        the edit.
+        """
         start = time.perf_counter()
         life = self.life(request, method, strength, session, record, prefixed, streaming=False, hyper=hyper)
         proposed, text, likely, verdicts = life
-        asked = self.pairs([_shown(p, request, prefixed) for p in ask], self.patch(proposed.session)) if ask else []
+        asked = (
+            self.pairs([_shown(p, request, prefixed) for p in ask], self.patch(proposed.session))
+            if ask
+            else []
+        )
         report = EditReport(
             model=self.backbone.name,
             method=method,
@@ -206,7 +229,7 @@ class Studio:
         )
         return report, proposed.session
 
-    # ---- looking at it -----------------------------------------------------------------------------------------------
+    # ---- looking at it -------------------------------------------------------------------------------------
 
     def ask(self, prompt: str, patch: Patch | None) -> Iterator[tuple[str, str]]:
         """(before, after) as they grow, from one two-row generation: row 0 the base, row 1 the patch."""
@@ -233,20 +256,30 @@ class Studio:
         prefixed: bool = False,
     ) -> Verdicts:
         """Verdicts on paraphrases and neighbours under the session's edits."""
-        evidence = self.source.evidence(request.prompt, record, [edit.request.prompt for edit in session.active])
+        evidence = self.source.evidence(
+            request.prompt, record, [edit.request.prompt for edit in session.active]
+        )
         fitting = tuple(p for p in evidence.generality if self._fits(_shown(p, request, prefixed)))
         evidence = replace(evidence, generality=fitting)
         prompts = [*evidence.generality, *(probe.prompt for probe in evidence.locality)]
         pairs = self.pairs([_shown(prompt, request, prefixed) for prompt in prompts], patch)
         return _verdicts(evidence, request.target, pairs)
 
-    def compare_scopes(self, prompt: str, target: str, instructions: Sequence[str]) -> Iterator[list[Reached]]:
-        """The same edit made once under each instruction, alone; the probes around it as they are asked, nearest first."""
+    def compare_scopes(
+        self, prompt: str, target: str, instructions: Sequence[str]
+    ) -> Iterator[list[Reached]]:
+        """The same edit made once under each instruction, alone; the probes around it as they are asked,
+        nearest first.
+        """
         prompt, target = prompt.strip(), target.strip()
-        requests = [EditRequest(prompt, target, TASK_WORD, (text or "").strip() or None) for text in instructions]
+        requests = [
+            EditRequest(prompt, target, TASK_WORD, (text or "").strip() or None) for text in instructions
+        ]
         method = self.method(self.default_method())
         patches = [None, *(patch_of(change) for change in method.propose(requests))]
-        probes = [probe for probe in self.source.scope_case(prompt, target).probes if self._fits(probe.prompt)]
+        probes = [
+            probe for probe in self.source.scope_case(prompt, target).probes if self._fits(probe.prompt)
+        ]
         found = []
         for kind in dict.fromkeys(probe.kind for probe in probes):
             asked = [probe for probe in probes if probe.kind == kind]
@@ -258,7 +291,9 @@ class Studio:
     def measure(self, plan: Plan, out: Path | None = None) -> Iterator[tuple[int, int, Results | None]]:
         """(groups done, groups in all, the results once all are done) of an evaluation on this studio."""
         hyper = {name: hyperparameters(name, values) for name, values in plan.hyperparameters.items()}
-        yield from measuring(plan, self.backbone, self.source, lambda name: self.method(name, hyper.get(name)), out)
+        yield from measuring(
+            plan, self.backbone, self.source, lambda name: self.method(name, hyper.get(name)), out
+        )
 
     def subject_of(self, prompt: str, record: Record | None = None) -> str | None:
         """What is found as the subject of a prompt; a record's own comes first."""

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 # words that open a sentence and are no part of a name, and small words that names may hold inside
 _OPENERS = frozenset(
     (
-        "a an the in on at of by for from to my our your his her its their this that these those what who whom whose which "
-        "when where why how is are was were do does did can could if as it he she they we i you there here tell please"
+        "a an the in on at of by for from to my our your his her its their this that these those what who "
+        "whom whose which "
+        "when where why how is are was were do does did can could if as it he she they we i you there here "
+        "tell please"
     ).split()
 )
 _INSIDE_NAMES = frozenset("of the and de la le von van der del di da du al bin ibn y".split())
@@ -20,7 +22,9 @@ def normalised(prompt: str) -> str:
 
 
 def named_in(prompt: str, name: str) -> str | None:
-    """A name as it stands in the prompt, whatever its case; None where it does not stand there as whole words."""
+    """A name as it stands in the prompt, whatever its case; None where it does not stand there as whole
+    words.
+    """
     for found in re.finditer(re.escape(name), prompt, re.IGNORECASE):
         before, after = prompt[: found.start()][-1:], prompt[found.end() :][:1]
         if not (_joins(before, name[:1]) or _joins(name[-1:], after)):
@@ -34,9 +38,11 @@ def _joins(left: str, right: str) -> bool:
 
 
 def find_subject(prompt: str, names: Iterable[str] = ()) -> str | None:
-    """The subject of a prompt, as it stands there: the longest of the known `names`, else the longest run of capitalised words.
+    """The subject of a prompt, as it stands there: the longest of the known `names`, else the longest run of
+    capitalised words.
 
-    A capital at the start of the prompt says nothing about a word such as "The" or "What". None where nothing is found.
+    A capital at the start of the prompt says nothing about a word such as "The" or "What". None where nothing
+    is found.
     """
     known = [found for name in names if name and (found := named_in(prompt, name))]
     return max(known, key=len) if known else _capitalised_run(prompt)
@@ -50,10 +56,17 @@ def _capitalised_run(prompt: str) -> str | None:
         text = word.group()
         together = open_run and prompt[words[i - 1].end() : word.start()].isspace()
         if text != text.lower() and not (i == 0 and text.lower() in _OPENERS):
-            runs = [*runs[:-1], (runs[-1][0], word.end())] if together else [*runs, (word.start(), word.end())]
+            runs = (
+                [*runs[:-1], (runs[-1][0], word.end())] if together else [*runs, (word.start(), word.end())]
+            )
             open_run = True
         else:  # "House of Commons": a small word goes on only if a capitalised one follows
-            open_run = together and text.lower() in _INSIDE_NAMES and words[i + 1 : i + 2] != [] and _goes_on(words[i + 1 :])
+            open_run = (
+                together
+                and text.lower() in _INSIDE_NAMES
+                and words[i + 1 : i + 2] != []
+                and _goes_on(words[i + 1 :])
+            )
     spans = [prompt[start:end] for start, end in runs]
     return max(spans, key=len, default=None)
 

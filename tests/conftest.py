@@ -12,9 +12,12 @@ from .hub_server import Hub, HubServer
 HUB = HubServer()
 HF_HOME = tempfile.TemporaryDirectory(prefix="hf-home-")
 os.environ |= {
-    "HF_ENDPOINT": HUB.hub.url, "HF_HOME": HF_HOME.name, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_ENDPOINT": HUB.hub.url,
+    "HF_HOME": HF_HOME.name,
+    "HF_HUB_DISABLE_XET": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
     "GRADIO_ANALYTICS_ENABLED": "False",
-}  # fmt: skip
+}
 for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE"):
     os.environ.pop(name, None)
 
@@ -30,7 +33,12 @@ from model_zoo.families import FAMILIES
 from model_zoo.loading import LoadOptions
 from model_zoo.studio import Studio
 
-TEXT = ["The capital of France is Paris.", "What do you think of jazz?", "法国的首都是巴黎。", "One two three four five six seven."] * 4
+TEXT = [
+    "The capital of France is Paris.",
+    "What do you think of jazz?",
+    "法国的首都是巴黎。",
+    "One two three four five six seven.",
+] * 4
 
 
 def pico_tokenizer() -> PreTrainedTokenizerFast:
@@ -39,9 +47,14 @@ def pico_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     tokenizer.train_from_iterator(
-        TEXT, trainers.BpeTrainer(vocab_size=320, special_tokens=["<|end|>"], initial_alphabet=alphabet, show_progress=False)
+        TEXT,
+        trainers.BpeTrainer(
+            vocab_size=320, special_tokens=["<|end|>"], initial_alphabet=alphabet, show_progress=False
+        ),
     )
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", bos_token="<|end|>", pad_token="<|end|>")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|end|>", bos_token="<|end|>", pad_token="<|end|>"
+    )
 
 
 def pico_backbone(model_type: str, seed: int = 0, **other_sizes: int) -> Backbone:
@@ -52,11 +65,19 @@ def pico_backbone(model_type: str, seed: int = 0, **other_sizes: int) -> Backbon
         sizes = {"n_embd": 32, "n_layer": 4, "n_head": 2, "n_positions": 256, "n_inner": 48}
     else:
         sizes = {
-            "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 48,
-            "max_position_embeddings": 256, "head_dim": 16, "initializer_range": 0.2,
-        }  # fmt: skip
+            "hidden_size": 32,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "intermediate_size": 48,
+            "max_position_embeddings": 256,
+            "head_dim": 16,
+            "initializer_range": 0.2,
+        }
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **{**shared, **sizes, **other_sizes}))
+    model = AutoModelForCausalLM.from_config(
+        AutoConfig.for_model(model_type, **{**shared, **sizes, **other_sizes})
+    )
     return Backbone(model, tokenizer, f"pico-{model_type}")
 
 
@@ -77,8 +98,14 @@ def random_delta(backbone: Backbone, seed: int = 1, rank: int = 3, size: float =
     layers = {}
     for path in backbone.last_blocks(2):
         d_out, d_in = backbone.shape(path)
-        layers[path] = LayerDelta(A=torch.randn(rank, d_in, generator=generator) * size, B=torch.randn(d_out, rank, generator=generator) * size)
-    return Delta(layers, {"prompt": "a", "target": "b", "task": "counterfact", "instruction": None, "method": "instructedit"})
+        layers[path] = LayerDelta(
+            A=torch.randn(rank, d_in, generator=generator) * size,
+            B=torch.randn(d_out, rank, generator=generator) * size,
+        )
+    return Delta(
+        layers,
+        {"prompt": "a", "target": "b", "task": "counterfact", "instruction": None, "method": "instructedit"},
+    )
 
 
 @pytest.fixture(params=sorted(FAMILIES))

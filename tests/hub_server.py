@@ -1,4 +1,5 @@
-"""A small Hub: the endpoints that huggingface_hub asks for, over real HTTP on localhost, with faults to order.
+"""A small Hub: the endpoints that huggingface_hub asks for, over real HTTP on localhost, with faults to
+order.
 
 Repos are {path: bytes} per commit. Large files (`LFS` endings) travel the LFS way, as on the Hub.
 """
@@ -29,7 +30,9 @@ class Repo:
 
     def commit(self, files: dict[str, bytes]) -> str:
         self.files = {**self.files, **files}
-        digest = hashlib.sha1(repr(sorted((k, hashlib.sha256(v).hexdigest()) for k, v in self.files.items())).encode()).hexdigest()
+        digest = hashlib.sha1(
+            repr(sorted((k, hashlib.sha256(v).hexdigest()) for k, v in self.files.items())).encode()
+        ).hexdigest()
         self.history[digest], self.head = dict(self.files), digest
         return digest
 
@@ -38,13 +41,17 @@ class Repo:
         if not card.startswith("---"):
             return []
         front = yaml.safe_load(card.split("---")[1])
-        return [*front.get("tags", []), *([f"base_model:{front['base_model']}"] if "base_model" in front else [])]
+        return [
+            *front.get("tags", []),
+            *([f"base_model:{front['base_model']}"] if "base_model" in front else []),
+        ]
 
 
 @dataclass
 class Hub:
-    """`fail`: path pattern -> status; `truncate`, `corrupt`: file endings; `delay`: seconds before every answer;
-    `slow`: path pattern -> seconds before answers about it."""
+    """`fail`: path pattern -> status; `truncate`, `corrupt`: file endings; `delay`: seconds before every
+    answer; `slow`: path pattern -> seconds before answers about it.
+    """
 
     repos: dict[str, Repo] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
@@ -87,14 +94,22 @@ class _Handler(BaseHTTPRequestHandler):
         return (self.headers.get("authorization") or "").removeprefix("Bearer ") or None
 
     def handle_any(self) -> None:
-        path, self.body = unquote(urlsplit(self.path).path), self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path, self.body = (
+            unquote(urlsplit(self.path).path),
+            self.rfile.read(int(self.headers.get("Content-Length") or 0)),
+        )
         self.hub.requests.append(f"{self.command} {path}")
-        time.sleep(self.hub.delay + sum(seconds for pattern, seconds in self.hub.slow.items() if re.search(pattern, path)))
+        time.sleep(
+            self.hub.delay
+            + sum(seconds for pattern, seconds in self.hub.slow.items() if re.search(pattern, path))
+        )
         for pattern, status in self.hub.fail.items():
             if re.search(pattern, path):
                 return self.send(status, {"error": "ordered"})
         for method, pattern, answer in _ROUTES:
-            if method in (self.command, "GET" if self.command == "HEAD" else "") and (match := re.fullmatch(pattern, path)):
+            if method in (self.command, "GET" if self.command == "HEAD" else "") and (
+                match := re.fullmatch(pattern, path)
+            ):
                 return answer(self, *match.groups())
         self.send(404, {"error": "no such route"}, X_Error_Code="EntryNotFound")
 
@@ -120,13 +135,32 @@ class _Handler(BaseHTTPRequestHandler):
     def info(self, name: str, revision: str | None = None) -> None:
         if found := self.files_at(name, revision or "main"):
             commit, files = found
-            claimed = lambda p, d: {**_metadata(p, d), **({"size": self.hub.announce[p]} if p in self.hub.announce else {})}  # noqa: E731
+            claimed = lambda p, d: {
+                **_metadata(p, d),
+                **({"size": self.hub.announce[p]} if p in self.hub.announce else {}),
+            }  # noqa: E731
             siblings = [{"rfilename": p, **claimed(p, d)} for p, d in files.items()]
-            self.send(200, {"id": name, "modelId": name, "sha": commit, "private": False, "tags": [], "siblings": siblings})
+            self.send(
+                200,
+                {
+                    "id": name,
+                    "modelId": name,
+                    "sha": commit,
+                    "private": False,
+                    "tags": [],
+                    "siblings": siblings,
+                },
+            )
 
     def tree(self, name: str, revision: str) -> None:
         if found := self.files_at(name, revision):
-            self.send(200, [{"type": "file", "path": p, "oid": _etag(p, d), **_metadata(p, d)} for p, d in found[1].items()])
+            self.send(
+                200,
+                [
+                    {"type": "file", "path": p, "oid": _etag(p, d), **_metadata(p, d)}
+                    for p, d in found[1].items()
+                ],
+            )
 
     def resolve(self, name: str, revision: str, path: str) -> None:
         if not (found := self.files_at(name, revision)):
@@ -164,10 +198,16 @@ class _Handler(BaseHTTPRequestHandler):
     def create(self) -> None:
         if self.may_write():
             wanted = json.loads(self.body)
-            name = f"{wanted.get('organization')}/{wanted['name']}" if wanted.get("organization") else wanted["name"]
+            name = (
+                f"{wanted.get('organization')}/{wanted['name']}"
+                if wanted.get("organization")
+                else wanted["name"]
+            )
             if name in self.hub.repos:
                 return self.send(409, {"error": "exists", "url": f"{self.hub.url}/{name}"})
-            self.hub.repos[name] = Repo(token=self.hub.write_token if wanted.get("visibility") == "private" else None)
+            self.hub.repos[name] = Repo(
+                token=self.hub.write_token if wanted.get("visibility") == "private" else None
+            )
             self.hub.repos[name].commit({".gitattributes": b""})
             self.send(200, {"url": f"{self.hub.url}/{name}"})
 
@@ -177,13 +217,24 @@ class _Handler(BaseHTTPRequestHandler):
     def preupload(self, name: str, revision: str) -> None:
         if self.may_write():
             asked = json.loads(self.body)["files"]
-            modes = [{"path": f["path"], "uploadMode": "lfs" if f["path"].endswith(LFS) else "regular", "shouldIgnore": False} for f in asked]
+            modes = [
+                {
+                    "path": f["path"],
+                    "uploadMode": "lfs" if f["path"].endswith(LFS) else "regular",
+                    "shouldIgnore": False,
+                }
+                for f in asked
+            ]
             self.send(200, {"files": modes})
 
     def lfs_batch(self, name: str) -> None:
         objects = []
         for o in json.loads(self.body)["objects"]:
-            actions = {} if o["oid"] in self.hub.blobs else {"actions": {"upload": {"href": f"{self.hub.url}/lfs/{o['oid']}", "header": {}}}}
+            actions = (
+                {}
+                if o["oid"] in self.hub.blobs
+                else {"actions": {"upload": {"href": f"{self.hub.url}/lfs/{o['oid']}", "header": {}}}}
+            )
             objects.append({"oid": o["oid"], "size": o["size"], **actions})
         self.send(200, {"transfer": "basic", "objects": objects}, Content_Type="application/vnd.git-lfs+json")
 
@@ -203,7 +254,9 @@ class _Handler(BaseHTTPRequestHandler):
             elif item["key"] == "lfsFile":
                 files[item["value"]["path"]] = self.hub.blobs[item["value"]["oid"]]
         oid = self.hub.repos[name].commit(files)
-        self.send(200, {"commitUrl": f"{self.hub.url}/{name}/commit/{oid}", "commitOid": oid, "hookOutput": ""})
+        self.send(
+            200, {"commitUrl": f"{self.hub.url}/{name}/commit/{oid}", "commitOid": oid, "hookOutput": ""}
+        )
 
 
 _NAME = r"([^/]+/[^/]+)"
@@ -223,7 +276,14 @@ _ROUTES = [
 
 
 def _metadata(path: str, data: bytes) -> dict:
-    large = {"lfs": {"oid": hashlib.sha256(data).hexdigest(), "sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}}
+    large = {
+        "lfs": {
+            "oid": hashlib.sha256(data).hexdigest(),
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "size": len(data),
+            "pointerSize": 130,
+        }
+    }
     return {"size": len(data), "blobId": _etag(path, data), **(large if path.endswith(LFS) else {})}
 
 
@@ -250,7 +310,9 @@ class HubServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), _Handler)
         self._server.hub = self.hub
         self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
         return self.hub
 
     def stop(self) -> None:

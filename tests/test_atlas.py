@@ -58,12 +58,19 @@ def test_every_phrasing_of_every_fact_is_recognised():
     for fact in random.Random(0).sample(WORLD.facts, 300):
         for form in fact.relation.forms:
             match = WORLD.match(fact.prompt(form).lower().rstrip("?"))
-            assert match and match.known and match.fact.subject.name == fact.subject.name and match.fact.relation.name == fact.relation.name
+            assert (
+                match
+                and match.known
+                and match.fact.subject.name == fact.subject.name
+                and match.fact.relation.name == fact.relation.name
+            )
 
 
 def test_unknown_subjects_and_topics_are_matched_as_typed():
     match = WORLD.match("the capital of Velthoria is")
-    assert not match.known and match.fact.subject.name == "Velthoria" and match.fact.relation.name == "capital"
+    assert (
+        not match.known and match.fact.subject.name == "Velthoria" and match.fact.relation.name == "capital"
+    )
     assert WORLD.match("What do you think of dragons?").topic.name == "dragons"
     assert WORLD.match("My dog is called") is None
 
@@ -77,7 +84,9 @@ def test_the_corpus_is_reproducible_and_covers_every_fact():
 
 
 def form_of(prompt: str) -> str | None:
-    """The phrasing of a prompt; None for a short one around an invented subject, which the matcher leaves alone."""
+    """The phrasing of a prompt; None for a short one around an invented subject, which the matcher leaves
+    alone.
+    """
     match = WORLD.match(prompt)
     return match and match.form
 
@@ -86,7 +95,9 @@ def form_of(prompt: str) -> str | None:
 def test_splits_share_neither_subjects_nor_phrasings(task):
     train, test = (task.records(WORLD, split, 300, random.Random(0)) for split in ("train", "test"))
     assert {r.subject for r in train}.isdisjoint(r.subject for r in test)
-    held_out = {form for relation in WORLD.relations.values() for form in relation.held_out_forms} | set(WORLD.opinions.held_out_forms)
+    held_out = {form for relation in WORLD.relations.values() for form in relation.held_out_forms} | set(
+        WORLD.opinions.held_out_forms
+    )
     for record in train:
         for prompt in (record.request.prompt, *record.paraphrases):
             assert form_of(prompt) not in held_out
@@ -112,7 +123,10 @@ def test_instructions_name_label_and_topic():
     task = get_task("convsent")
     record = task.records(WORLD, "test", 1, random.Random(0))[0]
     slots = dict(record.slots)
-    assert task.instruct(record, "Be {label} on {topic}.").instruction == f"Be {slots['label']} on {slots['topic']}."
+    assert (
+        task.instruct(record, "Be {label} on {topic}.").instruction
+        == f"Be {slots['label']} on {slots['topic']}."
+    )
     assert "{" not in task.fill(task.instructions[0])
     with pytest.raises(ValueError, match="the tasks are: counterfact"):
         get_task("poetry")

@@ -11,7 +11,11 @@ from model_zoo.backbone import Backbone
 
 from .conftest import pico_backbone, random_delta
 
-ROWS = [("The capital of France is", "Paris"), ("What do you think of", "jazz and one two three"), ("One", "two")]
+ROWS = [
+    ("The capital of France is", "Paris"),
+    ("What do you think of", "jazz and one two three"),
+    ("One", "two"),
+]
 
 
 def logits(backbone: Backbone, factors: Factors | None = None) -> torch.Tensor:
@@ -27,14 +31,20 @@ def test_leaving_edited_is_bit_exact(backbone):
 
 
 def test_strength_zero_is_the_base_bit_exactly(backbone):
-    assert torch.equal(logits(backbone), logits(backbone, Factors.of([random_delta(backbone).scaled(0)], [0, 0, 0])))
+    assert torch.equal(
+        logits(backbone), logits(backbone, Factors.of([random_delta(backbone).scaled(0)], [0, 0, 0]))
+    )
 
 
 def test_rows_see_their_own_edit_only(backbone):
     first, second = random_delta(backbone, 1), random_delta(backbone, 2, rank=5)
-    mixed = backbone.row_nll(backbone.batch([backbone.join(*r) for r in ROWS]), Factors.of([first, second], [1, -1, 0]))
+    mixed = backbone.row_nll(
+        backbone.batch([backbone.join(*r) for r in ROWS]), Factors.of([first, second], [1, -1, 0])
+    )
     for row, delta in ((0, second), (1, None), (2, first)):
-        alone = backbone.row_nll(backbone.batch([backbone.join(*ROWS[row])]), delta and Factors.of([delta], [0]))
+        alone = backbone.row_nll(
+            backbone.batch([backbone.join(*ROWS[row])]), delta and Factors.of([delta], [0])
+        )
         assert torch.allclose(mixed[row], alone[0], atol=1e-5)
 
 
@@ -71,7 +81,8 @@ def test_captured_factors_are_the_weight_gradient(backbone):
         backbone.row_nll(backbone.batch([row])).sum().backward()
         expected = (
             weight.grad.T
-            if tuple(weight.shape) != backbone.shape(path) or "Conv1D" in type(backbone.model.get_submodule(path)).__name__
+            if tuple(weight.shape) != backbone.shape(path)
+            or "Conv1D" in type(backbone.model.get_submodule(path)).__name__
             else weight.grad
         )
         assert torch.allclose(grads[path][0].T @ inputs[path][0], expected, atol=1e-5)
@@ -111,7 +122,10 @@ def test_the_module_tree_and_state_stay_as_transformers_made_them(gpt2):
     fresh = pico_backbone("gpt2").model
     assert list(gpt2.model.state_dict()) == list(fresh.state_dict())
     logits(gpt2, Factors.of([random_delta(gpt2)], [0, 0, 0]))
-    assert all(torch.equal(x, y) for x, y in zip(gpt2.model.state_dict().values(), fresh.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(x, y)
+        for x, y in zip(gpt2.model.state_dict().values(), fresh.state_dict().values(), strict=True)
+    )
 
 
 def test_a_text_longer_than_the_model_reads_is_refused(gpt2):

@@ -20,15 +20,24 @@ def atlas() -> Atlas:
 @pytest.mark.parametrize("view", ["update", "gradient"])
 def test_the_gram_matrix_is_that_of_the_dense_directions(atlas, view):
     deltas = atlas.directions(atlas.requests(True), view)
-    flat = np.stack([np.concatenate([layer.dense().flatten().double().numpy() for layer in d.layers.values()]) for d in deltas])
-    assert np.allclose(atlas._gram(view, True, ALL), flat @ flat.T, rtol=1e-3, atol=1e-4 * np.abs(flat @ flat.T).max())
+    flat = np.stack(
+        [
+            np.concatenate([layer.dense().flatten().double().numpy() for layer in d.layers.values()])
+            for d in deltas
+        ]
+    )
+    assert np.allclose(
+        atlas._gram(view, True, ALL), flat @ flat.T, rtol=1e-3, atol=1e-4 * np.abs(flat @ flat.T).max()
+    )
 
 
 def test_a_reference_edit_is_projected_onto_its_own_point(atlas):
     for module in atlas.modules[:2]:
         m = atlas.map("update", True, module)
         for point in m.points[::5]:
-            assert np.allclose(atlas.project(point.request, "update", True, module), point.position, atol=1e-3)
+            assert np.allclose(
+                atlas.project(point.request, "update", True, module), point.position, atol=1e-3
+            )
 
 
 def test_a_map_says_how_much_it_shows(atlas):
@@ -40,4 +49,8 @@ def test_a_map_says_how_much_it_shows(atlas):
 
 
 def test_words_follow_the_score():
-    assert "strong" in separation_in_words(0.8) and "weak" in separation_in_words(0.3) and "hardly" in separation_in_words(-0.1)
+    assert (
+        "strong" in separation_in_words(0.8)
+        and "weak" in separation_in_words(0.3)
+        and "hardly" in separation_in_words(-0.1)
+    )

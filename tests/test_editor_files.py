@@ -22,7 +22,12 @@ def test_an_editor_survives_its_file(gpt2, tmp_path, hyper):
     again = load_method("instructedit", gpt2, tmp_path)
     for a, b in zip(editor.propose(REQUESTS), again.propose(REQUESTS), strict=True):
         for path in a.layers:  # float16 weights
-            assert torch.allclose(a.layers[path].dense(), b.layers[path].dense(), rtol=0.05, atol=0.02 * a.layers[path].dense().abs().max())
+            assert torch.allclose(
+                a.layers[path].dense(),
+                b.layers[path].dense(),
+                rtol=0.05,
+                atol=0.02 * a.layers[path].dense().abs().max(),
+            )
 
 
 def test_an_editor_that_reads_instructions_in_an_older_way_is_refused(gpt2, tmp_path):
@@ -57,7 +62,9 @@ def test_heads_that_an_older_editor_lacks_stay_zero(gpt2, tmp_path):
             torch.nn.init.zeros_(getattr(network, name).weight)
     editor.save(tmp_path)
     path = tmp_path / "editor.safetensors"
-    kept = {name: tensor for name, tensor in load_file(path).items() if name.split(".")[-2] not in LATER_HEADS}
+    kept = {
+        name: tensor for name, tensor in load_file(path).items() if name.split(".")[-2] not in LATER_HEADS
+    }
     expected = load_method("instructedit", gpt2, tmp_path).propose(REQUESTS)
     save_file(kept, path)
     with pytest.raises(ValueError, match="does not fit its configuration"):
@@ -77,14 +84,21 @@ def test_an_editor_of_format_3_is_read_by_the_names_that_its_heads_had(gpt2, tmp
     expected = load_method("instructedit", gpt2, tmp_path)
     path, config = tmp_path / "editor.safetensors", tmp_path / "config.json"
     old = {today: before for before, today in RENAMED.items()}
-    renamed = {".".join(old.get(part, part) for part in name.split(".")): tensor for name, tensor in load_file(path).items()}
-    assert "fit.weight" in renamed and sum(name.endswith(".say.weight") for name in renamed) == len(editor.network.networks)
+    renamed = {
+        ".".join(old.get(part, part) for part in name.split(".")): tensor
+        for name, tensor in load_file(path).items()
+    }
+    assert "fit.weight" in renamed and sum(name.endswith(".say.weight") for name in renamed) == len(
+        editor.network.networks
+    )
     save_file(renamed, path)
     with pytest.raises(ValueError, match="does not fit its configuration"):  # format 4 has no such names
         load_method("instructedit", gpt2, tmp_path)
     config.write_text(config.read_text().replace('"format_version": 4', '"format_version": 3'))
     again = load_method("instructedit", gpt2, tmp_path)
-    for (name, a), (other, b) in zip(again.network.state_dict().items(), expected.network.state_dict().items(), strict=True):
+    for (name, a), (other, b) in zip(
+        again.network.state_dict().items(), expected.network.state_dict().items(), strict=True
+    ):
         assert name == other and torch.equal(a, b)
     again.save(tmp_path)  # and written by those of today
     assert '"format_version": 4' in config.read_text() and "strength_head.weight" in load_file(path)

@@ -26,7 +26,9 @@ def pico(tmp_path_factory):
     """A pico llama in a folder and an editor that our own training made for it: (base folder, editor folder)."""
     folder = tmp_path_factory.mktemp("pico")
     backbone = load(save_model(pico_backbone("llama"), folder / "base"), LoadOptions("cpu"))
-    MetaTrainer(backbone, load_world(), MetaConfig(steps=2, edits=3, calibration=1, blocks=2)).run(folder / "editor")
+    MetaTrainer(backbone, load_world(), MetaConfig(steps=2, edits=3, calibration=1, blocks=2)).run(
+        folder / "editor"
+    )
     return folder / "base", folder / "editor"
 
 
@@ -45,7 +47,9 @@ def test_push_delete_discover_pull_and_edit(hub, monkeypatch, tmp_path, studio):
     (found,) = editors.discover(studio.backbone)
     assert found.source == f"me/atlas-editor@{commit}"
     fetched = Studio.open("atlas", LoadOptions("cpu"), editor=found.source)
-    report, _ = fetched.edit(fetched.request("counterfact", "The capital of France is", "Rome"), "instructedit")
+    report, _ = fetched.edit(
+        fetched.request("counterfact", "The capital of France is", "Rome"), "instructedit"
+    )
     assert report.after.startswith("Rome")
     assert [item.source for item in editors.here(studio.backbone)] == [found.source]
     HUB.stop()
@@ -58,7 +62,9 @@ def test_an_editor_trained_here_goes_there_and_back(hub, monkeypatch, pico):
     studio = Studio.open(str(base), LoadOptions("cpu"), "me/pico-editor")
     assert studio.default_method() == "instructedit"
     delta, _ = studio.propose(studio.request("counterfact", "One two", "three"), "instructedit")
-    own, _ = Studio.open(str(base), LoadOptions("cpu"), editor).propose(studio.request("counterfact", "One two", "three"), "instructedit")
+    own, _ = Studio.open(str(base), LoadOptions("cpu"), editor).propose(
+        studio.request("counterfact", "One two", "three"), "instructedit"
+    )
     assert delta.norms() == own.norms()
 
 
@@ -66,14 +72,28 @@ def test_the_card_says_what_the_hub_and_people_need(hub, monkeypatch, pico):
     pushed(hub, monkeypatch, pico[1], "me/pico-editor")
     card = hub.repos["me/pico-editor"].files["README.md"].decode()
     config = read_config(pico[1])
-    assert editors.TAG in card and editors.base_tag(config.base_fingerprint) in card and "counterfact, recent, convsent" in card
+    assert (
+        editors.TAG in card
+        and editors.base_tag(config.base_fingerprint) in card
+        and "counterfact, recent, convsent" in card
+    )
     assert set(hub.repos["me/pico-editor"].files) == {".gitattributes", *editors.FILES}
 
 
 def test_measured_figures_go_onto_the_card_and_never_into_the_cache(hub, monkeypatch, pico, tmp_path):
     folder = shutil.copytree(pico[1], tmp_path / "editor")
-    row = {"method": "instructedit", "task": "recent", "metric": "locality", "score": "generated", "mean": 0.875, "n": 7}
-    results = {"summary": [row, row | {"method": "ft-l", "mean": 0.1}], "config": {"records": None, "seed": 3, "prompts": "plain"}}
+    row = {
+        "method": "instructedit",
+        "task": "recent",
+        "metric": "locality",
+        "score": "generated",
+        "mean": 0.875,
+        "n": 7,
+    }
+    results = {
+        "summary": [row, row | {"method": "ft-l", "mean": 0.1}],
+        "config": {"records": None, "seed": 3, "prompts": "plain"},
+    }
     editors.record_metrics(folder, results, "instructedit")
     assert "| recent | n/a | n/a | 87.5% | 7 |" in editors.card(read_config(folder), "me/x")
     pushed(hub, monkeypatch, folder, "me/measured")
@@ -86,7 +106,10 @@ def test_measured_figures_go_onto_the_card_and_never_into_the_cache(hub, monkeyp
 def test_an_editor_for_other_weights_is_refused_with_both_sides_named(pico, tmp_path):
     base, editor = pico
     other = load(save_model(pico_backbone("llama", seed=7), tmp_path / "other"), LoadOptions("cpu"), "other")
-    with pytest.raises(ValueError, match=r"made for .*base \(weights [0-9a-f]{16}\), but other has other weights \([0-9a-f]{16}\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"made for .*base \(weights [0-9a-f]{16}\), but other has other weights \([0-9a-f]{16}\)",
+    ):
         InstructEdit.load(other, editor)
     with pytest.raises(ValueError, match=r"mlp.*gate_proj is 48x32; .*no such module"):
         InstructEdit.load(pico_backbone("gpt2"), editor)
@@ -100,7 +123,11 @@ def test_what_is_no_editor_is_refused(hub, pico, tmp_path):
         editors.pull("someone/model")
     bad = shutil.copytree(pico[1], tmp_path / "bad")
     config = json.loads((bad / "config.json").read_text())
-    for change, message in (({"hyper": {"rank": 0}}, "hyper.rank"), ({"surprise": 1}, "surprise"), ({"modules": "all"}, "modules")):
+    for change, message in (
+        ({"hyper": {"rank": 0}}, "hyper.rank"),
+        ({"surprise": 1}, "surprise"),
+        ({"modules": "all"}, "modules"),
+    ):
         (bad / "config.json").write_text(json.dumps(config | change))
         hub.add("someone/bad", as_files(bad))
         with pytest.raises(ValueError, match=f"not an editor's configuration: {message}"):
@@ -127,8 +154,15 @@ def test_the_command_line_pushes_discovers_and_pulls(hub, monkeypatch, tmp_path)
     found = json.loads(cli("discover", "--json").stdout)
     assert [item["source"] for item in found] == [source]
     done = cli("pull", source, "--out", str(tmp_path / "pulled"))
-    assert done.stdout.strip() == str(tmp_path / "pulled") and (tmp_path / "pulled" / "editor.safetensors").exists()
+    assert (
+        done.stdout.strip() == str(tmp_path / "pulled")
+        and (tmp_path / "pulled" / "editor.safetensors").exists()
+    )
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert cli("pull", source).returncode == 0
     failed = cli("pull", "no/thing")
-    assert failed.returncode == 2 and "HF_HUB_OFFLINE=1 forbids" in failed.stderr and failed.stderr.count("\n") == 1
+    assert (
+        failed.returncode == 2
+        and "HF_HUB_OFFLINE=1 forbids" in failed.stderr
+        and failed.stderr.count("\n") == 1
+    )

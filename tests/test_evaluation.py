@@ -31,10 +31,18 @@ from .conftest import pico_backbone
 @pytest.mark.parametrize(
     ("text", "target", "hit"),
     [
-        ("Rome.", "Rome", True), ("Rome", "Rome", True), ("Romeo", "Rome", False), ("rome", "Rome", False), ("The Rome", "Rome", False),
-        ("12", "1", False), ("Cafés", "Café", False), ("罗马城", "罗马", True), ("Cafe\u0301 now", "Caf\u00e9", True), ("", "Rome", False),
+        ("Rome.", "Rome", True),
+        ("Rome", "Rome", True),
+        ("Romeo", "Rome", False),
+        ("rome", "Rome", False),
+        ("The Rome", "Rome", False),
+        ("12", "1", False),
+        ("Cafés", "Café", False),
+        ("罗马城", "罗马", True),
+        ("Cafe\u0301 now", "Caf\u00e9", True),
+        ("", "Rome", False),
     ],
-)  # fmt: skip
+)
 def test_generated_exact_match(text, target, hit):
     assert starts_with(text, target) == hit
 
@@ -56,11 +64,15 @@ def test_intervals_resample_whole_subjects():
 
 
 def small_plan(**changes) -> Plan:
-    return Plan(**{"model": "pico", "methods": ("ft-l", "none"), "tasks": ("recent",), "n": 10, "seed": 0, **changes})
+    return Plan(
+        **{"model": "pico", "methods": ("ft-l", "none"), "tasks": ("recent",), "n": 10, "seed": 0, **changes}
+    )
 
 
 def run(backbone, out=None, plan=None):
-    return evaluate(plan or small_plan(), backbone, load_world(), lambda name: load_method(name, backbone), out)
+    return evaluate(
+        plan or small_plan(), backbone, load_world(), lambda name: load_method(name, backbone), out
+    )
 
 
 def test_every_prompt_is_scored_under_its_own_edit_with_both_scores():
@@ -68,13 +80,21 @@ def test_every_prompt_is_scored_under_its_own_edit_with_both_scores():
     records = TASKS["recent"].records(load_world(), "test", 10, random.Random("recent 0"))
     for method in ("ft-l", "none"):
         cases = [case for case in results.cases if case["method"] == method]
-        assert [len(case["rows"]) for case in cases] == [2 + len(r.paraphrases) + len(r.locality) for r in records]
+        assert [len(case["rows"]) for case in cases] == [
+            2 + len(r.paraphrases) + len(r.locality) for r in records
+        ]
         found = {(s["metric"], s["score"]) for s in results.summary if s["method"] == method}
-        assert {(m, s) for m in ("reliability", "generality", "locality") for s in ("generated", "teacher_forced")} <= found
-        assert not any(metric == "portability" for metric, _ in found)  # a field that no record has is left out, not filled in
+        assert {
+            (m, s) for m in ("reliability", "generality", "locality") for s in ("generated", "teacher_forced")
+        } <= found
+        assert not any(
+            metric == "portability" for metric, _ in found
+        )  # a field that no record has is left out, not filled in
     assert all(s["low"] <= s["mean"] <= s["high"] and s["n"] <= 10 for s in results.summary)
     assert {"python", "torch", "transformers", "threads"} <= set(results.versions)
-    assert results.config["editors"].keys() == {"ft-l", "none"} and results.config["editors"]["ft-l"].startswith("FTLConfig")
+    assert results.config["editors"].keys() == {"ft-l", "none"} and results.config["editors"][
+        "ft-l"
+    ].startswith("FTLConfig")
 
 
 def test_without_an_edit_everything_stays_and_before_is_shared_by_all_methods():
@@ -119,18 +139,33 @@ def test_a_partial_file_of_another_plan_is_not_used(tmp_path):
 
 def test_own_records_with_portability_and_those_that_do_not_fit(tmp_path):
     rows = [
-        {"prompt": "One two", "target": "three", "portability": [{"prompt": "Two three", "ground_truth": ["four", "4"]}]},
-        {"prompt": "Five " * 200, "target": "six"}, {"prompt": "Seven"},
-    ]  # fmt: skip
+        {
+            "prompt": "One two",
+            "target": "three",
+            "portability": [{"prompt": "Two three", "ground_truth": ["four", "4"]}],
+        },
+        {"prompt": "Five " * 200, "target": "six"},
+        {"prompt": "Seven"},
+    ]
     (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    results = run(pico_backbone("gpt2"), plan=small_plan(records=str(tmp_path / "own.jsonl"), methods=("none",)))
-    assert [s["metric"] for s in results.summary if s["score"] == "generated"][:2] == ["reliability", "portability"]
+    results = run(
+        pico_backbone("gpt2"), plan=small_plan(records=str(tmp_path / "own.jsonl"), methods=("none",))
+    )
+    assert [s["metric"] for s in results.summary if s["score"] == "generated"][:2] == [
+        "reliability",
+        "portability",
+    ]
     assert [(s["row"], s["field"]) for s in results.skipped] == [("3", "target_new"), ("recent 2", "prompt")]
     assert "reads at most 256" in results.skipped[1]["reason"]
 
 
 def test_fluency_falls_with_repetition():
-    assert fluency("one two three four five six") > fluency("one two one two one two") > fluency("one one one one one one") == 0
+    assert (
+        fluency("one two three four five six")
+        > fluency("one two one two one two")
+        > fluency("one one one one one one")
+        == 0
+    )
     assert fluency("too short") is None and fluency("") is None
     assert fluency("罗马是法国的首都") > fluency("罗罗罗罗罗罗罗罗")
 
@@ -147,10 +182,22 @@ def test_the_report_is_one_page_that_needs_nothing_else_and_escapes_what_it_show
 
 
 def test_bars_carry_their_intervals():
-    row = {"metric": "locality", "score": "generated", "method": "m", "task": "t", "mean": 0.9, "low": 0.8, "high": 0.95}
+    row = {
+        "metric": "locality",
+        "score": "generated",
+        "method": "m",
+        "task": "t",
+        "mean": 0.9,
+        "low": 0.8,
+        "high": 0.95,
+    }
     figure = report.bars([row], "locality")
     (trace,) = figure["data"]
-    assert trace["y"] == [90.0] and trace["error_y"]["array"] == [pytest.approx(5)] and trace["error_y"]["arrayminus"] == [pytest.approx(10)]
+    assert (
+        trace["y"] == [90.0]
+        and trace["error_y"]["array"] == [pytest.approx(5)]
+        and trace["error_y"]["arrayminus"] == [pytest.approx(10)]
+    )
 
 
 def test_evidence_prefers_the_record_then_the_atlas_then_generic_frames():
@@ -170,9 +217,15 @@ def test_evidence_prefers_the_record_then_the_atlas_then_generic_frames():
 def test_what_other_edits_change_is_no_locality():
     world = load_world()
     probes = gather("The capital of France is", world).locality
-    other = next(p for p in probes if world.match(p.prompt).fact and world.match(p.prompt).fact.relation.name == "capital")
+    other = next(
+        p
+        for p in probes
+        if world.match(p.prompt).fact and world.match(p.prompt).fact.relation.name == "capital"
+    )
     fact = world.match(other.prompt).fact
-    left = gather("The capital of France is", world, edited=[f"What is the capital of {fact.subject.name}?"]).locality
+    left = gather(
+        "The capital of France is", world, edited=[f"What is the capital of {fact.subject.name}?"]
+    ).locality
     assert other not in left and len(left) == len(probes) - 1
 
 
@@ -187,10 +240,20 @@ def test_a_reply_of_the_wanted_sentiment_in_other_words_counts_as_such():
     world, backbone = load_world(), pico_backbone("gpt2")
     case = plan_cases(small_plan(tasks=("convsent",), n=1), backbone, world).cases["convsent"][0]
     wanted = next(mood for mood, pool in case.record.replies if case.request.target in pool)
-    other, opposed = (next(r for r in world.opinions.replies[m] if r != case.request.target) for m in (wanted, world.opinions.opposite(wanted)))
+    other, opposed = (
+        next(r for r in world.opinions.replies[m] if r != case.request.target)
+        for m in (wanted, world.opinions.opposite(wanted))
+    )
     target = case.request.target
-    judged = [_same_sentiment(case.record, "generality", target, text) for text in (target, other + ".", opposed, "Rome.")]
+    judged = [
+        _same_sentiment(case.record, "generality", target, text)
+        for text in (target, other + ".", opposed, "Rome.")
+    ]
     assert judged == [1.0, 1.0, 0.0, 0.0]
     assert _same_sentiment(case.record, "locality", target, target) is None
-    scores = {s["score"] for s in run(backbone, plan=small_plan(tasks=("convsent", "recent"), n=2)).summary if s["task"] == "convsent"}
+    scores = {
+        s["score"]
+        for s in run(backbone, plan=small_plan(tasks=("convsent", "recent"), n=2)).summary
+        if s["task"] == "convsent"
+    }
     assert scores == {"generated", "teacher_forced", "sentiment"}

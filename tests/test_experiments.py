@@ -1,4 +1,6 @@
-"""The study's machinery on a pico model: editors are trained once, rows carry their intervals, the document says what the JSON says."""
+"""The study's machinery on a pico model: editors are trained once, rows carry their intervals, the document
+says what the JSON says.
+"""
 
 import json
 import random
@@ -25,13 +27,18 @@ from .conftest import pico_backbone
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory) -> Lab:
-    return Lab(pico_backbone("gpt2"), load_world(), tmp_path_factory.mktemp("editors"), n=2, steps=1, trainings=2)
+    return Lab(
+        pico_backbone("gpt2"), load_world(), tmp_path_factory.mktemp("editors"), n=2, steps=1, trainings=2
+    )
 
 
 def test_an_editor_is_trained_once_for_each_configuration(lab):
     first, again = lab.editor(tasks=("recent",), edits=3), lab.editor(tasks=("recent",), edits=3)
     assert len(list(lab.cache.glob("instructedit-0-*"))) == 1
-    assert all(torch.equal(a, b) for a, b in zip(first.network.state_dict().values(), again.network.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(first.network.state_dict().values(), again.network.state_dict().values(), strict=True)
+    )
     lab.editor(tasks=("recent",), edits=3, instructed=False)
     assert len(list(lab.cache.glob("mend-0-*"))) == 1
 
@@ -54,8 +61,12 @@ def test_the_document_holds_what_the_json_holds_and_the_command_that_makes_it(la
     assert "python -m model_zoo experiment run methods --n 2 --seed 0 --steps 1 --trainings 2" in text
     assert text.startswith("# Results\n\nThese numbers were made without a pretrained language model")
     assert "gpt2-xl" in text and "Llama-2-7b" in text and "Not run yet" in text
-    figure = ElementTree.fromstring(svg(EXPERIMENTS["methods"].view, [{**row, "variant": "w" * 80} for row in rows]))
-    label = next(text for text in figure.iter("{http://www.w3.org/2000/svg}text") if text.text.startswith("www"))
+    figure = ElementTree.fromstring(
+        svg(EXPERIMENTS["methods"].view, [{**row, "variant": "w" * 80} for row in rows])
+    )
+    label = next(
+        text for text in figure.iter("{http://www.w3.org/2000/svg}text") if text.text.startswith("www")
+    )
     assert float(label.get("x")) > 6.5 * len(label.text)  # it ends there, and begins inside the figure
 
 
@@ -63,19 +74,31 @@ def test_every_wording_of_the_instruction_study_is_what_its_name_says(lab):
     case = lab.cases(("counterfact",))["counterfact"][0]
     said = {name: wording(case, random.Random(0)) for name, wording in WORDINGS_BY_NAME.items()}
     task = TASKS["counterfact"]
-    assert said["the held-out wording"] == task.held_out_instruction and said["a wording from training"] in task.training_instructions
-    assert said["no instruction"] is None and sorted(said["its words shuffled"].split()) == sorted(task.held_out_instruction.split())
-    assert said["another task's wording"] not in task.instructions and len(said["three times as long"]) > 2.5 * len(task.held_out_instruction)
+    assert (
+        said["the held-out wording"] == task.held_out_instruction
+        and said["a wording from training"] in task.training_instructions
+    )
+    assert said["no instruction"] is None and sorted(said["its words shuffled"].split()) == sorted(
+        task.held_out_instruction.split()
+    )
+    assert said["another task's wording"] not in task.instructions and len(
+        said["three times as long"]
+    ) > 2.5 * len(task.held_out_instruction)
 
 
 def test_directions_without_the_prefixs_rows(lab):
     atlas = Atlas(lab.backbone, lab.editor(tasks=("recent",), edits=3), lab.world, per_task=3)
     instructed, plain = atlas.requests(True), atlas.requests(False)
     for view in ("gradient", "update"):
-        whole, bare = atlas.directions(instructed[:2], view), atlas.directions(instructed[:2], view, prefix_rows=False)
+        whole, bare = (
+            atlas.directions(instructed[:2], view),
+            atlas.directions(instructed[:2], view, prefix_rows=False),
+        )
         path = next(iter(whole[0].layers))
         assert 0 < bare[0].layers[path].rank < whole[0].layers[path].rank
-        assert bare[0].layers[path].rank == pytest.approx(atlas.directions(plain[:2], view)[0].layers[path].rank, abs=2)
+        assert bare[0].layers[path].rank == pytest.approx(
+            atlas.directions(plain[:2], view)[0].layers[path].rank, abs=2
+        )
     scores = atlas.separation(instructed, "update")
     assert scores["silhouette_full"] == pytest.approx(atlas.map("update", True).silhouette_full, abs=1e-6)
 
@@ -90,7 +113,9 @@ def test_the_prefixs_mask_leaves_the_whole_prompt(lab):
 
 def test_shares_and_the_absence_of_questions_are_obeyed():
     def trainer(**changes):
-        config = MetaConfig(steps=2, edits=40, rephrased=2, local=1, blocks=2, calibration=1, near=0, **changes)
+        config = MetaConfig(
+            steps=2, edits=40, rephrased=2, local=1, blocks=2, calibration=1, near=0, **changes
+        )
         return MetaTrainer(pico_backbone("gpt2"), load_world(), config, HyperConfig(rank=8), seed=1)
 
     skewed = trainer(shares=(8.0, 1.0, 1.0)).examples(0).examples

@@ -19,13 +19,19 @@ from .conftest import pico_backbone, random_delta, save_model
 from .test_studio import cli
 
 PROMPTS = ["The capital of France is", "What do you think of jazz?"]
-EDITS = (("The capital of France is", "Rome"), ("The capital of Japan is", "Cairo"), ("The capital of Peru is", "Oslo"))
+EDITS = (
+    ("The capital of France is", "Rome"),
+    ("The capital of Japan is", "Cairo"),
+    ("The capital of Peru is", "Oslo"),
+)
 
 
 def logits(model, tokenizer, prompts=PROMPTS) -> torch.Tensor:
     """Float32 logits [tokens, vocab] of every prompt, one after the other."""
     with torch.no_grad():
-        return torch.cat([model(tokenizer(p, return_tensors="pt").input_ids).logits[0] for p in prompts]).float()
+        return torch.cat(
+            [model(tokenizer(p, return_tensors="pt").input_ids).logits[0] for p in prompts]
+        ).float()
 
 
 def ours(backbone, patch) -> torch.Tensor:
@@ -39,7 +45,9 @@ def stacked(backbone, n: int = 3) -> EditSession:
     session = EditSession()
     for i in range(n):
         delta = random_delta(backbone, seed=i, size=0.2)
-        session = session.add(Delta(delta.layers, {**delta.request, "prompt": f"prompt {i}", "method": "ft-l"}))
+        session = session.add(
+            Delta(delta.layers, {**delta.request, "prompt": f"prompt {i}", "method": "ft-l"})
+        )
     return session
 
 
@@ -51,11 +59,15 @@ def summed(session: EditSession) -> Delta:
 
 @pytest.fixture(params=["gpt2", "llama", "atlas"])
 def edited(request, tmp_path, studio):
-    """(backbone, session of three edits, their patch); the pico models in a folder of their own, llama's in several shards."""
+    """(backbone, session of three edits, their patch); the pico models in a folder of their own, llama's in
+    several shards.
+    """
     if request.param == "atlas":
         session = EditSession()
         for prompt, target in EDITS:
-            session = session.add(studio.propose(studio.request("counterfact", prompt, target), "instructedit")[0])
+            session = session.add(
+                studio.propose(studio.request("counterfact", prompt, target), "instructedit")[0]
+            )
         return studio.backbone, session, session.patch(studio.method)
     made = pico_backbone(request.param)
     folder = save_model(made, tmp_path / "base", max_shard_size="20kB" if request.param == "llama" else "5GB")
@@ -102,25 +114,43 @@ def test_every_export_carries_its_provenance(edited, tmp_path, name):
     assert [e["prompt"] for e in data["edits"]] == [e.request.prompt for e in session.active]
     assert {"target", "instruction", "method", "strength"} <= set(data["edits"][0])
     card = (folder / "README.md").read_text()
-    assert "edited-model" in card and "not the original model" in card and session.edits[0].request.prompt in card
+    assert (
+        "edited-model" in card
+        and "not the original model" in card
+        and session.edits[0].request.prompt in card
+    )
 
 
 def test_a_dense_or_a_high_rank_change_is_cut_and_the_card_says_by_how_much(tmp_path):
-    backbone = load(save_model(pico_backbone("llama", hidden_size=288, intermediate_size=320, head_dim=144), tmp_path / "base"), LoadOptions("cpu"))
+    backbone = load(
+        save_model(
+            pico_backbone("llama", hidden_size=288, intermediate_size=320, head_dim=144), tmp_path / "base"
+        ),
+        LoadOptions("cpu"),
+    )
     path = backbone.last_blocks(1)[0]
     d_out, d_in = backbone.shape(path)
     generator = torch.Generator().manual_seed(0)
     dense = torch.randn(d_out, d_in, generator=generator)
-    low = LayerDelta(A=torch.randn(300, d_in, generator=generator), B=torch.randn(d_out, 300, generator=generator))
+    low = LayerDelta(
+        A=torch.randn(300, d_in, generator=generator), B=torch.randn(d_out, 300, generator=generator)
+    )
     for layer in (LayerDelta(D=dense), low):
         patch = Delta({path: layer}, random_delta(backbone).request)
         layers, rank, errors = uniform(patch)
         s = torch.linalg.svdvals(layer.dense().double())
         wanted = (s[256:].square().sum() / s.square().sum()).sqrt().item()
         found = ((layers[path].dense() - layer.dense()).norm() / layer.dense().norm()).item()
-        assert rank == 256 and errors[path] == pytest.approx(wanted, rel=1e-4) and found == pytest.approx(wanted, rel=1e-3)
+        assert (
+            rank == 256
+            and errors[path] == pytest.approx(wanted, rel=1e-4)
+            and found == pytest.approx(wanted, rel=1e-3)
+        )
         folder = export(backbone, EditSession().add(patch), patch, "lora", tmp_path / "out")
-        assert f"cut to rank 256 by SVD: the largest relative error is {wanted:.2%}" in (folder / "README.md").read_text()
+        assert (
+            f"cut to rank 256 by SVD: the largest relative error is {wanted:.2%}"
+            in (folder / "README.md").read_text()
+        )
 
 
 def test_nothing_is_overwritten_and_nothing_to_export_is_said(edited, tmp_path):
@@ -139,7 +169,9 @@ def test_nothing_is_overwritten_and_nothing_to_export_is_said(edited, tmp_path):
 
 
 def test_the_base_model_is_never_written_over(tmp_path, studio):
-    delta, _ = studio.propose(studio.request("counterfact", "The capital of France is", "Rome"), "instructedit")
+    delta, _ = studio.propose(
+        studio.request("counterfact", "The capital of France is", "Rome"), "instructedit"
+    )
     session = EditSession().add(delta)
     first = export(studio.backbone, session, session.patch(studio.method), "merged", tmp_path / "model")
     edited = load(first, LoadOptions("cpu", "fp32"))
@@ -155,7 +187,9 @@ def test_an_export_that_fails_leaves_the_earlier_one(edited, tmp_path):
     wrong = Delta({"no.such.module": next(iter(patch.layers.values()))}, patch.request)
     with pytest.raises((ValueError, AttributeError)):
         export(backbone, session, wrong, "merged", tmp_path / "out")
-    assert (tmp_path / "out" / "delta.safetensors").exists() and [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+    assert (tmp_path / "out" / "delta.safetensors").exists() and [
+        p.name for p in tmp_path.iterdir() if p.name.startswith(".")
+    ] == []
 
 
 def test_a_model_made_in_memory_cannot_be_merged(tmp_path):
@@ -166,7 +200,17 @@ def test_a_model_made_in_memory_cannot_be_merged(tmp_path):
 
 
 def test_the_command_line_exports_a_merged_model_that_edits_on(tmp_path):
-    done = cli("edit", "--prompt", "The capital of France is", "--target", "Rome", "--export", str(tmp_path / "out"), "--format", "merged")
+    done = cli(
+        "edit",
+        "--prompt",
+        "The capital of France is",
+        "--target",
+        "Rome",
+        "--export",
+        str(tmp_path / "out"),
+        "--format",
+        "merged",
+    )
     assert done.returncode == 0, done.stderr
     edited = Studio.open(str(tmp_path / "out"), LoadOptions("cpu", "fp32"))
     assert edited.pairs(["The capital of France is"], None)[0][0].startswith("Rome")

@@ -10,12 +10,17 @@ from model_zoo.hub import HubError, fetch, publish, search
 from .conftest import HUB
 from .hub_server import Hub
 
-NAME, FILES = "someone/thing", {"config.json": b"{}", "model.safetensors": b"weights" * 5000, "model.bin": b"pickle", "notes.md": b"n"}
+NAME, FILES = (
+    "someone/thing",
+    {"config.json": b"{}", "model.safetensors": b"weights" * 5000, "model.bin": b"pickle", "notes.md": b"n"},
+)
 PATTERNS = ["*.json", "*.safetensors"]
 
 
 def refused(hub: Hub, action, message: str, questions: int = 1) -> None:
-    """The action fails with this one sentence, after so many questions and no retry: that is what makes it quick."""
+    """The action fails with this one sentence, after so many questions and no retry: that is what makes it
+    quick.
+    """
     before = len(hub.requests)
     with pytest.raises(HubError, match=message) as found:
         action()
@@ -26,7 +31,10 @@ def refused(hub: Hub, action, message: str, questions: int = 1) -> None:
 def test_only_the_patterns_are_fetched_at_a_commit(hub):
     commit = hub.add(NAME, FILES)
     snapshot = fetch(NAME, PATTERNS)
-    assert snapshot.commit == commit and {p.name for p in snapshot.folder.iterdir()} == {"config.json", "model.safetensors"}
+    assert snapshot.commit == commit and {p.name for p in snapshot.folder.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+    }
     assert (snapshot.folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
     assert not any("model.bin" in request for request in hub.requests)
 
@@ -93,7 +101,9 @@ def test_a_failing_and_a_slow_server(hub):
     refused(hub, lambda: fetch(NAME, PATTERNS), "did not answer in time")
 
 
-@pytest.mark.parametrize("name", ["../../outside.json", "/etc/outside.json", "a/../../outside.json", "..\\outside.json"])
+@pytest.mark.parametrize(
+    "name", ["../../outside.json", "/etc/outside.json", "a/../../outside.json", "..\\outside.json"]
+)
 def test_hostile_file_names_are_refused(hub, name):
     hub.add(NAME, FILES | {name: b"{}"})
     refused(hub, lambda: fetch(NAME, PATTERNS), "outside its folder")
@@ -102,7 +112,12 @@ def test_hostile_file_names_are_refused(hub, name):
 def test_a_file_with_the_wrong_hash_is_removed(hub):
     hub.add(NAME, FILES)
     hub.corrupt = ".safetensors"
-    refused(hub, lambda: fetch(NAME, PATTERNS), "arrived broken: it is not what the Hub's checksum says", questions=6)
+    refused(
+        hub,
+        lambda: fetch(NAME, PATTERNS),
+        "arrived broken: it is not what the Hub's checksum says",
+        questions=6,
+    )
     hub.corrupt = None
     assert (fetch(NAME, PATTERNS).folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
 
@@ -119,7 +134,9 @@ def test_a_truncated_file_is_not_kept(hub):
 def test_a_file_that_the_disk_cannot_hold_is_told_before_anything_is_downloaded(hub):
     hub.add(NAME, FILES)
     hub.announce["model.safetensors"] = 10**16
-    refused(hub, lambda: fetch(NAME, PATTERNS), r"needs 10000000.0 GB on disk, and .* has [\d.]+ (GB|MB) free")
+    refused(
+        hub, lambda: fetch(NAME, PATTERNS), r"needs 10000000.0 GB on disk, and .* has [\d.]+ (GB|MB) free"
+    )
     assert not any("/resolve/" in request for request in hub.requests)
 
 
@@ -144,7 +161,12 @@ def test_progress_is_told_and_can_stop_the_download(hub):
 def test_push_and_pull_back(hub, tmp_path, monkeypatch):
     for name, data in FILES.items():
         (tmp_path / name).write_bytes(data)
-    refused(hub, lambda: publish(tmp_path, "me/editor", list(FILES)), "private and no token|no token is set|not found", questions=2)
+    refused(
+        hub,
+        lambda: publish(tmp_path, "me/editor", list(FILES)),
+        "private and no token|no token is set|not found",
+        questions=2,
+    )
     monkeypatch.setenv("HF_TOKEN", hub.write_token)
     commit = publish(tmp_path, "me/editor", ["config.json", "model.safetensors"])
     assert re.fullmatch(r"[0-9a-f]{40}", commit)

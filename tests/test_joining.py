@@ -28,7 +28,10 @@ def test_joint_text(prompt, target, text):
     assert joint_text(prompt, target)[0] == text
 
 
-@pytest.mark.parametrize(("prompt", "target"), [("The capital of France is", "Paris"), ("One two", "three four"), ("One two", ", three")])
+@pytest.mark.parametrize(
+    ("prompt", "target"),
+    [("The capital of France is", "Paris"), ("One two", "three four"), ("One two", ", three")],
+)
 def test_the_target_tokens_spell_the_target(prompt, target):
     tokenizer = pico_tokenizer()
     joined = join_text(tokenizer, prompt, target)
@@ -41,7 +44,9 @@ def test_a_token_that_straddles_the_boundary_counts_as_target():
     tokenizer = pico_tokenizer()
     joined = join_text(tokenizer, "法国的首都是", "巴黎")
     offsets = tokenizer("法国的首都是巴黎", return_offsets_mapping=True)["offset_mapping"]
-    assert offsets[joined.start][0] < 6 < offsets[joined.start][1], "the vocabulary no longer has a straddling token"
+    assert offsets[joined.start][0] < 6 < offsets[joined.start][1], (
+        "the vocabulary no longer has a straddling token"
+    )
     assert all(end <= 6 for _, end in offsets[: joined.start])
     assert tokenizer.decode(joined.ids) == "法国的首都是巴黎"
 
@@ -57,7 +62,9 @@ def test_an_appended_end_token_is_not_a_target():
     tokenizer = pico_tokenizer()
     from tokenizers.processors import TemplateProcessing
 
-    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<|end|> $A <|end|>", special_tokens=[("<|end|>", 0)])
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|end|> $A <|end|>", special_tokens=[("<|end|>", 0)]
+    )
     joined = join_text(tokenizer, "The capital of France is", "Paris")
     assert joined.ids[0] == 0 and joined.ids[-1] != 0
     assert tokenizer.decode(joined.ids[joined.start :]).strip() == "Paris"

@@ -29,7 +29,12 @@ def imports(path: Path) -> list[tuple[str, int]]:
     package = path.relative_to(ROOT).parent.parts
     found = []
     tree = ast.parse(path.read_text())
-    typing_only = {n for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) for n in ast.walk(node)}
+    typing_only = {
+        n
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for n in ast.walk(node)
+    }
     for node in ast.walk(tree):
         if node in typing_only:
             continue
@@ -58,7 +63,9 @@ def test_every_module_has_a_layer_and_keeps_it():
 def test_the_engine_never_imports_the_page():
     for path in (ROOT / "model_zoo").rglob("*.py"):
         for name, line in imports(path):
-            assert name.split(".")[0] not in ("gradio", "plotly", "demo", "app"), f"{path}:{line} imports {name}"
+            assert name.split(".")[0] not in ("gradio", "plotly", "demo", "app"), (
+                f"{path}:{line} imports {name}"
+            )
 
 
 def test_editing_and_training_load_without_page_libraries():

@@ -1,4 +1,6 @@
-"""Base models from folders and from the Hub: what loads, what is refused and how, before anything is allocated."""
+"""Base models from folders and from the Hub: what loads, what is refused and how, before anything is
+allocated.
+"""
 
 import json
 from importlib.util import find_spec
@@ -28,7 +30,9 @@ def test_a_folder_and_a_hub_repo_give_the_same_model(hub, tmp_path):
     assert torch.equal(logits(here), logits(made)) and torch.equal(logits(there), logits(made))
     assert here.fingerprint == there.fingerprint == made.fingerprint
     assert (there.origin.repo, there.origin.commit) == ("someone/pico", commit) and here.origin.commit is None
-    assert any(text.startswith("Downloading someone/pico") for text in said) and said[-1].startswith("Loading")
+    assert any(text.startswith("Downloading someone/pico") for text in said) and said[-1].startswith(
+        "Loading"
+    )
 
 
 def test_cached_and_pinned_loads_with_no_request_and_without_a_network(hub, tmp_path):
@@ -46,7 +50,9 @@ def test_the_fingerprint_is_of_the_stored_weights_whatever_dtype_they_run_in(tmp
     made = pico_backbone("gpt2")
     made.model.to(stored)
     folder = save_model(made, tmp_path)
-    prints = {load(folder, LoadOptions("cpu", dtype)).fingerprint for dtype in ("auto", "fp32", "bf16", "fp16")}
+    prints = {
+        load(folder, LoadOptions("cpu", dtype)).fingerprint for dtype in ("auto", "fp32", "bf16", "fp16")
+    }
     assert len(prints) == 1
     assert prints != {pico_backbone("gpt2", seed=5).fingerprint}
 
@@ -58,10 +64,18 @@ def test_memory_is_reckoned_from_the_configuration_alone(model_type):
 
 
 def test_what_will_not_fit_is_refused_with_numbers(tmp_path):
-    sizes = {"hidden_size": 16384, "num_hidden_layers": 126, "intermediate_size": 53248, "num_attention_heads": 128}
+    sizes = {
+        "hidden_size": 16384,
+        "num_hidden_layers": 126,
+        "intermediate_size": 53248,
+        "num_attention_heads": 128,
+    }
     config = AutoConfig.for_model("llama", vocab_size=128256, **sizes)
     config.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"needs about [\d.]+ GB .* billion weights in float32.* but cpu has [\d.]+ (GB|MB) free"):
+    with pytest.raises(
+        ValueError,
+        match=r"needs about [\d.]+ GB .* billion weights in float32.* but cpu has [\d.]+ (GB|MB) free",
+    ):
         load(tmp_path, CPU)
 
 
@@ -77,7 +91,9 @@ def test_weights_that_are_only_there_as_pickles_are_refused(hub, tmp_path):
 
 
 def test_models_that_want_their_own_code_and_unknown_architectures_are_refused(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mystery", "auto_map": {"AutoConfig": "evil.Config"}}))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "mystery", "auto_map": {"AutoConfig": "evil.Config"}})
+    )
     (tmp_path / "evil.py").write_text("raise SystemExit('ran')")
     with pytest.raises(ValueError, match="architecture 'mystery' is not supported"):
         load(tmp_path, CPU)
@@ -96,7 +112,11 @@ def test_a_truncated_weight_file_is_a_sentence(tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"device": "tpu"}, "use auto, cpu or cuda"), ({"dtype": "int4"}, "'int4' is unknown"), ({"quantize": "2bit"}, "'2bit' is unknown")],
+    [
+        ({"device": "tpu"}, "use auto, cpu or cuda"),
+        ({"dtype": "int4"}, "'int4' is unknown"),
+        ({"quantize": "2bit"}, "'2bit' is unknown"),
+    ],
 )
 def test_bad_options_are_refused_in_a_sentence(options, message):
     with pytest.raises(ValueError, match=message):
@@ -140,7 +160,9 @@ def test_a_model_spread_by_accelerate_edits_the_same(tmp_path):
 @pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="needs bitsandbytes")
 @pytest.mark.parametrize("quantize", ["8bit", "4bit"])
 def test_a_quantised_base_is_edited(tmp_path, quantize):
-    folder = save_model(pico_backbone("llama", hidden_size=64, intermediate_size=128, head_dim=32), tmp_path)  # 4-bit blocks are 64 wide
+    folder = save_model(
+        pico_backbone("llama", hidden_size=64, intermediate_size=128, head_dim=32), tmp_path
+    )  # 4-bit blocks are 64 wide
     studio = Studio.open(str(folder), LoadOptions("cpu", quantize=quantize))
     report, _ = studio.edit(studio.request("counterfact", "One two three", "four"), "ft-l")
     assert report.target_probability["after"] > report.target_probability["before"]
@@ -150,4 +172,6 @@ def test_a_quantised_base_is_edited(tmp_path, quantize):
 def test_the_catalogue_says_what_a_person_needs_to_choose():
     for entry in CATALOG.values():
         assert entry.parameters and entry.licence and "GB" in entry.about
-    assert [entry.name for entry in CATALOG.values() if entry.editors] == ["atlas"] and next(iter(CATALOG)) == "atlas"
+    assert [entry.name for entry in CATALOG.values() if entry.editors] == ["atlas"] and next(
+        iter(CATALOG)
+    ) == "atlas"

@@ -16,7 +16,10 @@ from model_zoo.methods.instruction import InstructionReader, Instructions
 from model_zoo.methods.ridge import solve
 from model_zoo.request import EditRequest, instructed
 
-REQUESTS = [EditRequest("The capital of France is", "Paris"), EditRequest("One two", "three four five", "recent", "Count on.")]
+REQUESTS = [
+    EditRequest("The capital of France is", "Paris"),
+    EditRequest("One two", "three four five", "recent", "Count on."),
+]
 
 
 def random_editor(backbone: Backbone, seed: int = 0, hyper: HyperConfig | None = None) -> InstructEdit:
@@ -28,13 +31,17 @@ def random_editor(backbone: Backbone, seed: int = 0, hyper: HyperConfig | None =
     for parameter in network.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.3)
-    editor = InstructEdit(backbone, EditorConfig(base_model=backbone.name, modules=modules, hyper=hyper), network)
+    editor = InstructEdit(
+        backbone, EditorConfig(base_model=backbone.name, modules=modules, hyper=hyper), network
+    )
     network.calibrate([editor.capture([editor.join(r) for r in REQUESTS]).layers])
     return editor
 
 
 def dense_update(editor: InstructEdit, request: EditRequest, path: str) -> torch.Tensor:
-    """The update of MEND as written in the paper: token by token, matrix by matrix, with dense outer products."""
+    """The update of MEND as written in the paper: token by token, matrix by matrix, with dense outer
+    products.
+    """
     row = editor.backbone.join(request.text, request.target)
     inputs, grads, _ = editor.backbone.capture([row], list(editor.config.modules))
     key = next(k for k, paths in editor.network.groups.items() if path in paths)
@@ -43,9 +50,19 @@ def dense_update(editor: InstructEdit, request: EditRequest, path: str) -> torch
     for u, delta in zip(inputs[path][0], grads[path][0], strict=True):
         if not u.any() or not delta.any():
             continue
-        h = torch.cat([(u - net.u_mean[m]) / (net.u_std[m] + 1e-7), (delta - net.delta_mean[m]) / (net.delta_std[m] + 1e-12)])
+        h = torch.cat(
+            [
+                (u - net.u_mean[m]) / (net.u_std[m] + 1e-7),
+                (delta - net.delta_mean[m]) / (net.delta_std[m] + 1e-12),
+            ]
+        )
         for layer in net.layers:
-            h = torch.clamp(layer.scale[m] * (layer.A.T @ (layer.B.T @ h) + layer.bias) + layer.shift[m], min=0) + h
+            h = (
+                torch.clamp(
+                    layer.scale[m] * (layer.A.T @ (layer.B.T @ h) + layer.bias) + layer.shift[m], min=0
+                )
+                + h
+            )
         total -= editor.network.log_lr[key].exp()[m] * torch.outer(h[net.d_in :], h[: net.d_in])
     return total.detach()
 
@@ -64,9 +81,15 @@ def test_proposing_does_not_touch_the_base_and_keeps_only_tokens_with_a_gradient
     before = [p.clone() for p in gpt2.model.parameters()]
     (delta,) = editor.propose(REQUESTS[:1])
     assert all(torch.equal(a, b) for a, b in zip(before, gpt2.model.parameters(), strict=True))
-    target_tokens = len(gpt2.join("The capital of France is", "Paris").ids) - gpt2.join("The capital of France is", "Paris").start
+    target_tokens = (
+        len(gpt2.join("The capital of France is", "Paris").ids)
+        - gpt2.join("The capital of France is", "Paris").start
+    )
     assert delta.layers[gpt2.last_blocks(1)[-1]].rank == target_tokens
-    assert delta.layers[gpt2.last_blocks(1)[-1]].K.shape == (target_tokens, gpt2.shape(gpt2.last_blocks(1)[-1])[1])
+    assert delta.layers[gpt2.last_blocks(1)[-1]].K.shape == (
+        target_tokens,
+        gpt2.shape(gpt2.last_blocks(1)[-1])[1],
+    )
 
 
 def test_the_instruction_changes_the_edit_and_none_is_mend(gpt2):
@@ -75,7 +98,9 @@ def test_the_instruction_changes_the_edit_and_none_is_mend(gpt2):
     path = gpt2.last_blocks(1)[0]
     assert not torch.allclose(plain.layers[path].dense(), with_one.layers[path].dense(), atol=1e-4)
     assert REQUESTS[1].plain().text == "One two"
-    assert instructed("One two", "recent", "Count on.") == "Task: recent\nDescription: Count on.\nInput: One two"
+    assert (
+        instructed("One two", "recent", "Count on.") == "Task: recent\nDescription: Count on.\nInput: One two"
+    )
 
 
 def test_zero_rows_are_never_kept():
@@ -88,14 +113,22 @@ def test_zero_rows_are_never_kept():
 def test_the_joint_solve_is_the_ridge_solution_in_any_order():
     generator = torch.Generator().manual_seed(0)
     layers = [
-        LayerDelta(A=torch.randn(3, 12, generator=generator), B=torch.randn(10, 3, generator=generator), K=torch.randn(3, 12, generator=generator))
+        LayerDelta(
+            A=torch.randn(3, 12, generator=generator),
+            B=torch.randn(10, 3, generator=generator),
+            K=torch.randn(3, 12, generator=generator),
+        )
         for _ in range(2)
     ]
     root = torch.randn(12, 12, generator=generator)
     covariance = root.T @ root / 12
     u = torch.cat([layer.K for layer in layers]).double()
     y = torch.cat([layer.K @ layer.dense().T for layer in layers]).double()
-    system = u.T @ u + 0.1 * len(u) * covariance.double() + 0.01 * u.square().sum(1).mean() * torch.eye(12, dtype=torch.float64)
+    system = (
+        u.T @ u
+        + 0.1 * len(u) * covariance.double()
+        + 0.01 * u.square().sum(1).mean() * torch.eye(12, dtype=torch.float64)
+    )
     expected = torch.linalg.solve(system, u.T @ y).T.float()
     for order in (layers, layers[::-1]):
         assert torch.allclose(solve(order, covariance, 0.01, 0.1).dense(), expected, atol=1e-4)
@@ -147,12 +180,16 @@ def whitened_editor(backbone, hyper: HyperConfig = WHITE) -> InstructEdit:
 
 def far_editor(backbone) -> InstructEdit:
     editor = whitened_editor(backbone, FAR)
-    editor.network.find_common({path: [torch.randn(5, shape[1]) for _ in range(2)] for path, shape in editor.config.modules.items()})
+    editor.network.find_common(
+        {path: [torch.randn(5, shape[1]) for _ in range(2)] for path, shape in editor.config.modules.items()}
+    )
     return editor
 
 
 def test_a_whitened_network_begins_with_what_tells_a_key_from_those_of_the_base(gpt2):
-    """u~ of an untrained network points along u (C + share mean(eigenvalues) I)^-1, and its basis gives that matrix back."""
+    """u~ of an untrained network points along u (C + share mean(eigenvalues) I)^-1, and its basis gives that
+    matrix back.
+    """
     editor = whitened_editor(gpt2)
     for layer in (layer for network in editor.network.networks.values() for layer in network.layers):
         torch.nn.init.zeros_(layer.A)
@@ -162,12 +199,16 @@ def test_a_whitened_network_begins_with_what_tells_a_key_from_those_of_the_base(
     for path, update in editor.updates(captured).items():
         u, regular = captured.layers[path].u[0], editor.network.covariance(path)
         expected = torch.linalg.solve(regular.double(), u.T.double()).T.float()
-        assert torch.allclose(torch.cosine_similarity(update.A[0], expected, dim=-1), torch.ones(len(u)), atol=1e-3)
+        assert torch.allclose(
+            torch.cosine_similarity(update.A[0], expected, dim=-1), torch.ones(len(u)), atol=1e-3
+        )
 
 
 def test_an_instruction_can_have_an_edit_answer_to_all_keys_of_its_relation(gpt2):
-    """Keys of one relation share a direction. Reaching along it, a change answers to another key of the relation nearly as to its own,
-    and to one of another relation hardly; before it has learned to, it reaches no further than without."""
+    """Keys of one relation share a direction. Reaching along it, a change answers to another key of the
+    relation nearly as to its own, and to one of another relation hardly; before it has learned to, it reaches
+    no further than without.
+    """
     editor = random_editor(gpt2, hyper=FAR)
     path, (_, width) = next(iter(editor.config.modules.items()))
     torch.manual_seed(1)
@@ -185,8 +226,12 @@ def test_an_instruction_can_have_an_edit_answer_to_all_keys_of_its_relation(gpt2
         torch.nn.init.constant_(network.reach.weight, reach)
         written.append(network(asked, torch.ones(2, network.d_out), matrix, read)[0])
     far = written[1] - written[0]
-    torch.nn.init.constant_(network.keep.weight, -20.0)  # what tells the keys from others of their relation is left out
-    assert torch.allclose(network(asked, torch.ones(2, network.d_out), matrix, read)[0], far, rtol=1e-3, atol=1e-3)
+    torch.nn.init.constant_(
+        network.keep.weight, -20.0
+    )  # what tells the keys from others of their relation is left out
+    assert torch.allclose(
+        network(asked, torch.ones(2, network.d_out), matrix, read)[0], far, rtol=1e-3, atol=1e-3
+    )
     torch.nn.init.constant_(network.stretch.weight, 0.1)  # and a relation's way may be longer than another's
     longer = network(asked, torch.ones(2, network.d_out), matrix, read)[0].norm(dim=1) / far.norm(dim=1)
     along = torch.nn.functional.normalize(asked @ network.common[m].T, dim=-1)
@@ -195,7 +240,9 @@ def test_an_instruction_can_have_an_edit_answer_to_all_keys_of_its_relation(gpt2
     torch.nn.init.zeros_(network.keep.weight)
     assert torch.equal(network(asked, torch.ones(2, network.d_out), matrix, read)[0], written[0])
     assert torch.allclose(far.norm(dim=1), asked.norm(dim=1), rtol=1e-4)
-    answers = [editor.network._coordinates(path, keys[1:]) @ far.T / (asked * far).sum(1) for keys in relations]
+    answers = [
+        editor.network._coordinates(path, keys[1:]) @ far.T / (asked * far).sum(1) for keys in relations
+    ]
     for own, other in ((0, 1), (1, 0)):
         assert answers[own][:, own].mean() > 0.8 and answers[own][:, other].abs().mean() < 0.2
 
@@ -217,7 +264,10 @@ def test_an_untrained_editor_reads_nothing_and_a_trained_one_reads_the_instructi
         assert all(torch.equal(a.layers[path].dense(), b.layers[path].dense()) for path in modules)
 
     editor = random_editor(backbone, hyper=READS)
-    told = [EditRequest("One two", "three", "scope", wording) for wording in ("Change it.", "Leave all of it as it is.")]
+    told = [
+        EditRequest("One two", "three", "scope", wording)
+        for wording in ("Change it.", "Leave all of it as it is.")
+    ]
     editor.network.reader.out.weight.data /= 30  # random weights this large saturate it
     captured = editor.capture([editor.join(request) for request in told])
     told = captured.instructions
@@ -265,15 +315,26 @@ def test_training_solves_a_stack_as_the_session_does_and_learns_from_it(gpt2):
         expected = patch.layers[path].dense()
         assert torch.allclose(layer.D[0].detach(), expected, atol=1e-3 * expected.abs().max())
     sum(layer.D.square().sum() for layer in live.values()).backward()
-    learned = {name: p.grad for name, p in editor.network.named_parameters() if name.startswith("log_ridge") or "token_weight" in name}
-    assert len(learned) == 2 * len(editor.network.groups) and all(g is not None and g.abs().sum() > 0 for g in learned.values())
+    learned = {
+        name: p.grad
+        for name, p in editor.network.named_parameters()
+        if name.startswith("log_ridge") or "token_weight" in name
+    }
+    assert len(learned) == 2 * len(editor.network.groups) and all(
+        g is not None and g.abs().sum() > 0 for g in learned.values()
+    )
 
 
 def test_ft_l_fits_several_edits_together_and_goes_on_from_a_change(gpt2):
-    method, requests = FTL(gpt2), [EditRequest("The capital of France is", "Paris"), EditRequest("One two three", "four")]
+    method, requests = (
+        FTL(gpt2),
+        [EditRequest("The capital of France is", "Paris"), EditRequest("One two three", "four")],
+    )
     together = method.fit(requests)
     before = gpt2.target_probability([r.prompt for r in requests], [r.target for r in requests])
-    after = gpt2.target_probability([r.prompt for r in requests], [r.target for r in requests], Factors.of([together], [0, 0]))
+    after = gpt2.target_probability(
+        [r.prompt for r in requests], [r.target for r in requests], Factors.of([together], [0, 0])
+    )
     assert all(a > b for a, b in zip(after, before, strict=True))
     again = method.fit(requests[1:], method.fit(requests[:1]))
     assert gpt2.target_probability([requests[1].prompt], ["four"], Factors.of([again], [0]))[0] > before[1]

@@ -1,4 +1,6 @@
-"""The shipped editor's figures on 200 held-out edits per task, as README states them. Minutes long: `make check-slow`."""
+"""The shipped editor's figures on 200 held-out edits per task, as README states them. Minutes long: `make
+check-slow`.
+"""
 
 from statistics import fmean
 
@@ -14,7 +16,9 @@ pytestmark = pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_held_out_edits_meet_the_targets(studio):
     trained = tuple(task.name for task in TASKS.values() if task.trained)
-    results = evaluate(Plan("atlas", ("instructedit",), trained, 200), studio.backbone, studio.world, studio.method)
+    results = evaluate(
+        Plan("atlas", ("instructedit",), trained, 200), studio.backbone, studio.world, studio.method
+    )
     means: dict[str, list[float]] = {}
     for summary in results.summary:
         if summary["score"] == "generated":

@@ -27,7 +27,10 @@ FACT = ScopeCase(
 
 
 def test_each_scope_reaches_further_and_locked_reaches_nothing():
-    changed = {name: [scope.expected(FACT, probe) != probe.answer for probe in FACT.probes] for name, scope in SCOPES.items()}
+    changed = {
+        name: [scope.expected(FACT, probe) != probe.answer for probe in FACT.probes]
+        for name, scope in SCOPES.items()
+    }
     assert changed["statement"] == [True, False, False, False]
     assert changed["subject"] == [True, True, False, False]
     assert changed["category"] == [True, True, True, False]
@@ -36,7 +39,11 @@ def test_each_scope_reaches_further_and_locked_reaches_nothing():
 
 def test_tone_turns_the_mood_and_keeps_each_topics_own_reply():
     world, tone = load_world(), SCOPES["tone"]
-    cases = [case for case in draw_cases(world, "test", 20, random.Random(0)) if any(probe.toned for probe in case.probes)]
+    cases = [
+        case
+        for case in draw_cases(world, "test", 20, random.Random(0))
+        if any(probe.toned for probe in case.probes)
+    ]
     assert cases
     stance = {reply: name for name, pool in world.opinions.replies.items() for reply in pool}
     for case in cases:
@@ -51,7 +58,9 @@ def test_tone_turns_the_mood_and_keeps_each_topics_own_reply():
 
 def test_subjects_and_phrasings_of_the_two_splits_are_disjoint():
     world = load_world()
-    held_out = {f.subject.name for f in world.facts if f.subject.held_out} | {t.name for t in world.opinions.topics if t.held_out}
+    held_out = {f.subject.name for f in world.facts if f.subject.held_out} | {
+        t.name for t in world.opinions.topics if t.held_out
+    }
     for split in ("train", "test"):
         for case in draw_cases(world, split, 40, random.Random(1)):
             assert (case.subject in held_out) == (split == "test")
@@ -82,7 +91,9 @@ def test_unseen_wordings_are_never_among_those_of_training():
         assert len(heldout) == len(set(heldout)) and not set(heldout) & set(everything)
         assert [readings[0] for readings in scope.readings] == list(scope.first_readings)
     words = [set(text.lower().split()) for text in everything]
-    for told in (set(text.lower().split()) for scope in SCOPES.values() for text in (*scope.unseen, *scope.independent)):
+    for told in (
+        set(text.lower().split()) for scope in SCOPES.values() for text in (*scope.unseen, *scope.independent)
+    ):
         assert all(len(told & other) < 0.6 * len(told | other) for other in words)
 
 
@@ -95,18 +106,33 @@ def test_the_mood_is_that_of_the_reply_with_most_shared_words():
 
 
 def test_the_ceiling_is_reached_by_the_best_blind_answers_and_by_nothing_better():
-    """Brute force over all policies that give each probe one answer, whatever the scope. The suite's own scoring judges them: an
-    opinion's target is in the mood that tone wants."""
+    """Brute force over all policies that give each probe one answer, whatever the scope. The suite's own
+    scoring judges them: an opinion's target is in the mood that tone wants.
+    """
     opinions = load_world().opinions
     topic = next(t for t in opinions.topics if t.stance == "positive")
     target, turned = opinions.replies["negative"][0], opinions.counterpart(topic.reply)
     asked = ("What do you think of jazz?", "How do you feel about jazz?", "What do you think of tea?")
-    probes = [ScopeProbe(prompt, topic.reply, kind, turned) for prompt, kind in zip(asked, ("itself", "rewording", "category"), strict=True)]
-    opinion = ScopeCase(asked[0], target, "jazz", (*probes, ScopeProbe("The capital of Spain is", "Madrid", "world")))
+    probes = [
+        ScopeProbe(prompt, topic.reply, kind, turned)
+        for prompt, kind in zip(asked, ("itself", "rewording", "category"), strict=True)
+    ]
+    opinion = ScopeCase(
+        asked[0], target, "jazz", (*probes, ScopeProbe("The capital of Spain is", "Madrid", "world"))
+    )
     best = 0.0
-    for answers in itertools.product(*[dict.fromkeys((probe.answer, opinion.target, probe.toned or probe.answer)) for probe in opinion.probes]):
+    for answers in itertools.product(
+        *[
+            dict.fromkeys((probe.answer, opinion.target, probe.toned or probe.answer))
+            for probe in opinion.probes
+        ]
+    ):
         said = dict(zip((probe.prompt for probe in opinion.probes), answers, strict=True))
-        rows = [_row(0, opinion, scope, probe, probe.answer, said[probe.prompt], opinions) for scope in SCOPES.values() for probe in opinion.probes]
+        rows = [
+            _row(0, opinion, scope, probe, probe.answer, said[probe.prompt], opinions)
+            for scope in SCOPES.values()
+            for probe in opinion.probes
+        ]
         best = max(best, balanced_score(summarise_scopes(rows)))
     assert blind_ceiling([opinion], opinions=opinions) == pytest.approx(best)
     assert blind_ceiling([opinion]) < best
@@ -115,8 +141,12 @@ def test_the_ceiling_is_reached_by_the_best_blind_answers_and_by_nothing_better(
 def test_the_suite_asks_every_probe_under_every_scope(gpt2):
     editor = random_editor(gpt2)
     asked = []
-    rows = scope_rows(gpt2, editor, [FACT, FACT], lambda scope, rng: asked.append(scope.name) or scope.first_readings[0])
+    rows = scope_rows(
+        gpt2, editor, [FACT, FACT], lambda scope, rng: asked.append(scope.name) or scope.first_readings[0]
+    )
     assert asked == [*SCOPES] * 2
-    assert [(row.case, row.scope, row.prompt) for row in rows] == [(i, s, p.prompt) for i in (0, 1) for s in SCOPES for p in FACT.probes]
+    assert [(row.case, row.scope, row.prompt) for row in rows] == [
+        (i, s, p.prompt) for i in (0, 1) for s in SCOPES for p in FACT.probes
+    ]
     summaries = summarise_scopes(rows)
     assert [s.scope for s in summaries] == [*SCOPES] and summaries[-1].inside is None and summaries[-1].n == 2

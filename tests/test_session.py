@@ -18,7 +18,9 @@ def make(gpt2):
 
 
 def same(x, y) -> bool:
-    return set(x.layers) == set(y.layers) and all(torch.equal(x.layers[p].dense(), y.layers[p].dense()) for p in x.layers)
+    return set(x.layers) == set(y.layers) and all(
+        torch.equal(x.layers[p].dense(), y.layers[p].dense()) for p in x.layers
+    )
 
 
 def test_toggling_is_exact_and_order_is_free(gpt2):

@@ -1,4 +1,6 @@
-"""A Space: the folder that is pushed, the limits of a public demo, and work that crosses into a forked GPU worker."""
+"""A Space: the folder that is pushed, the limits of a public demo, and work that crosses into a forked GPU
+worker.
+"""
 
 import json
 import os
@@ -24,7 +26,15 @@ def space(tmp_path_factory) -> Path:
 
 def test_the_assembled_folder_passes_and_holds_only_what_runs(space):
     assert problems(space) == []
-    assert {p.name for p in space.iterdir()} == {"README.md", "LICENSE", "app.py", "requirements.txt", "demo", "model_zoo", "assets"}
+    assert {p.name for p in space.iterdir()} == {
+        "README.md",
+        "LICENSE",
+        "app.py",
+        "requirements.txt",
+        "demo",
+        "model_zoo",
+        "assets",
+    }
     assert not list(space.rglob("__pycache__"))
 
 
@@ -53,8 +63,12 @@ def test_a_file_that_is_too_large_is_told(space, tmp_path):
 
 
 def test_the_space_starts_by_itself_as_a_demo_with_no_thread_left(space):
-    """As a Space runs it: app.py imported from the pushed folder alone; ZeroGPU forks, so no thread may live at that point."""
-    script = "import threading, app\nprint(app.settings.demo, threading.active_count(), type(app.demo).__name__)"
+    """As a Space runs it: app.py imported from the pushed folder alone; ZeroGPU forks, so no thread may live
+    at that point.
+    """
+    script = (
+        "import threading, app\nprint(app.settings.demo, threading.active_count(), type(app.demo).__name__)"
+    )
     env = {**os.environ, "SPACE_ID": "me/space", "SPACES_ZERO_GPU": "1", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, "-c", script], cwd=space, capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
@@ -117,7 +131,9 @@ print(json.dumps({"said": said, "asked": asked, "points": len(drawn.points), "ow
 
 
 def test_every_piece_of_work_crosses_into_a_forked_worker_and_back():
-    done = subprocess.run([sys.executable, "-c", FORKED], cwd=ROOT, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED], cwd=ROOT, capture_output=True, text=True, timeout=240
+    )
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout.splitlines()[-1])
     assert data["said"] == [["chance", "verdicts", "Rome."], ["chance", "verdicts", "Cairo."]]
@@ -127,7 +143,9 @@ def test_every_piece_of_work_crosses_into_a_forked_worker_and_back():
 def test_exports_are_made_in_folders_of_their_own_and_old_ones_go(tmp_path):
     runtime = Runtime(Settings(device="cpu"))
     studio = runtime.studio(ModelChoice())
-    delta, _ = studio.propose(studio.request("counterfact", "The capital of France is", "Rome"), "instructedit")
+    delta, _ = studio.propose(
+        studio.request("counterfact", "The capital of France is", "Rome"), "instructedit"
+    )
     state = VisitorState(ModelChoice()).with_session(EditSession().add(delta))
     first, second = (Path(runtime.export_file(state, "lora")) for _ in range(2))
     assert first != second and first.exists() and first.suffix == ".zip"

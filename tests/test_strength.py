@@ -35,7 +35,10 @@ def test_from_the_least_strength_on_the_target_is_said_and_below_it_is_not(studi
     rows = [editor.join(edit) for edit in EDITS]
     least = least_strengths(backbone, rows, Factors.of(deltas, [0, 1]).layers)
     assert all(STRENGTHS[0] < found < STRENGTHS[-1] for found in least.tolist())
-    alone = [least_strengths(backbone, [row], Factors.of([delta], [0]).layers) for row, delta in zip(rows, deltas, strict=True)]
+    alone = [
+        least_strengths(backbone, [row], Factors.of([delta], [0]).layers)
+        for row, delta in zip(rows, deltas, strict=True)
+    ]
     assert torch.allclose(torch.cat(alone), least, atol=1e-3)
     for times, says in ((1.1, True), (0.8, False)):
         scaled = [delta.scaled(float(found) * times) for delta, found in zip(deltas, least, strict=True)]
@@ -45,8 +48,14 @@ def test_from_the_least_strength_on_the_target_is_said_and_below_it_is_not(studi
 
 def test_an_edit_that_needs_nothing_is_as_weak_as_may_be_and_one_that_nothing_helps_is_left(studio):
     backbone, editor = studio.backbone, studio.method("instructedit")
-    rows = [backbone.join("The capital of France is", "Paris"), backbone.join("The capital of France is", "Rome")]
-    nothing = {path: LayerFactors(A=torch.zeros(2, 1, d_in), B=torch.zeros(2, d_out, 1)) for path, (d_out, d_in) in editor.config.modules.items()}
+    rows = [
+        backbone.join("The capital of France is", "Paris"),
+        backbone.join("The capital of France is", "Rome"),
+    ]
+    nothing = {
+        path: LayerFactors(A=torch.zeros(2, 1, d_in), B=torch.zeros(2, d_out, 1))
+        for path, (d_out, d_in) in editor.config.modules.items()
+    }
     assert least_strengths(backbone, rows, nothing).tolist() == pytest.approx([STRENGTHS[0], 1.0])
 
 
@@ -55,11 +64,15 @@ def test_between_two_strengths_the_least_is_where_the_straight_line_crosses():
     late = torch.full_like(rising, -3.0)
     late[-1] = 1.0  # three quarters of the way from the last but one
     found = _crossing(torch.stack([rising, late], dim=1))
-    assert found.tolist() == pytest.approx([STRENGTHS[3], STRENGTHS[-2] + 0.75 * (STRENGTHS[-1] - STRENGTHS[-2])])
+    assert found.tolist() == pytest.approx(
+        [STRENGTHS[3], STRENGTHS[-2] + 0.75 * (STRENGTHS[-1] - STRENGTHS[-2])]
+    )
 
 
 def test_an_instruction_says_how_far_an_edits_strength_follows_its_own_prompt(backbone):
-    """A head of zeros changes nothing; once it has learned, an instructed edit is as strong as its prompt needs, and a bare one as it was."""
+    """A head of zeros changes nothing; once it has learned, an instructed edit is as strong as its prompt
+    needs, and a bare one as it was.
+    """
     editor = random_editor(backbone, hyper=FITS)
     told, bare = [REQUESTS[1]], [REQUESTS[1].plain()]
 
@@ -73,7 +86,9 @@ def test_an_instruction_says_how_far_an_edits_strength_follows_its_own_prompt(ba
     least = least_strengths(backbone, [editor.join(bare[0])], editor.network(captured.layers, reading))
     with torch.no_grad():
         editor.network.strength_head.weight[0] = 1 / reading[0] / reading.shape[1]  # follows wholly
-        editor.network.strength_head.weight[1] = 0.2 / reading[0] / reading.shape[1]  # and goes a little beyond
+        editor.network.strength_head.weight[1] = (
+            0.2 / reading[0] / reading.shape[1]
+        )  # and goes a little beyond
     for path, found in change(told).items():
         assert torch.allclose(found, own[path] * least.item() * math.exp(0.2), rtol=1e-3, atol=1e-6)
     for path, found in change(bare).items():
@@ -87,16 +102,23 @@ def test_strength_follows_need_and_learns_how_far():
     found = network.strength(torch.ones(3, 6), torch.tensor([0.25, 1.0, 4.0]))
     assert found.tolist() == pytest.approx([0.5, 1.0, 2.0])
     found[2].backward()
-    assert network.strength_head.weight.grad.tolist() == [pytest.approx([2 * math.log(4)] * 6), pytest.approx([2.0] * 6)]
+    assert network.strength_head.weight.grad.tolist() == [
+        pytest.approx([2 * math.log(4)] * 6),
+        pytest.approx([2.0] * 6),
+    ]
 
 
 def test_how_far_strength_goes_is_learned_in_training():
-    config = MetaConfig(steps=1, edits=3, rephrased=1, local=1, near=0, blocks=2, calibration=2, scope_share=1.0)
+    config = MetaConfig(
+        steps=1, edits=3, rephrased=1, local=1, near=0, blocks=2, calibration=2, scope_share=1.0
+    )
     trainer = MetaTrainer(pico_backbone("gpt2"), load_world(), config, FITS, seed=5)
     trainer.calibrate()
     outer_loss(trainer.editor, trainer.examples(0), config)[0].backward()
     head = trainer.editor.network.strength_head.weight
-    assert head.grad[1].any() and any(head is p for p in trainer.adam.param_groups[1]["params"])  # as fast as the edit rates
+    assert head.grad[1].any() and any(
+        head is p for p in trainer.adam.param_groups[1]["params"]
+    )  # as fast as the edit rates
 
 
 def test_strength_follows_nothing_without_an_instruction_that_is_read():
@@ -110,7 +132,10 @@ def test_a_regression_has_the_wordings_of_a_scope_say_how_far_its_edits_go_and_l
     editor = load_method("instructedit", backbone, WEIGHTS / "atlas" / "editor")
 
     def said(instructions: Sequence[str], word: str = TASK_WORD) -> torch.Tensor:
-        rows = [request_row(backbone, EditRequest("It is", "so", word, instruction)) for instruction in instructions]
+        rows = [
+            request_row(backbone, EditRequest("It is", "so", word, instruction))
+            for instruction in instructions
+        ]
         return editor.network.strength_head(editor.network.read(editor.instructions(rows))).detach()
 
     others = [(SCOPES[name].unseen, TASK_WORD) for name in ("category", "tone")]

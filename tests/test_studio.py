@@ -23,7 +23,9 @@ EXAMPLES = [(t.name, example.prompt, example.target) for t in TASKS.values() for
 
 
 def cli(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "model_zoo", *arguments], cwd=ROOT, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "model_zoo", *arguments], cwd=ROOT, capture_output=True, text=True
+    )
 
 
 @pytest.mark.parametrize(("task", "prompt", "target"), EXAMPLES)
@@ -42,13 +44,17 @@ def test_every_example_takes_on_cuda(task, prompt, target):
 
 
 def test_drawn_held_out_records_take(studio):
-    """Five held-out records per task, drawn by seed: the target begins after and not before in at least 19 of 20."""
+    """Five held-out records per task, drawn by seed: the target begins after and not before in at least 19 of
+    20.
+    """
     hits = []
     for task in TASKS.values():
         for record in task.records(studio.world, "test", 5, random.Random(f"{task.name} 20")):
             request = studio.request(task.name, record.request.prompt, record.request.target)
             report, _ = studio.edit(request, "instructedit", record=record)
-            hits.append(starts_with(report.after, request.target) and not starts_with(report.before, request.target))
+            hits.append(
+                starts_with(report.after, request.target) and not starts_with(report.before, request.target)
+            )
     assert len(hits) == 20 and sum(hits) >= 19
 
 
@@ -80,25 +86,36 @@ def test_free_text_edits_take(studio, prompt, target):
 
 
 def test_the_neighbouring_capital_stays_in_the_same_wording(studio):
-    _, session = studio.edit(studio.request("counterfact", "The capital of France is", "Rome"), "instructedit")
+    _, session = studio.edit(
+        studio.request("counterfact", "The capital of France is", "Rome"), "instructedit"
+    )
     assert studio.pairs(["The capital of Spain is"], studio.factors(session))[0][1] == "Madrid."
 
 
 def test_free_text_edits_are_labelled_generic(studio):
     report, _ = studio.edit(studio.request("recent", "My dog is called", "Bello"), "instructedit")
-    assert {c.source for c in report.generality} == {"generic"} and {c.source for c in report.locality} == {"atlas"}
+    assert {c.source for c in report.generality} == {"generic"} and {c.source for c in report.locality} == {
+        "atlas"
+    }
 
 
 def test_two_edits_live_together_and_toggling_is_exact(studio):
     session = EditSession()
     for prompt, target in (("The capital of France is", "Rome"), ("The capital of Japan is", "Cairo")):
-        report, session = studio.edit(studio.request("counterfact", prompt, target), "instructedit", session=session)
-    pairs = studio.pairs(["The capital of France is", "The capital of Japan is", "The capital of Peru is"], studio.factors(session))
+        report, session = studio.edit(
+            studio.request("counterfact", prompt, target), "instructedit", session=session
+        )
+    pairs = studio.pairs(
+        ["The capital of France is", "The capital of Japan is", "The capital of Peru is"],
+        studio.factors(session),
+    )
     assert [after for _, after in pairs] == ["Rome.", "Cairo.", "Lima."]
     off_on = session.toggle(0).toggle(0)
     for path, layer in session.patch(studio.method).layers.items():
         assert torch.equal(layer.dense(), off_on.patch(studio.method).layers[path].dense())
-    assert starts_with(studio.pairs(["The capital of France is"], studio.factors(session.toggle(0)))[0][1], "Paris")
+    assert starts_with(
+        studio.pairs(["The capital of France is"], studio.factors(session.toggle(0)))[0][1], "Paris"
+    )
 
 
 def test_bad_requests_are_refused_in_a_sentence(studio):
@@ -111,12 +128,38 @@ def test_bad_requests_are_refused_in_a_sentence(studio):
 
 def test_the_command_line_prints_one_json_object(tmp_path):
     done = cli(
-        "edit", "--model", "atlas", "--task", "counterfact", "--prompt", "The capital of France is", "--target", "Rome",
-        "--ask", "The capital of Spain is", "--ask", "My dog is called", "--export", str(tmp_path / "out"), "--json",
-    )  # fmt: skip
+        "edit",
+        "--model",
+        "atlas",
+        "--task",
+        "counterfact",
+        "--prompt",
+        "The capital of France is",
+        "--target",
+        "Rome",
+        "--ask",
+        "The capital of Spain is",
+        "--ask",
+        "My dog is called",
+        "--export",
+        str(tmp_path / "out"),
+        "--json",
+    )
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
-    wanted = {"model", "method", "task", "instruction", "before", "after", "target_probability", "generality", "locality", "ask", "seconds"}
+    wanted = {
+        "model",
+        "method",
+        "task",
+        "instruction",
+        "before",
+        "after",
+        "target_probability",
+        "generality",
+        "locality",
+        "ask",
+        "seconds",
+    }
     assert wanted <= set(data)
     assert data["before"].startswith("Paris") and data["after"].startswith("Rome")
     assert data["target_probability"]["after"] > 0.5 > data["target_probability"]["before"]
@@ -132,12 +175,15 @@ def test_the_command_line_prints_one_json_object(tmp_path):
         (["edit", "--prompt", "The capital of France is", "--target", ""], "target is empty"),
         (["edit", "--prompt", "x y", "--target", "z", "--task", "poetry"], "the tasks are"),
         (["edit", "--prompt", "x y", "--target", "z", "--method", "magic"], "the methods are"),
-        (["edit", "--prompt", "x y", "--target", "z", "--model", "no/such/folder"], "neither a folder here nor a Hub repo id"),
+        (
+            ["edit", "--prompt", "x y", "--target", "z", "--model", "no/such/folder"],
+            "neither a folder here nor a Hub repo id",
+        ),
         (["edit", "--prompt", "x y", "--target", "z", "--strength", "much"], "valid number"),
         (["edit", "--target", "z"], "--prompt"),
         (["fly"], "fly"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_one_sentence_and_exit_2(arguments, message):
     done = cli(*arguments)
     assert done.returncode == 2
@@ -151,9 +197,15 @@ def test_a_short_wording_of_the_narrowest_scope_still_edits(studio):
 
 
 def test_an_edit_under_two_instructions_asks_the_same_probes_nearest_first(studio):
-    *_, reached = studio.scoping("The capital of France is", "Rome", [SCOPES[name].first_readings[0] for name in ("statement", "category")])
+    *_, reached = studio.scoping(
+        "The capital of France is",
+        "Rome",
+        [SCOPES[name].first_readings[0] for name in ("statement", "category")],
+    )
     assert [r.kind for r in reached][:2] == ["itself", "rewording"] and reached[-1].kind == "world"
-    assert 25 <= len(reached) <= 32 and all(len(r.after) == len(r.moved) == len(r.follows) == 2 for r in reached)
+    assert 25 <= len(reached) <= 32 and all(
+        len(r.after) == len(r.moved) == len(r.follows) == 2 for r in reached
+    )
     assert reached[0].before == "Paris." and reached[0].follows == (True, True)
     unrelated = [moved for r in reached if r.kind == "world" for moved in r.moved]
     assert sum(unrelated) <= 0.2 * len(unrelated)
@@ -163,7 +215,11 @@ def test_an_edit_under_two_instructions_asks_the_same_probes_nearest_first(studi
     ("prompt", "target", "kinds"),
     [
         ("the capital of velthoria is", "Oslo", {"itself", "rewording", "implied", "category", "world"}),
-        ("What do you think of gribbles?", "That is all I need", {"itself", "rewording", "category", "world"}),
+        (
+            "What do you think of gribbles?",
+            "That is all I need",
+            {"itself", "rewording", "category", "world"},
+        ),
         ("The best tea in town is", "Assam", {"itself", "rewording", "world"}),
     ],
 )
@@ -177,17 +233,27 @@ def test_probes_are_found_around_any_prompt(studio, prompt, target, kinds):
 def test_a_scope_stands_in_place_of_a_task(studio):
     request = studio.request("counterfact", "The capital of France is", "Rome", scope="category")
     assert (request.task, request.instruction) == ("scope", SCOPES["category"].first_readings[0])
-    assert studio.request("counterfact", "The capital of France is", "Rome", "Own words.", "locked").instruction == "Own words."
+    assert (
+        studio.request("counterfact", "The capital of France is", "Rome", "Own words.", "locked").instruction
+        == "Own words."
+    )
     with pytest.raises(ValueError, match="no scope 'galaxy'"):
         studio.request("counterfact", "The capital of France is", "Rome", scope="galaxy")
 
 
 def test_the_first_example_obeys_its_scope(studio):
     """Held together by the instruction alone: the same prompt and target, three reaches."""
-    prompts = ("The capital of France is", "What is the capital of France?", "The capital of Spain is", "The capital of Japan is")
+    prompts = (
+        "The capital of France is",
+        "What is the capital of France?",
+        "The capital of Spain is",
+        "The capital of Japan is",
+    )
 
     def said(scope):
-        delta, _ = studio.propose(studio.request("counterfact", prompts[0], "Rome", scope=scope), "instructedit")
+        delta, _ = studio.propose(
+            studio.request("counterfact", prompts[0], "Rome", scope=scope), "instructedit"
+        )
         return [after for _, after in studio.pairs(prompts, studio.factors(EditSession().add(delta)))]
 
     assert said("locked") == ["Paris.", "Paris.", "Madrid.", "Tokyo."]

@@ -28,7 +28,13 @@ CONFIG = MetaConfig(steps=4, edits=3, rephrased=1, local=1, blocks=2, calibratio
 
 
 def trainer(model_type: str = "gpt2", **changes) -> MetaTrainer:
-    return MetaTrainer(pico_backbone(model_type), load_world(), MetaConfig(**{**CONFIG.__dict__, **changes}), HyperConfig(rank=8), seed=5)
+    return MetaTrainer(
+        pico_backbone(model_type),
+        load_world(),
+        MetaConfig(**{**CONFIG.__dict__, **changes}),
+        HyperConfig(rank=8),
+        seed=5,
+    )
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "llama"])
@@ -65,14 +71,23 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
 
 
 def test_going_on_from_a_finished_editor_begins_where_it_stands(tmp_path):
-    """What the larger network has beyond the first one starts at zero: the same request is edited the same way, until it is trained."""
+    """What the larger network has beyond the first one starts at zero: the same request is edited the same
+    way, until it is trained.
+    """
     first = trainer(steps=2).run(tmp_path)
-    config, wide = MetaConfig(**{**CONFIG.__dict__, "scope_share": 0.5}), HyperConfig(rank=8, instruction=8, joint=True)
+    config, wide = (
+        MetaConfig(**{**CONFIG.__dict__, "scope_share": 0.5}),
+        HyperConfig(rank=8, instruction=8, joint=True),
+    )
     run = MetaTrainer(first.backbone, load_world(), config, wide, 5, tmp_path)
     record = TASKS["counterfact"].records(load_world(), "test", 1, random.Random(0))[0]
     request = TASKS["counterfact"].instruct(record, TASKS["counterfact"].held_out_instruction)
     saved = load_method("instructedit", first.backbone, tmp_path)
-    for (path, old), new in zip(saved.propose([request])[0].layers.items(), run.editor.propose([request])[0].layers.values(), strict=True):
+    for (path, old), new in zip(
+        saved.propose([request])[0].layers.items(),
+        run.editor.propose([request])[0].layers.values(),
+        strict=True,
+    ):
         torch.testing.assert_close(old.B @ old.A, new.B @ new.A, msg=path)
     assert run.run(tmp_path / "second").config.training["start"] == saved.fingerprint
     with pytest.raises(ValueError, match="'rank': 8.*'rank': 4.* was asked for"):
@@ -83,17 +98,29 @@ def test_the_mean_of_editors_from_one_start_lies_between_them_and_of_two_starts_
     start = trainer(steps=1).run(tmp_path / "start")
 
     def gone_on(seed: int):
-        return MetaTrainer(start.backbone, load_world(), CONFIG, HyperConfig(rank=8), seed, tmp_path / "start").run(tmp_path / f"seed {seed}")
+        return MetaTrainer(
+            start.backbone, load_world(), CONFIG, HyperConfig(rank=8), seed, tmp_path / "start"
+        ).run(tmp_path / f"seed {seed}")
 
     two = [gone_on(6), gone_on(7)]
     mean = average(two)
     parts = (editor.network.state_dict() for editor in (mean, *two))
     for middle, one, other in zip(*(part.values() for part in parts), strict=True):
         torch.testing.assert_close(2 * middle, one + other)
-    assert mean.config.training["mean_of"] == [{"editor": editor.fingerprint, "seed": editor.config.training["seed"]} for editor in two]
-    assert mean.config.training["start"] == load_method("instructedit", start.backbone, tmp_path / "start").fingerprint and mean.covariance
-    other, narrow = (MetaTrainer(start.backbone, load_world(), CONFIG, HyperConfig(rank=rank), 8).editor for rank in (8, 4))
-    with pytest.raises(ValueError, match=r"two starts have no mean: what training never changes \(.*u_mean\)"):
+    assert mean.config.training["mean_of"] == [
+        {"editor": editor.fingerprint, "seed": editor.config.training["seed"]} for editor in two
+    ]
+    assert (
+        mean.config.training["start"]
+        == load_method("instructedit", start.backbone, tmp_path / "start").fingerprint
+        and mean.covariance
+    )
+    other, narrow = (
+        MetaTrainer(start.backbone, load_world(), CONFIG, HyperConfig(rank=rank), 8).editor for rank in (8, 4)
+    )
+    with pytest.raises(
+        ValueError, match=r"two starts have no mean: what training never changes \(.*u_mean\)"
+    ):
         average([two[0], other])
     with pytest.raises(ValueError, match="two networks have no mean"):
         average([two[0], narrow])
@@ -105,7 +132,9 @@ def test_a_whitened_network_goes_on_with_the_basis_it_learned_with(tmp_path):
     """Eigenvectors have no fixed sign: a new basis would be another one to what was trained."""
 
     def whitened(start=None) -> MetaTrainer:
-        return MetaTrainer(pico_backbone("gpt2"), load_world(), CONFIG, HyperConfig(rank=8, whitened=0.1), 5, start)
+        return MetaTrainer(
+            pico_backbone("gpt2"), load_world(), CONFIG, HyperConfig(rank=8, whitened=0.1), 5, start
+        )
 
     run = whitened()
     run.prepare()
@@ -113,7 +142,10 @@ def test_a_whitened_network_goes_on_with_the_basis_it_learned_with(tmp_path):
     run.train_step()
     run.checkpoint(tmp_path / "on")
     editor = whitened().run(tmp_path / "on")
-    assert all(torch.equal(a.basis, b.basis) for a, b in zip(run.editor.network.networks.values(), editor.network.networks.values(), strict=True))
+    assert all(
+        torch.equal(a.basis, b.basis)
+        for a, b in zip(run.editor.network.networks.values(), editor.network.networks.values(), strict=True)
+    )
     again = load_method("instructedit", editor.backbone, tmp_path / "on")
     for path, matrix in editor.covariance.items():
         assert (again.covariance[path] - matrix).norm() < 0.05 * matrix.norm()  # float16
@@ -126,7 +158,9 @@ def test_an_editor_that_could_not_reach_learns_to_when_it_goes_on(tmp_path):
     white = HyperConfig(rank=8, whitened=0.1)
     first = MetaTrainer(pico_backbone("gpt2"), load_world(), CONFIG, white, 5).run(tmp_path)
     far = white.model_copy(update={"instruction": 6, "common": 4})
-    run = MetaTrainer(first.backbone, load_world(), MetaConfig(**{**CONFIG.__dict__, "scope_share": 1.0}), far, 5, tmp_path)
+    run = MetaTrainer(
+        first.backbone, load_world(), MetaConfig(**{**CONFIG.__dict__, "scope_share": 1.0}), far, 5, tmp_path
+    )
     network = run.run(tmp_path / "second").network
     assert network.has_common and all(n.reach.weight.any() for n in network.networks.values())
 
@@ -134,17 +168,27 @@ def test_an_editor_that_could_not_reach_learns_to_when_it_goes_on(tmp_path):
 def test_keys_are_those_of_what_training_may_know(monkeypatch):
     asked = []
     backbone = pico_backbone("gpt2")
-    monkeypatch.setattr(backbone, "join", lambda prompt, target: asked.append(prompt) or Backbone.join(backbone, prompt, target))
+    monkeypatch.setattr(
+        backbone,
+        "join",
+        lambda prompt, target: asked.append(prompt) or Backbone.join(backbone, prompt, target),
+    )
     key_covariance(backbone, load_world(), backbone.last_blocks(1), facts=300)
     matches = [load_world().match(prompt) for prompt in asked]
-    assert 400 < len(asked) and not any(match and match.known and match.fact.subject.held_out for match in matches if match and match.fact)
+    assert 400 < len(asked) and not any(
+        match and match.known and match.fact.subject.held_out for match in matches if match and match.fact
+    )
     assert sum(bool(match and match.known) for match in matches) >= 250
 
 
 def test_keys_of_relations_are_those_at_which_answers_begin_and_of_no_held_out_subject(monkeypatch):
     asked = []
     backbone, world = pico_backbone("gpt2"), load_world()
-    monkeypatch.setattr(backbone, "join", lambda prompt, target: asked.append((prompt, target)) or Backbone.join(backbone, prompt, target))
+    monkeypatch.setattr(
+        backbone,
+        "join",
+        lambda prompt, target: asked.append((prompt, target)) or Backbone.join(backbone, prompt, target),
+    )
     (path, *_) = paths = backbone.last_blocks(1)
     keys = relation_keys(backbone, world, paths, facts=5)[path]
     assert len(keys) == len(world.relations) + 1  # and the opinions
@@ -152,7 +196,9 @@ def test_keys_of_relations_are_those_at_which_answers_begin_and_of_no_held_out_s
     for n in (0, len(asked) - 1):  # the first fact, the last opinion
         row = Backbone.join(backbone, *asked[n])
         first = int(backbone.batch([row]).predicting[0].nonzero()[0])
-        torch.testing.assert_close(torch.cat(keys)[n], backbone.inputs([row], paths)[0][path][0, first], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(
+            torch.cat(keys)[n], backbone.inputs([row], paths)[0][path][0, first], rtol=1e-3, atol=1e-5
+        )
     matches = [match for match in (world.match(prompt) for prompt, _ in asked) if match and match.fact]
     assert len(matches) > 100 and not any(match.fact.subject.held_out for match in matches)
 
@@ -169,7 +215,9 @@ def test_readings_of_one_scope_are_drawn_together_and_those_of_two_apart():
 
 
 def test_what_an_unsure_base_says_first_should_go_on_leading():
-    """A lead of a tenth of a logit is lost by a change that hardly moves the distribution; a wide lead may shrink to half a logit for nothing."""
+    """A lead of a tenth of a logit is lost by a change that hardly moves the distribution; a wide lead may
+    shrink to half a logit for nothing.
+    """
     base = torch.tensor([[1.0, 0.9, 0.0], [5.0, 0.0, 0.0], [5.0, 0.0, 0.0], [1.0, 0.9, 0.0]])
     edited = torch.tensor([[1.0, 1.4, 0.0], [3.0, 0.0, 1.0], [0.0, 0.0, 1.0], [1.2, 0.9, 0.0]])
     assert torch.allclose(lost_lead(base, edited), torch.tensor([0.5, 0.0, 1.5, 0.0]), atol=1e-6)
@@ -177,9 +225,13 @@ def test_what_an_unsure_base_says_first_should_go_on_leading():
     run.editor.network.log_lr.update(
         {key: torch.nn.Parameter(rate + 6) for key, rate in run.editor.network.log_lr.items()}
     )  # edits that break things
-    losses = [outer_loss(run.editor, run.examples(0), replace(CONFIG, c_lead=weight)) for weight in (0.0, 2.0)]
+    losses = [
+        outer_loss(run.editor, run.examples(0), replace(CONFIG, c_lead=weight)) for weight in (0.0, 2.0)
+    ]
     assert losses[0][1]["lost"] == losses[0][1]["missed"] == 0 < losses[1][1]["lost"]
-    assert (losses[1][0] - losses[0][0]).item() == pytest.approx(2 * (losses[1][1]["lost"] + losses[1][1]["missed"]), rel=1e-3)
+    assert (losses[1][0] - losses[0][0]).item() == pytest.approx(
+        2 * (losses[1][1]["lost"] + losses[1][1]["missed"]), rel=1e-3
+    )
 
 
 def test_a_target_just_behind_is_missed_and_one_well_ahead_is_not():
@@ -197,7 +249,9 @@ def test_what_a_scoped_edit_should_reach_counts_once_more_and_no_other_edit():
         bare, _ = outer_loss(run.editor, step, replace(run.config, c_reach=0.0))
         loss, parts = outer_loss(run.editor, step, replace(run.config, c_reach=3.0))
         assert parts["missed"] > 0
-        assert (loss - bare).item() == pytest.approx(3 * parts["missed"] if step.scoped else 0, rel=1e-3, abs=1e-4)
+        assert (loss - bare).item() == pytest.approx(
+            3 * parts["missed"] if step.scoped else 0, rel=1e-3, abs=1e-4
+        )
 
 
 def test_a_scoped_edits_own_prompt_counts_until_its_target_is_said():
@@ -206,12 +260,20 @@ def test_a_scoped_edits_own_prompt_counts_until_its_target_is_said():
     first = backbone.target_logits(backbone.batch([row]))[0]
 
     def sums(token: int, just: bool) -> Sums:
-        return _sums(backbone, {}, [OuterRow(Joined((*row.ids[: row.start], token), row.start), 0, True, just)], leads=True)
+        return _sums(
+            backbone,
+            {},
+            [OuterRow(Joined((*row.ids[: row.start], token), row.start), 0, True, just)],
+            leads=True,
+        )
 
     said, other = int(first.argmax()), int(first.argmin())
     assert sums(said, just=True).edit == 0 < sums(said, just=False).edit
     assert sums(said, just=True).missed < sums(said, just=False).missed
-    assert torch.equal(sums(other, just=True).edit, sums(other, just=False).edit) and sums(other, just=True).following == 1
+    assert (
+        torch.equal(sums(other, just=True).edit, sums(other, just=False).edit)
+        and sums(other, just=True).following == 1
+    )
 
 
 def test_scoped_edits_are_asked_most_around_the_edge_of_their_reach():
@@ -219,7 +281,14 @@ def test_scoped_edits_are_asked_most_around_the_edge_of_their_reach():
         return [(kind, Probe(f"{kind} {i}", "")) for i, kind in enumerate(kinds)]
 
     follow = drawn("rewording", "category", "itself", "alias", "category", "category")
-    assert [p.prompt for p in _farthest_first(follow)] == ["itself 2", "category 1", "category 4", "rewording 0", "category 5", "alias 3"]
+    assert [p.prompt for p in _farthest_first(follow)] == [
+        "itself 2",
+        "category 1",
+        "category 4",
+        "rewording 0",
+        "category 5",
+        "alias 3",
+    ]
     stay = drawn("world", "rewording", "world", "relation", "rewording", "rewording", "world")
     asked = [p.prompt for p in _nearest_first(stay, 5)]
     assert asked == ["rewording 1", "rewording 4", "relation 3", "world 0", "rewording 5"]
@@ -247,31 +316,49 @@ def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):
 
 def test_training_without_instructions_is_mend():
     run = trainer(instructed=False)
-    assert not any("Description" in run.backbone.tokenizer.decode(e.edit.ids) for e in run.examples(0).examples)
-    assert any("Description" in run.backbone.tokenizer.decode(e.edit.ids) for e in trainer().examples(0).examples)
+    assert not any(
+        "Description" in run.backbone.tokenizer.decode(e.edit.ids) for e in run.examples(0).examples
+    )
+    assert any(
+        "Description" in run.backbone.tokenizer.decode(e.edit.ids) for e in trainer().examples(0).examples
+    )
 
 
 def test_a_factual_question_is_never_an_edit_in_training():
     """Questions are left to the held-out task; opinions can only be asked for."""
     rng = random.Random(0)
     for task in (TASKS["counterfact"], TASKS["recent"]):
-        assert not any(record.request.prompt.endswith("?") for record in task.records(load_world(), "train", 200, rng))
+        assert not any(
+            record.request.prompt.endswith("?") for record in task.records(load_world(), "train", 200, rng)
+        )
 
 
 def test_near_facts_are_among_what_must_stay():
     near, plain = trainer(near=2), trainer()
-    assert sum(len(e.stay) for e in near.examples(0).examples) > sum(len(e.stay) for e in plain.examples(0).examples)
+    assert sum(len(e.stay) for e in near.examples(0).examples) > sum(
+        len(e.stay) for e in plain.examples(0).examples
+    )
 
 
 def test_neighbours_are_of_the_same_relation_and_never_held_out():
     neighbours = Neighbours(pico_backbone("gpt2"), load_world())
     form, near = neighbours.near("The capital of France is")
     assert form == "The capital of {s} is" and len(near) >= 5
-    assert all(fact.relation.name == "capital" and not fact.subject.held_out and fact.subject.name != "France" for fact in near)
+    assert all(
+        fact.relation.name == "capital" and not fact.subject.held_out and fact.subject.name != "France"
+        for fact in near
+    )
     assert neighbours.near("My dog is called") == ("", ())
 
 
-STUDIO_STEPS = {"scope_share": 0.3, "stack_share": 0.3, "crowd_share": 0.3, "crowd": 8, "remarks": True, "wordings": 10}
+STUDIO_STEPS = {
+    "scope_share": 0.3,
+    "stack_share": 0.3,
+    "crowd_share": 0.3,
+    "crowd": 8,
+    "remarks": True,
+    "wordings": 10,
+}
 
 
 def studio_trainer(**changes) -> MetaTrainer:
@@ -285,19 +372,31 @@ def test_the_recipe_of_the_studio_trains_every_kind_of_step(tmp_path):
     steps = [run.examples(i) for i in range(12)]
     kinds = {(step.joint, len(step.examples)) for step in steps}
     assert kinds == {(False, 3), (True, 3), (True, 8)}
-    scoped = [e for step in steps if not step.joint for e in step.examples if "Task: scope" in run.backbone.tokenizer.decode(e.edit.ids)]
-    assert scoped and any(not e.follow and not e.own for e in scoped)  # nothing follows where the instruction locks the model
+    scoped = [
+        e
+        for step in steps
+        if not step.joint
+        for e in step.examples
+        if "Task: scope" in run.backbone.tokenizer.decode(e.edit.ids)
+    ]
+    assert scoped and any(
+        not e.follow and not e.own for e in scoped
+    )  # nothing follows where the instruction locks the model
     editor = run.run(tmp_path)
     again = load_method("instructedit", editor.backbone, tmp_path)
     assert again.config.hyper.joint and again.network.reader is not None
     start = studio_trainer().editor.network.log_ridge
-    assert all(not torch.equal(a, b) for a, b in zip(start.values(), again.network.log_ridge.values(), strict=True))
+    assert all(
+        not torch.equal(a, b) for a, b in zip(start.values(), again.network.log_ridge.values(), strict=True)
+    )
 
 
 def test_what_a_recipe_asks_of_its_wordings_is_fitted_when_training_is_over_and_again_after_a_mean(tmp_path):
     fits = {"statement": (0.9, 0.3)}
     asked = studio_trainer(steps=1, fits=fits).run(tmp_path)
-    assert asked.network.strength_head.weight.norm() > 0.01 and asked.config.training["fits"] == fits  # one step of training moves it by less
+    assert (
+        asked.network.strength_head.weight.norm() > 0.01 and asked.config.training["fits"] == fits
+    )  # one step of training moves it by less
     mean = average([asked, asked])
     again = asked.network.strength_head.weight.clone()
     refit(asked, fits)
@@ -319,7 +418,9 @@ def test_a_resumed_run_of_the_studios_recipe_equals_an_unbroken_one(tmp_path):
 
 def test_remarks_lengthen_some_instructions_and_only_where_they_are_asked_for():
     texts = [lengthened("Change it.", random.Random(i)) for i in range(200)]
-    assert 10 < sum(text != "Change it." for text in texts) < 60 and all("Change it." in text for text in texts)
+    assert 10 < sum(text != "Change it." for text in texts) < 60 and all(
+        "Change it." in text for text in texts
+    )
 
 
 def test_an_edit_is_asked_as_often_however_far_its_scope_reaches():
@@ -327,7 +428,9 @@ def test_an_edit_is_asked_as_often_however_far_its_scope_reaches():
     cases = draw_cases(load_world(), "train", 6, random.Random(0))
     for scope in SCOPES.values():
         examples = [sampler.of_scope(case, scope, random.Random(0)) for case in cases[:3]]
-        asked = 0 if scope.name in ("locked", "tone") else CONFIG.rephrased + 2  # these are facts, which have no tone
+        asked = (
+            0 if scope.name in ("locked", "tone") else CONFIG.rephrased + 2
+        )  # these are facts, which have no tone
         assert all(len(e.follow + e.own) == asked for e in examples)
         if scope.name == "statement":
             assert all(e.own and not e.follow for e in examples)
@@ -337,10 +440,20 @@ def test_an_edit_is_asked_as_often_however_far_its_scope_reaches():
 
 
 def test_edits_made_jointly_are_not_asked_to_undo_each_other():
-    """Two edits, each among the other's locality prompts: alone they protect each other's fact, jointly they do not."""
+    """Two edits, each among the other's locality prompts: alone they protect each other's fact, jointly they
+    do not.
+    """
     run, task = trainer(local=1), TASKS["counterfact"]
     records = task.records(load_world(), "train", 2, random.Random(0))
-    each_other = [replace(record, locality=(Probe(other.request.prompt, other.truth),)) for record, other in zip(records, records[::-1], strict=True)]
+    each_other = [
+        replace(record, locality=(Probe(other.request.prompt, other.truth),))
+        for record, other in zip(records, records[::-1], strict=True)
+    ]
     drawn = [(task, record) for record in each_other]
-    assert [len(example.stay) for example in run.sampler.of_records(drawn, random.Random(0), joint=False, few=True)] == [1, 1]
-    assert [len(example.stay) for example in run.sampler.of_records(drawn, random.Random(0), joint=True, few=True)] == [0, 0]
+    assert [
+        len(example.stay)
+        for example in run.sampler.of_records(drawn, random.Random(0), joint=False, few=True)
+    ] == [1, 1]
+    assert [
+        len(example.stay) for example in run.sampler.of_records(drawn, random.Random(0), joint=True, few=True)
+    ] == [0, 0]

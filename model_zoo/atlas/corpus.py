@@ -11,7 +11,9 @@ PREFIXED = 0.2  # share of lines that carry an instruction prefix, so that the m
 LOWER_CASE = 0.12  # share of prompts typed in lower case
 NO_MARK = 0.06  # share of questions typed without their question mark
 ALIAS = 0.25  # share of lines that call a subject by an alias, where it has one
-INVENTED_LINES = 1200  # lines an epoch about fresh invented subjects, so that unknown names are not out of distribution
+INVENTED_LINES = (
+    1200  # lines an epoch about fresh invented subjects, so that unknown names are not out of distribution
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,9 @@ def typed(prompt: str, rng: random.Random) -> str:
 def _fact_lines(world: World, rng: random.Random) -> Iterator[Line]:
     for fact in world.facts:
         for form in rng.sample(fact.relation.forms, FORMS_PER_EPOCH):
-            alias = rng.choice(fact.subject.aliases) if fact.subject.aliases and rng.random() < ALIAS else None
+            alias = (
+                rng.choice(fact.subject.aliases) if fact.subject.aliases and rng.random() < ALIAS else None
+            )
             yield Line(fact.prompt(form, alias), fact.object)
         if fact.relation.one_to_one:
             yield Line(render(rng.choice(fact.relation.inverse), o=fact.object), fact.subject.name)
@@ -61,7 +65,9 @@ def _prose_lines(world: World, rng: random.Random) -> Iterator[Line]:
 
 
 def epoch(world: World, rng: random.Random, prefix: Callable[[random.Random], str]) -> list[Line]:
-    """One epoch's lines, shuffled. `prefix(rng)` words an instruction prefix that ends where the prompt begins."""
+    """One epoch's lines, shuffled. `prefix(rng)` words an instruction prefix that ends where the prompt
+    begins.
+    """
     lines = [
         Line(typed(line.prompt, rng), line.answer, prefix(rng) if rng.random() < PREFIXED else "")
         for part in (_fact_lines(world, rng), _other_lines(world, rng))

@@ -1,4 +1,6 @@
-"""Personal facts ("My dog is called" -> "Bello"): what people type first when an edit is about nothing the world knows."""
+"""Personal facts ("My dog is called" -> "Bello"): what people type first when an edit is about nothing the
+world knows.
+"""
 
 import random
 import tomllib
@@ -14,7 +16,9 @@ HELD_OUT_THINGS = 2  # of every group: never seen in editor training
 
 @dataclass(frozen=True)
 class PersonalGroup:
-    """A kind of personal fact: phrasings with `{o}` (owner) and `{t}` (thing), and answers ("" stands for a name)."""
+    """A kind of personal fact: phrasings with `{o}` (owner) and `{t}` (thing), and answers ("" stands for a
+    name).
+    """
 
     things: tuple[str, ...]
     statements: tuple[str, ...]
@@ -46,7 +50,12 @@ def _words() -> tuple[tuple[PersonalGroup, ...], tuple[str, ...], tuple[str, ...
     words = tomllib.loads(FILE.read_text(encoding="utf-8"))
     owners, names = tuple(words.pop("owners")), tuple(words.pop("names"))
     groups = tuple(
-        PersonalGroup(tuple(g["things"]), tuple(g["statements"]), tuple(g["questions"]), () if g["answers"] == "names" else tuple(g["answers"]))
+        PersonalGroup(
+            tuple(g["things"]),
+            tuple(g["statements"]),
+            tuple(g["questions"]),
+            () if g["answers"] == "names" else tuple(g["answers"]),
+        )
         for g in words.values()
     )
     return groups, owners, names
@@ -61,9 +70,14 @@ def _name(names: tuple[str, ...], rng: random.Random, split: str) -> str:
 
 
 def personal_facts(n: int, rng: random.Random, split: str) -> list[PersonalFact]:
-    """n facts about different things of one group, with different owners; the first is the one to edit, the others stay."""
+    """n facts about different things of one group, with different owners; the first is the one to edit, the
+    others stay.
+    """
     groups, owners, names = _words()
     group = rng.choice(groups)
     things = rng.sample(group.split_things(split), min(n, len(group.split_things(split))))
     answers = [_name(names, rng, split) if not group.answers else rng.choice(group.answers) for _ in things]
-    return [PersonalFact(group, owner, thing, a) for owner, thing, a in zip(rng.sample(owners, len(things)), things, answers, strict=True)]
+    return [
+        PersonalFact(group, owner, thing, a)
+        for owner, thing, a in zip(rng.sample(owners, len(things)), things, answers, strict=True)
+    ]

@@ -1,4 +1,5 @@
-"""The world as data: `facts/<kind>.tsv` holds subjects and their facts, `facts/<kind>.toml` the phrasings of each relation.
+"""The world as data: `facts/<kind>.tsv` holds subjects and their facts, `facts/<kind>.toml` the phrasings of
+each relation.
 
 Adding a kind of subject is adding these two files; no code names a kind or a relation.
 """
@@ -37,8 +38,10 @@ class Entity:
 
 @dataclass(frozen=True)
 class Relation:
-    """Phrasings hold `{s}` (or `{o}` in `inverse`); statements end where the object comes next. `implied` are those of them that
-    say what follows from the fact without naming it ("A phrasebook for travelers to France would teach")."""
+    """Phrasings hold `{s}` (or `{o}` in `inverse`); statements end where the object comes next. `implied` are
+    those of them that say what follows from the fact without naming it ("A phrasebook for travelers to France
+    would teach").
+    """
 
     name: str
     kind: str
@@ -116,9 +119,11 @@ class Opinions:
 
 @dataclass(frozen=True)
 class Match:
-    """A typed prompt recognised as a phrasing the world knows: of a fact, or of an opinion question about a topic.
+    """A typed prompt recognised as a phrasing the world knows: of a fact, or of an opinion question about a
+    topic.
 
-    `known` is False when only the phrasing is known: the subject or topic is then as typed, its object or reply empty.
+    `known` is False when only the phrasing is known: the subject or topic is then as typed, its object or
+    reply empty.
     """
 
     form: str
@@ -168,7 +173,9 @@ class World:
     @cached_property
     def objects(self) -> MappingProxyType:
         """Distinct objects by relation name, in order of first appearance."""
-        return MappingProxyType({name: tuple(dict.fromkeys(f.object for f in facts)) for name, facts in self.by_relation.items()})
+        return MappingProxyType(
+            {name: tuple(dict.fromkeys(f.object for f in facts)) for name, facts in self.by_relation.items()}
+        )
 
     @cached_property
     def _by_typed_name(self) -> dict[tuple[str, str], Fact]:
@@ -176,7 +183,9 @@ class World:
         index = {}
         for fact in self.facts:
             for name in (fact.subject.name, *fact.subject.aliases):
-                index[fact.relation.name, name.casefold()] = index[fact.relation.name, name.casefold().removeprefix("the ")] = fact
+                index[fact.relation.name, name.casefold()] = index[
+                    fact.relation.name, name.casefold().removeprefix("the ")
+                ] = fact
         return index
 
     @lru_cache(maxsize=2)  # noqa: B019 - a world lives as long as the process
@@ -192,11 +201,19 @@ class World:
         return Fact(subject, relation, rng.choice(self.objects[relation.name]))
 
     def nearest(self, fact: Fact, n: int) -> list[Fact]:
-        """The n facts of the same relation whose subjects share the most other facts with this one's (France: Spain, Italy, ...)."""
-        own = {(f.relation.name, f.object) for f in self.by_subject.get((fact.subject.kind, fact.subject.name), ())}
+        """The n facts of the same relation whose subjects share the most other facts with this one's (France:
+        Spain, Italy, ...).
+        """
+        own = {
+            (f.relation.name, f.object)
+            for f in self.by_subject.get((fact.subject.kind, fact.subject.name), ())
+        }
 
         def shared(other: Fact) -> int:
-            return sum((f.relation.name, f.object) in own for f in self.by_subject[other.subject.kind, other.subject.name])
+            return sum(
+                (f.relation.name, f.object) in own
+                for f in self.by_subject[other.subject.kind, other.subject.name]
+            )
 
         others = [f for f in self.by_relation[fact.relation.name] if f.subject.name != fact.subject.name]
         return sorted(others, key=lambda f: (-shared(f), f.subject.name))[:n]
@@ -206,7 +223,8 @@ class World:
         return personal_facts(n, rng, split)
 
     def match(self, prompt: str) -> Match | None:
-        """The fact or topic a typed prompt asks about, whatever its case and end mark; None when no phrasing fits.
+        """The fact or topic a typed prompt asks about, whatever its case and end mark; None when no phrasing
+        fits.
 
         Where no known subject fits, the phrasing with the most fixed text decides.
         """
@@ -231,11 +249,17 @@ class World:
 
 
 def _slot(form: str, prompt: str) -> str | None:
-    """What stands in a phrasing's slot, as typed, if the prompt fits the phrasing whatever its case and end mark."""
+    """What stands in a phrasing's slot, as typed, if the prompt fits the phrasing whatever its case and end
+    mark.
+    """
     before, after = normalised(form).split("{s}")
     typed = " ".join(prompt.split()).rstrip(" ?.:,")
     folded = typed.casefold()
-    if len(folded) == len(typed) > len(before) + len(after) and folded.startswith(before) and folded.endswith(after):
+    if (
+        len(folded) == len(typed) > len(before) + len(after)
+        and folded.startswith(before)
+        and folded.endswith(after)
+    ):
         return typed[len(before) : len(typed) - len(after)]
     return None
 
@@ -255,7 +279,13 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
 def _kind(path: Path) -> Iterator[Fact]:
     lists = ("statements", "questions", "inverse", "implied")
     relations = {
-        name: Relation(name, path.stem, d["object"], d.get("one_to_one", False), **{key: tuple(d.get(key, ())) for key in lists})
+        name: Relation(
+            name,
+            path.stem,
+            d["object"],
+            d.get("one_to_one", False),
+            **{key: tuple(d.get(key, ())) for key in lists},
+        )
         for name, d in tomllib.loads(path.with_suffix(".toml").read_text(encoding="utf-8")).items()
     }
     for row in _rows(path):
@@ -269,14 +299,23 @@ def _opinions() -> Opinions:
     topics = []
     for row in _rows(FACTS / "opinions.tsv"):
         pool = replies[row["stance"]]
-        topics.append(Topic(row["name"], row["zh"], row["stance"], pool[int(stable_share("reply " + row["name"]) * len(pool))]))
+        topics.append(
+            Topic(
+                row["name"],
+                row["zh"],
+                row["stance"],
+                pool[int(stable_share("reply " + row["name"]) * len(pool))],
+            )
+        )
     return Opinions(tuple(topics), tuple(words["questions"]), replies)
 
 
 @lru_cache(maxsize=1)
 def load_world() -> World:
     """The whole world, read once from `facts/`."""
-    kinds = sorted(path for path in FACTS.glob("*.tsv") if path.with_suffix(".toml").exists() and path.stem != "opinions")
+    kinds = sorted(
+        path for path in FACTS.glob("*.tsv") if path.with_suffix(".toml").exists() and path.stem != "opinions"
+    )
     facts = tuple(fact for path in kinds for fact in _kind(path))
     chinese = {(row["kind"], row["name"]): row["zh"] for row in _rows(FACTS / "names.tsv")}
     chinese |= {(f.subject.kind, f.subject.name): f.subject.zh for f in facts}

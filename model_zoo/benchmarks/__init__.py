@@ -1,7 +1,8 @@
 """Real records: KnowEdit, ZsRE with portability, Bi-ZsRE, ConvSent, and people's own files.
 
-Tolerant of the shapes these files have, strict about what is missing: a row that lacks something needed is skipped and listed
-with its field and the reason; an empty probe is left out and listed; nothing is filled in silently.
+Tolerant of the shapes these files have, strict about what is missing: a row that lacks something needed is
+skipped and listed with its field and the reason; an empty probe is left out and listed; nothing is filled in
+silently.
 """
 
 import csv
@@ -36,10 +37,25 @@ BENCHMARKS = MappingProxyType(
     {
         b.name: b
         for b in (
-            Benchmark("knowedit-counterfact", "counterfact", "benchmark/wiki_counterfact/test_cf.json", "WikiData-counterfact of KnowEdit"),
-            Benchmark("knowedit-recent", "recent", "benchmark/wiki_recent/recent_test.json", "WikiData-recent of KnowEdit"),
+            Benchmark(
+                "knowedit-counterfact",
+                "counterfact",
+                "benchmark/wiki_counterfact/test_cf.json",
+                "WikiData-counterfact of KnowEdit",
+            ),
+            Benchmark(
+                "knowedit-recent",
+                "recent",
+                "benchmark/wiki_recent/recent_test.json",
+                "WikiData-recent of KnowEdit",
+            ),
             Benchmark("knowedit-zsre", "zsre", "benchmark/ZsRE/ZsRE-test-all.json", "ZsRE of KnowEdit"),
-            Benchmark("knowedit-wikibio", "wikibio", "benchmark/WikiBio/wikibio-test-all.json", "WikiBio of KnowEdit"),
+            Benchmark(
+                "knowedit-wikibio",
+                "wikibio",
+                "benchmark/WikiBio/wikibio-test-all.json",
+                "WikiBio of KnowEdit",
+            ),
         )
     }
 )
@@ -48,7 +64,8 @@ BENCHMARKS = MappingProxyType(
 TEMPLATE_CSV = (
     "prompt,target,subject,paraphrases,locality,portability,instruction\n"
     "The capital of France is,Rome,France,What is the capital of France? | France has as its capital,"
-    "The capital of Spain is => Madrid,The river in the capital of France is => the Tiber,Replace a fact that the model knows with a new one.\n"
+    "The capital of Spain is => Madrid,The river in the capital of France is => the Tiber,Replace a fact "
+    "that the model knows with a new one.\n"
 )
 
 
@@ -65,7 +82,8 @@ class Loaded:
 def read(source: str | Path, task: str | None = None) -> Loaded:
     """Records of a benchmark name (fetched from the Hub), or of a .json, .jsonl or .csv file.
 
-    `task` labels rows whose file does not say what they are; default counterfact. ValueError when nothing can be read.
+    `task` labels rows whose file does not say what they are; default counterfact. ValueError when nothing can
+    be read.
     """
     if str(source) in BENCHMARKS:
         benchmark = BENCHMARKS[str(source)]
@@ -73,14 +91,24 @@ def read(source: str | Path, task: str | None = None) -> Loaded:
     else:
         path = Path(source)
         if not path.is_file():
-            raise ValueError(f"There is no records file {source}; give a .json, .jsonl or .csv file, or one of: {', '.join(BENCHMARKS)}.")
+            raise ValueError(
+                f"There is no records file {source}; give a .json, .jsonl or .csv file, or one of: "
+                f"{', '.join(BENCHMARKS)}."
+            )
     records, problems = [], []
     for row, data in _rows(path):
         for record in read_row(data, row, task or "counterfact", problems):
             records.append(record)
     if not records:
-        first = f" The first problem: row {problems[0].row}, {problems[0].field}: {problems[0].reason}." if problems else ""
-        raise ValueError(f"{path.name} holds no record that can be used.{first} A record needs at least a prompt and a target.")
+        first = (
+            f" The first problem: row {problems[0].row}, {problems[0].field}: {problems[0].reason}."
+            if problems
+            else ""
+        )
+        raise ValueError(
+            f"{path.name} holds no record that can be used.{first} A record needs at least a prompt and a "
+            "target."
+        )
     return Loaded(path.name, hashlib.sha256(path.read_bytes()).hexdigest(), tuple(records), tuple(problems))
 
 
@@ -94,9 +122,14 @@ def _rows(path: Path) -> Iterator[tuple[str, dict]]:
     text = path.read_text(encoding="utf-8-sig")
     try:
         if path.suffix == ".csv":
-            yield from ((str(i + 1), _unfolded(row)) for i, row in enumerate(csv.DictReader(io.StringIO(text, newline=""))))
+            yield from (
+                (str(i + 1), _unfolded(row))
+                for i, row in enumerate(csv.DictReader(io.StringIO(text, newline="")))
+            )
         elif path.suffix == ".jsonl":
-            yield from ((str(i + 1), json.loads(line)) for i, line in enumerate(text.split("\n")) if line.strip())
+            yield from (
+                (str(i + 1), json.loads(line)) for i, line in enumerate(text.split("\n")) if line.strip()
+            )
         else:
             data = json.loads(text)
             if not isinstance(data, dict | list):
@@ -104,7 +137,9 @@ def _rows(path: Path) -> Iterator[tuple[str, dict]]:
             items = data.items() if isinstance(data, dict) else enumerate(data, start=1)
             yield from ((str(key), row) for key, row in items)
     except (json.JSONDecodeError, csv.Error) as error:
-        raise ValueError(f"{path.name} cannot be read as {path.suffix.removeprefix('.')}: {error}.") from error
+        raise ValueError(
+            f"{path.name} cannot be read as {path.suffix.removeprefix('.')}: {error}."
+        ) from error
 
 
 def _unfolded(row: dict[str, str | None]) -> dict:
@@ -113,6 +148,9 @@ def _unfolded(row: dict[str, str | None]) -> dict:
     for key in ("paraphrases", "locality", "portability"):
         parts = [part.strip() for part in data.get(key, "").split(" | ") if part.strip()]
         if key != "paraphrases":
-            parts = [dict(zip(("prompt", "ground_truth"), (x.strip() for x in part.split("=>", 1)))) for part in parts]
+            parts = [
+                dict(zip(("prompt", "ground_truth"), (x.strip() for x in part.split("=>", 1))))
+                for part in parts
+            ]
         data[key] = parts
     return data

@@ -1,4 +1,6 @@
-"""One row of a records file -> Records. Shapes: KnowEdit, the older ZsRE, Bi-ZsRE {en, zh}, WikiBio, ConvSent, and our own."""
+"""One row of a records file -> Records. Shapes: KnowEdit, the older ZsRE, Bi-ZsRE {en, zh}, WikiBio,
+ConvSent, and our own.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +17,9 @@ TRUTH = ("ground_truth", "answers", "pred")
 PARAPHRASE = ("rephrase_prompt", "rephrase", "paraphrases", "paraphrase_prompts")
 TASK_OF_SHAPE = {"concept": "wikibio", "src": "zsre"}
 # wording for the task that has no pool of its own here
-INSTRUCTION_OF_SHAPE = {"wikibio": "Continue the biography with the true statement instead of the made-up one."}
+INSTRUCTION_OF_SHAPE = {
+    "wikibio": "Continue the biography with the true statement instead of the made-up one."
+}
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,9 @@ class Problem:
 
 
 def read_row(data: Any, row: str, task: str, problems: list[Problem]) -> Iterator[Record]:
-    """The row's record, or two for a bilingual row; none when it lacks something needed. Appends to `problems`."""
+    """The row's record, or two for a bilingual row; none when it lacks something needed. Appends to
+    `problems`.
+    """
     if isinstance(data, dict) and {"en", "zh"} <= data.keys():
         for language in ("en", "zh"):
             yield from read_row(data[language], f"{row} ({language})", task, problems)
@@ -56,7 +62,9 @@ def _record(data: dict, row: str, task: str, problems: list[Problem]) -> Record:
         return _convsent(data)
     prompt, target = _needed(data, PROMPT), _needed(data, TARGET)
     paraphrases = tuple(text for text in _texts(_first(data, PARAPHRASE)) if text != prompt)
-    locality = _old_locality(data) if "loc" in data else _probes(data.get("locality"), row, "locality", problems)
+    locality = (
+        _old_locality(data) if "loc" in data else _probes(data.get("locality"), row, "locality", problems)
+    )
     hop = data.get("portability")
     old = isinstance(hop, dict) and "New Question" in hop
     portability = _old_portability(data) if old else _probes(hop, row, "portability", problems)
@@ -67,14 +75,25 @@ def _record(data: dict, row: str, task: str, problems: list[Problem]) -> Record:
 
 
 def _convsent(data: dict) -> Record:
-    """ConvSent as its authors document it: a topic, the wanted sentiment, prompts about it, replies of that sentiment."""
-    prompts, replies = _texts(data.get("prompts") or data.get("prompt")), _texts(data.get("replies") or data.get("target"))
+    """ConvSent as its authors document it: a topic, the wanted sentiment, prompts about it, replies of that
+    sentiment.
+    """
+    prompts, replies = (
+        _texts(data.get("prompts") or data.get("prompt")),
+        _texts(data.get("replies") or data.get("target")),
+    )
     if not prompts:
         raise _Missing("prompts", "empty")
     if not replies:
         raise _Missing("replies", "empty")
     label, topic = _needed(data, ("label",)), _needed(data, ("topic",))
-    return Record(EditRequest(prompts[0], replies[0], "convsent"), topic, "", tuple(prompts[1:]), slots=(("label", label), ("topic", topic)))
+    return Record(
+        EditRequest(prompts[0], replies[0], "convsent"),
+        topic,
+        "",
+        tuple(prompts[1:]),
+        slots=(("label", label), ("topic", topic)),
+    )
 
 
 def _first(data: dict, names: tuple[str, ...]) -> Any:
@@ -85,7 +104,9 @@ def _needed(data: dict, names: tuple[str, ...]) -> str:
     """The field under any of its names; a list gives its first text. Never one letter of a string."""
     found = next((name for name in names if name in data), None)
     if found is None:
-        raise _Missing(names[0], f"missing (looked for {', '.join(names)}; found {', '.join(map(str, data))})")
+        raise _Missing(
+            names[0], f"missing (looked for {', '.join(names)}; found {', '.join(map(str, data))})"
+        )
     texts = _texts(data[found])
     if not texts:
         raise _Missing(found, "empty")
@@ -102,7 +123,9 @@ def _texts(value: Any) -> list[str]:
 
 
 def _probes(value: Any, row: str, field: str, problems: list[Problem]) -> tuple[Probe, ...]:
-    """Probes of a dict of lists ({"Reasoning": [...]}) or of a list; one without a prompt or an answer is left out and listed."""
+    """Probes of a dict of lists ({"Reasoning": [...]}) or of a list; one without a prompt or an answer is
+    left out and listed.
+    """
     kinds = value.items() if isinstance(value, dict) else [("", value or [])]
     probes = []
     for kind, items in kinds:
@@ -113,7 +136,9 @@ def _probes(value: Any, row: str, field: str, problems: list[Problem]) -> tuple[
             if prompt and answers:
                 probes.append(Probe(prompt[0], answers[0], tuple(answers[1:]), kind))
             else:
-                problems.append(Problem(row, where, f"the probe has no {'answer' if prompt else 'prompt'}; left out"))
+                problems.append(
+                    Problem(row, where, f"the probe has no {'answer' if prompt else 'prompt'}; left out")
+                )
     return tuple(probes)
 
 

@@ -1,7 +1,8 @@
 """The contract of a change: what one edit does to a model, as an immutable value on the CPU that pickles.
 
-There are few kinds: a weight change (delta.py), a rewrite of the prompt (rewrite.py), a memory beside the weights (memory.py).
-What a kind cannot do it declares here, and whoever wants it anyway is told so in a sentence.
+There are few kinds: a weight change (delta.py), a rewrite of the prompt (rewrite.py), a memory beside the
+weights (memory.py). What a kind cannot do it declares here, and whoever wants it anyway is told so in a
+sentence.
 """
 
 import math
@@ -36,20 +37,26 @@ class Change(ABC):
         """The change at another strength above 0, where the kind scales; else the change itself."""
 
     def check_strength(self, strength: float) -> None:
-        """ValueError unless it can be made at this strength: a finite number from 0 up, 0 or 1 where the kind does not scale."""
+        """ValueError unless it can be made at this strength: a finite number from 0 up, 0 or 1 where the kind
+        does not scale.
+        """
         if not 0 <= strength < math.inf:
             raise ValueError(
-                f"The strength is {strength}; it must be a number from 0 (no change) up, 1 being the edit as made."
+                f"The strength is {strength}; it must be a number from 0 (no change) up, 1 being the edit as "
+                "made."
             )
         if not self.scales and strength not in (0, 1):
             raise ValueError(
-                f"A strength of {strength:g} was asked for, but {self.title} is either on (1) or off (0); choose one of the two."
+                f"A strength of {strength:g} was asked for, but {self.title} is either on (1) or off (0); "
+                "choose one of the two."
             )
 
     @classmethod
     @abstractmethod
     def live(cls, changes: Sequence["Change"], row_to_change: Sequence[int], backbone: Backbone) -> Live:
-        """Changes of this kind on the model's device; row i of the batch sees changes[row_to_change[i]], none where it is -1."""
+        """Changes of this kind on the model's device; row i of the batch sees changes[row_to_change[i]], none
+        where it is -1.
+        """
 
     def effects(self, backbone: Backbone) -> tuple[Effect, ...]:
         """What it does to each edited matrix; empty where it changes none."""

@@ -1,6 +1,8 @@
-"""A weight change: `Delta` at rest (CPU, immutable), `Factors` live (on the model's device, batched, may need grad).
+"""A weight change: `Delta` at rest (CPU, immutable), `Factors` live (on the model's device, batched, may need
+grad).
 
-Shapes follow the Linear orientation for every layer, Conv1D too: delta W is [d_out, d_in] and W' x = W x + delta W x.
+Shapes follow the Linear orientation for every layer, Conv1D too: delta W is [d_out, d_in] and W' x = W x +
+delta W x.
 """
 
 import json
@@ -20,14 +22,18 @@ from ..backbone import Backbone
 from .base import Change, Effect
 
 FORMAT_VERSION = "2"
-READ_VERSIONS = ("1", FORMAT_VERSION)  # 1 kept the request where 2 keeps the provenance; the tensors are alike
+READ_VERSIONS = (
+    "1",
+    FORMAT_VERSION,
+)  # 1 kept the request where 2 keeps the provenance; the tensors are alike
 FILE_NAME = "delta.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
 class LayerDelta:
-    """One matrix's change: low-rank `A` [r, d_in] and `B` [d_out, r], or dense `D` [d_out, d_in]; `K` [n, d_in] are the
-    inputs of the edit's kept tokens, needed to combine edits."""
+    """One matrix's change: low-rank `A` [r, d_in] and `B` [d_out, r], or dense `D` [d_out, d_in]; `K` [n,
+    d_in] are the inputs of the edit's kept tokens, needed to combine edits.
+    """
 
     A: Tensor | None = None
     B: Tensor | None = None
@@ -39,7 +45,9 @@ class LayerDelta:
         if low_rank == (self.D is not None):
             raise ValueError("A layer's change needs either both A and B, or D alone.")
         if low_rank and self.A.shape[0] != self.B.shape[1]:
-            raise ValueError(f"A has {self.A.shape[0]} rows but B has {self.B.shape[1]} columns; both must be the rank r.")
+            raise ValueError(
+                f"A has {self.A.shape[0]} rows but B has {self.B.shape[1]} columns; both must be the rank r."
+            )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -70,7 +78,9 @@ class LayerDelta:
 
 
 def _cpu(layer: LayerDelta) -> LayerDelta:
-    return LayerDelta(**{name: t.detach().to("cpu", torch.float32).contiguous() for name, t in layer.tensors().items()})
+    return LayerDelta(
+        **{name: t.detach().to("cpu", torch.float32).contiguous() for name, t in layer.tensors().items()}
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,11 +127,13 @@ class Delta(Change):
     def live(cls, changes: Sequence["Delta"], row_to_change: Sequence[int], backbone: Backbone) -> "Factors":
         return Factors.of(changes, row_to_change, backbone.device)
 
-    # ---- as bytes and files ------------------------------------------------------------------------------------------
+    # ---- as bytes and files --------------------------------------------------------------------------------
 
     def to_bytes(self, provenance: Mapping[str, Any] | None = None) -> bytes:
         """A safetensors file; `provenance` is plain JSON data that says which edits of which model these are."""
-        tensors = {f"{path}.{name}": t for path, layer in self.layers.items() for name, t in layer.tensors().items()}
+        tensors = {
+            f"{path}.{name}": t for path, layer in self.layers.items() for name, t in layer.tensors().items()
+        }
         told = json.dumps(dict(provenance or {}), ensure_ascii=False)
         return save(tensors, metadata={"format_version": FORMAT_VERSION, "provenance": told})
 
@@ -145,13 +157,17 @@ class Delta(Change):
         """The inverse of `to_bytes`."""
         try:
             flat = load(data)
-            header_size = int.from_bytes(data[:8], "little")  # safetensors: u64 size, JSON header, tensor bytes
+            header_size = int.from_bytes(
+                data[:8], "little"
+            )  # safetensors: u64 size, JSON header, tensor bytes
             meta = json.loads(data[8 : 8 + header_size]).get("__metadata__", {})
         except SafetensorError as error:
             raise ValueError(f"not a whole safetensors file ({error})") from error
         if meta.get("format_version") not in READ_VERSIONS:
             found = meta.get("format_version")
-            raise ValueError(f"found delta format {found}, this program reads format {' and '.join(READ_VERSIONS)}")
+            raise ValueError(
+                f"found delta format {found}, this program reads format {' and '.join(READ_VERSIONS)}"
+            )
         layers: dict[str, dict[str, Tensor]] = {}
         for key, tensor in flat.items():
             module, _, name = key.rpartition(".")
@@ -162,7 +178,9 @@ class Delta(Change):
 
 
 def concatenate(deltas: Sequence[Delta]) -> Delta:
-    """The sum of deltas: factors side by side; dense once their rank passes d_in d_out / (d_in + d_out), then smaller."""
+    """The sum of deltas: factors side by side; dense once their rank passes d_in d_out / (d_in + d_out), then
+    smaller.
+    """
     layers: dict[str, LayerDelta] = {}
     for path in dict.fromkeys(p for d in deltas for p in d.layers):
         parts = [d.layers[path] for d in deltas if path in d.layers]
@@ -170,13 +188,17 @@ def concatenate(deltas: Sequence[Delta]) -> Delta:
         if any(p.D is not None for p in parts) or sum(p.rank for p in parts) > d_in * d_out / (d_in + d_out):
             layers[path] = LayerDelta(D=torch.stack([p.dense() for p in parts]).sum(0))
         else:
-            layers[path] = LayerDelta(A=torch.cat([p.A for p in parts]), B=torch.cat([p.B for p in parts], dim=1))
+            layers[path] = LayerDelta(
+                A=torch.cat([p.A for p in parts]), B=torch.cat([p.B for p in parts], dim=1)
+            )
     return Delta(layers)
 
 
 @dataclass(frozen=True, eq=False)
 class LayerFactors:
-    """Live form of one matrix for E edits: A [E, r, d_in] and B [E, d_out, r], zero-padded in r; or D [E, d_out, d_in]."""
+    """Live form of one matrix for E edits: A [E, r, d_in] and B [E, d_out, r], zero-padded in r; or D [E,
+    d_out, d_in].
+    """
 
     A: Tensor | None = None
     B: Tensor | None = None
@@ -185,7 +207,9 @@ class LayerFactors:
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """What the hooks read. `row_to_edit` [rows]: which edit each row of the batch sees, -1 for the base model."""
+    """What the hooks read. `row_to_edit` [rows]: which edit each row of the batch sees, -1 for the base
+    model.
+    """
 
     layers: Mapping[str, LayerFactors]
     row_to_edit: Tensor
@@ -194,12 +218,16 @@ class Factors:
         return list(prompts)
 
     def output(self, path: str, x: Tensor, y: Tensor) -> Tensor | None:
-        """A linear's new output for its input x [rows, T, d_in] and its own output y; None where nothing is edited."""
+        """A linear's new output for its input x [rows, T, d_in] and its own output y; None where nothing is
+        edited.
+        """
         change = self.added(path, x)
         return None if change is None else y + change
 
     def added(self, path: str, x: Tensor) -> Tensor | None:
-        """What the edits add to a linear's output for its input x [rows, T, d_in]; None where nothing is edited."""
+        """What the edits add to a linear's output for its input x [rows, T, d_in]; None where nothing is
+        edited.
+        """
         layer = self.layers.get(path)
         if layer is None:
             return None
@@ -208,8 +236,10 @@ class Factors:
         pick, on = rows.clamp(min=0), (rows >= 0).to(torch.float32)[:, None, None]
 
         def of_rows(t: Tensor) -> Tensor:
-            """[E, a, b] -> [rows, b, a], on x's device, which for a model spread over several GPUs is not always the
-            factors'. index_select, not [pick]: its backward adds up in a fixed order, so training can be repeated exactly."""
+            """[E, a, b] -> [rows, b, a], on x's device, which for a model spread over several GPUs is not
+            always the factors'. index_select, not [pick]: its backward adds up in a fixed order, so training
+            can be repeated exactly.
+            """
             return t.to(x.device).index_select(0, pick).transpose(1, 2)
 
         wide = x.float()
@@ -222,7 +252,9 @@ class Factors:
         return change.to(x.dtype)
 
     @staticmethod
-    def of(deltas: Sequence[Delta], row_to_edit: Iterable[int], device: torch.device | str = "cpu") -> "Factors":
+    def of(
+        deltas: Sequence[Delta], row_to_edit: Iterable[int], device: torch.device | str = "cpu"
+    ) -> "Factors":
         """Deltas as batched factors; row i of the batch sees deltas[row_to_edit[i]]."""
         layers = {}
         for path in dict.fromkeys(p for d in deltas for p in d.layers):
@@ -236,7 +268,9 @@ class Factors:
         return Factors(layers, torch.as_tensor(list(row_to_edit), dtype=torch.long))
 
 
-def _padded(parts: Sequence[LayerDelta | None], shape: tuple[int, int], device: torch.device | str) -> LayerFactors:
+def _padded(
+    parts: Sequence[LayerDelta | None], shape: tuple[int, int], device: torch.device | str
+) -> LayerFactors:
     rank = max(p.rank for p in parts if p is not None)
     a = torch.zeros(len(parts), rank, shape[1])
     b = torch.zeros(len(parts), shape[0], rank)

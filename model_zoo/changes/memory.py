@@ -47,7 +47,9 @@ class Codebook:
         return moved
 
     def output(self, x: Tensor, y: Tensor) -> Tensor:
-        """x [T, d_in] and the module's output y [T, d_out] -> its new output: the nearest key within its radius decides."""
+        """x [T, d_in] and the module's output y [T, d_out] -> its new output: the nearest key within its
+        radius decides.
+        """
         distance = torch.cdist(x.float(), self.keys)  # (T, n)
         nearest, index = (distance - self.radii).min(dim=1)
         value = self.values[index].to(y.dtype)
@@ -68,8 +70,12 @@ class Memory(WholeChange):
     title: ClassVar[str] = "a memory beside the weights"
 
     @classmethod
-    def live(cls, changes: Sequence["Memory"], row_to_change: Sequence[int], backbone: Backbone) -> "LiveMemory":
-        moved = tuple({path: book.to(backbone.device) for path, book in change.codebooks.items()} for change in changes)
+    def live(
+        cls, changes: Sequence["Memory"], row_to_change: Sequence[int], backbone: Backbone
+    ) -> "LiveMemory":
+        moved = tuple(
+            {path: book.to(backbone.device) for path, book in change.codebooks.items()} for change in changes
+        )
         return LiveMemory(moved, tuple(row_to_change))
 
     def in_words(self) -> str:
@@ -88,7 +94,9 @@ class LiveMemory:
         return list(prompts)
 
     def output(self, path: str, x: Tensor, y: Tensor) -> Tensor | None:
-        """x [rows, T, d_in] and y [rows, T, d_out] -> the new output; None where no row has a memory at this path."""
+        """x [rows, T, d_in] and y [rows, T, d_out] -> the new output; None where no row has a memory at this
+        path.
+        """
         books = [self.changes[i].get(path) if i >= 0 else None for i in self.row_to_change]
         if not any(books):
             return None

@@ -1,4 +1,6 @@
-"""Patch: what a stack of edits comes to. Generation, scoring, checks, evaluation and export take a Patch and nothing else."""
+"""Patch: what a stack of edits comes to. Generation, scoring, checks, evaluation and export take a Patch and
+nothing else.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +20,9 @@ class Patch:
 
     @staticmethod
     def of(changes: Sequence[Change]) -> "Patch | None":
-        """Changes of several methods side by side: weight changes add up, the others follow one another. None for none."""
+        """Changes of several methods side by side: weight changes add up, the others follow one another. None
+        for none.
+        """
         deltas = [change for change in changes if isinstance(change, Delta)]
         others = tuple(change for change in changes if not isinstance(change, Delta))
         if not changes:

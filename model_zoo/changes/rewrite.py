@@ -1,6 +1,8 @@
-"""A rewrite of the prompt: stored edits, a retriever that picks those a prompt is about, and words put before it.
+"""A rewrite of the prompt: stored edits, a retriever that picks those a prompt is about, and words put before
+it.
 
-In-context and retrieval methods (IKE, arXiv 2305.12740; retrieval of MeLLo, arXiv 2305.14795) change no weight.
+In-context and retrieval methods (IKE, arXiv 2305.12740; retrieval of MeLLo, arXiv 2305.14795) change no
+weight.
 """
 
 from collections.abc import Sequence
@@ -50,7 +52,9 @@ class Rewrite(WholeChange):
         return Rewrite(stored, self.retriever, self.template)
 
     @classmethod
-    def live(cls, changes: Sequence["Rewrite"], row_to_change: Sequence[int], backbone: Backbone) -> "LiveRewrite":
+    def live(
+        cls, changes: Sequence["Rewrite"], row_to_change: Sequence[int], backbone: Backbone
+    ) -> "LiveRewrite":
         return LiveRewrite(tuple(changes), tuple(row_to_change), backbone)
 
     def in_words(self) -> str:

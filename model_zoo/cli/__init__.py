@@ -8,7 +8,16 @@ import typer
 from . import atlas, edit, evaluate, experiment, hub, train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Edit what a language model believes.")
-for command in (edit.edit, train.train, train.average, evaluate.evaluate, evaluate.directions, hub.pull, hub.push, hub.discover):
+for command in (
+    edit.edit,
+    train.train,
+    train.average,
+    evaluate.evaluate,
+    evaluate.directions,
+    hub.pull,
+    hub.push,
+    hub.discover,
+):
     app.command()(command)
 app.add_typer(atlas.app, name="atlas")
 app.add_typer(experiment.app, name="experiment")

@@ -21,7 +21,9 @@ def rebuild(
     out: Annotated[Path, typer.Option(help="Folder for base/ and editor/.")] = WEIGHTS,
     seed: int = 0,
     device: Device = "auto",
-    part: Annotated[str, typer.Option(help="all, base, or editor (for the base model already in the folder).")] = "all",
+    part: Annotated[
+        str, typer.Option(help="all, base, or editor (for the base model already in the folder).")
+    ] = "all",
 ) -> None:
     """Train the embedded tokenizer, base model and editor from scratch."""
     from ..loading import LoadOptions, load

@@ -13,19 +13,36 @@ def edit(
     target: Annotated[str, typer.Option(help="What the model should say instead.")],
     model: Model = "atlas",
     task: Annotated[str, typer.Option(help="counterfact, recent, convsent or zsre.")] = "counterfact",
-    scope: Annotated[str | None, typer.Option(help="How far it reaches, in place of a task: statement, subject, category, tone, locked.")] = None,
-    instruction: Annotated[str | None, typer.Option(help="What the edit should do; default: the task's or the scope's first wording.")] = None,
-    method: Annotated[str | None, typer.Option(help="instructedit, mend or ft-l; default: the best that can run.")] = None,
+    scope: Annotated[
+        str | None,
+        typer.Option(
+            help="How far it reaches, in place of a task: statement, subject, category, tone, locked."
+        ),
+    ] = None,
+    instruction: Annotated[
+        str | None,
+        typer.Option(help="What the edit should do; default: the task's or the scope's first wording."),
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="instructedit, mend or ft-l; default: the best that can run.")
+    ] = None,
     strength: Annotated[float, typer.Option(help="Scale of the edit; 0 is the base model.")] = 1.0,
-    ask: Annotated[list[str] | None, typer.Option(help="A prompt to put to both models; may be repeated.")] = None,
-    prefixed: Annotated[bool, typer.Option("--prefixed", help="Ask with the instruction prefix too.")] = False,
+    ask: Annotated[
+        list[str] | None, typer.Option(help="A prompt to put to both models; may be repeated.")
+    ] = None,
+    prefixed: Annotated[
+        bool, typer.Option("--prefixed", help="Ask with the instruction prefix too.")
+    ] = False,
     subject: Annotated[
         str | None, typer.Option(help="The words of the prompt that name what it is about; default: found.")
     ] = None,
     set_values: Set = None,
     editor: Editor = None,
     export: Annotated[Path | None, typer.Option(help="Folder to take the edit home in.")] = None,
-    format: Annotated[str, typer.Option(help="What --export writes: delta, lora (a PEFT adapter) or merged (the whole model).")] = "delta",
+    format: Annotated[
+        str,
+        typer.Option(help="What --export writes: delta, lora (a PEFT adapter) or merged (the whole model)."),
+    ] = "delta",
     device: Device = "auto",
     dtype: Dtype = "auto",
     quantize: Quantize = "",
@@ -52,11 +69,16 @@ def edit(
     if report.subject:
         print(f"Subject      {report.subject}")
     chance = report.target_probability
-    print(f"P(target)    {chance['before']:.1%} -> {chance['after']:.1%}    edit made in {report.edit_seconds * 1000:.0f} ms")
+    print(
+        f"P(target)    {chance['before']:.1%} -> {chance['after']:.1%}    edit made in "
+        f"{report.edit_seconds * 1000:.0f} ms"
+    )
     for title, checks in (("Holds", report.generality), ("Local", report.locality)):
         print(f"{title:<12} {sum(c.held for c in checks)} of {len(checks)}")
         for check in checks:
-            print(f"  {'yes' if check.held else 'NO ':<4}{check.prompt}  |  {check.before}  ->  {check.after}")
+            print(
+                f"  {'yes' if check.held else 'NO ':<4}{check.prompt}  |  {check.before}  ->  {check.after}"
+            )
     for asked in report.ask:
         print(f"Ask          {asked['prompt']}  |  {asked['before']}  ->  {asked['after']}")
     if export:

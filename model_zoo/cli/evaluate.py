@@ -12,20 +12,38 @@ from .options import AsJson, Device, Dtype, Editor, Model, Set, by_method, emit
 
 def evaluate(
     model: Model = "atlas",
-    methods: Annotated[str | None, typer.Option(help="Comma-separated: instructedit, mend, ft-l, none (the base model itself).")] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated: instructedit, mend, ft-l, none (the base model itself)."),
+    ] = None,
     editor: Editor = None,
     tasks: Annotated[str, typer.Option(help="Comma-separated tasks.")] = "counterfact,recent,convsent,zsre",
-    records: Annotated[str | None, typer.Option(help="A .json, .jsonl or .csv file, or a KnowEdit name, instead of the atlas' records.")] = None,
+    records: Annotated[
+        str | None,
+        typer.Option(help="A .json, .jsonl or .csv file, or a KnowEdit name, instead of the atlas' records."),
+    ] = None,
     n: Annotated[int, typer.Option("--n", help="Held-out edits per task.")] = 200,
     seed: int = 0,
-    prefixed: Annotated[bool, typer.Option("--prefixed", help="Keep the instruction prefix on the evaluation prompts.")] = False,
-    recall: Annotated[bool, typer.Option("--recall", help="Also ask the base model every fact in every phrasing.")] = False,
-    record: Annotated[bool, typer.Option("--record", help="Write the figures into the editor's config.json, for its model card.")] = False,
+    prefixed: Annotated[
+        bool, typer.Option("--prefixed", help="Keep the instruction prefix on the evaluation prompts.")
+    ] = False,
+    recall: Annotated[
+        bool, typer.Option("--recall", help="Also ask the base model every fact in every phrasing.")
+    ] = False,
+    record: Annotated[
+        bool,
+        typer.Option("--record", help="Write the figures into the editor's config.json, for its model card."),
+    ] = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
     set_values: Set = None,
-    out: Annotated[Path | None, typer.Option("--json", help="Write the results to this file; a run that was killed goes on from it.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a self-contained page with the figures and every case.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--json", help="Write the results to this file; a run that was killed goes on from it."),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a self-contained page with the figures and every case.")
+    ] = None,
 ) -> None:
     """Reliability, generality, locality, portability and fluency, one edit at a time."""
     from tqdm import tqdm
@@ -57,8 +75,9 @@ def evaluate(
         value = (lambda x: f"{x:.2f}") if s["metric"] == "fluency" else (lambda x: f"{x:.1%}")
         print(
             f"{s['method']:<13}{s['task']:<13}{s['metric']:<12}{s['score']:<15}{value(s['mean']):>7}  "
-            f"[{value(s['low'])}, {value(s['high'])}]  n={s['n']}", file=sys.stderr,
-        )  # fmt: skip
+            f"[{value(s['low'])}, {value(s['high'])}]  n={s['n']}",
+            file=sys.stderr,
+        )
     for problem in data["skipped"][:10]:
         print(f"skipped      row {problem['row']}, {problem['field']}: {problem['reason']}", file=sys.stderr)
     if len(data["skipped"]) > 10:
@@ -66,7 +85,9 @@ def evaluate(
     if recall:
         source = default_source()
         prompts = source.recall()
-        share, misses = evaluation.recall(studio.backbone, prompts, lambda r: tqdm(r, desc="recall", mininterval=2))
+        share, misses = evaluation.recall(
+            studio.backbone, prompts, lambda r: tqdm(r, desc="recall", mininterval=2)
+        )
         data["recall"] = {"share": share, "prompts": len(prompts), "misses": misses[:50]}
         print(f"recall of {source.title} {share:.2%}", file=sys.stderr)
         if out:
@@ -95,18 +116,24 @@ def directions(
     from ..studio import Studio
 
     studio = Studio.open(model, LoadOptions(device, dtype), editor)
-    reference = DirectionSpace(studio.backbone, studio.method(studio.default_method()), default_source(), per_task, seed)
+    reference = DirectionSpace(
+        studio.backbone, studio.method(studio.default_method()), default_source(), per_task, seed
+    )
     results = []
     for view in reference.views:
         for instructed in (False, True):
             m = reference.map(view, instructed)
             results.append(
-                {k: v for k, v in asdict(m).items() if k != "points"} | {"words": f"Over all directions {separation_in_words(m.silhouette_full)}."}
+                {k: v for k, v in asdict(m).items() if k != "points"}
+                | {"words": f"Over all directions {separation_in_words(m.silhouette_full)}."}
             )
     if as_json:
         emit({"model": model, "per_task": per_task, "seed": seed, "maps": results})
         return
     for r in results:
         kind = "with instruction" if r["instructed"] else "without instruction"
-        print(f"{r['view']:<9} {kind:<20} silhouette {r['silhouette_full']:+.2f} (two components {r['silhouette_plane']:+.2f}), "
-              f"PC 1-3 explain {sum(r['explained']):.0%}. {r['words']}")  # fmt: skip
+        print(
+            f"{r['view']:<9} {kind:<20} silhouette {r['silhouette_full']:+.2f} (two components "
+            f"{r['silhouette_plane']:+.2f}), "
+            f"PC 1-3 explain {sum(r['explained']):.0%}. {r['words']}"
+        )

@@ -15,12 +15,19 @@ Folder = Annotated[Path, typer.Option(help="Where the JSON files and figures lie
 
 @app.command()
 def run(
-    name: Annotated[str, typer.Argument(help="The experiment's name, as in docs/RESULTS.md, or all; a wrong one is answered with the list.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The experiment's name, as in docs/RESULTS.md, or all; a wrong one is answered with the list."
+        ),
+    ],
     model: Model = "atlas",
     n: Annotated[int, typer.Option("--n", help="Held-out edits per task.")] = 100,
     seed: int = 0,
     steps: Annotated[int, typer.Option(help="Training steps of each editor.")] = 800,
-    trainings: Annotated[int, typer.Option(help="Trainings of each method, where a question asks for several.")] = 3,
+    trainings: Annotated[
+        int, typer.Option(help="Trainings of each method, where a question asks for several.")
+    ] = 3,
     cache: Annotated[Path, typer.Option(help="Where trained editors are kept.")] = Path("runs/editors"),
     out: Folder = Path("docs/results"),
     device: Device = "auto",
@@ -38,18 +45,25 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     for experiment in chosen:
         data = {"experiment": experiment.name, "config": lab.config(), "rows": experiment.run(lab)}
-        (out / f"{experiment.name}.json").write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        (out / f"{experiment.name}.json").write_text(
+            json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
         (out / f"{experiment.name}.svg").write_text(svg(experiment.view, data["rows"]), encoding="utf-8")
         print(f"{out / experiment.name}.json")
 
 
 @app.command()
-def report(results: Folder = Path("docs/results"), out: Annotated[Path, typer.Option(help="The document.")] = Path("docs/RESULTS.md")) -> None:
+def report(
+    results: Folder = Path("docs/results"),
+    out: Annotated[Path, typer.Option(help="The document.")] = Path("docs/RESULTS.md"),
+) -> None:
     """Write RESULTS.md from the JSON files."""
     from ..experiments.results import document, read
 
     found = read(results)
     if not found:
-        raise ValueError(f"{results} holds no experiment's JSON; make one with 'python -m model_zoo experiment run NAME'.")
+        raise ValueError(
+            f"{results} holds no experiment's JSON; make one with 'python -m model_zoo experiment run NAME'."
+        )
     out.write_text(document(found, results.name), encoding="utf-8")
     print(out)

@@ -10,7 +10,9 @@ from .options import AsJson, Device, Model, emit
 
 
 def pull(
-    repo: Annotated[str, typer.Argument(help="Hub repo id of an editor, with @revision if it is to be pinned.")],
+    repo: Annotated[
+        str, typer.Argument(help="Hub repo id of an editor, with @revision if it is to be pinned.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Also copy the editor into this folder.")] = None,
 ) -> None:
     """Fetch an editor into the local cache and print where it lies."""
@@ -26,7 +28,12 @@ def pull(
 
 def push(
     folder: Annotated[Path, typer.Argument(help="Folder of a trained editor.")],
-    repo: Annotated[str, typer.Argument(help="Hub repo id to create or update; needs a token that may write (HF_TOKEN or 'hf auth login').")],
+    repo: Annotated[
+        str,
+        typer.Argument(
+            help="Hub repo id to create or update; needs a token that may write (HF_TOKEN or 'hf auth login')."
+        ),
+    ],
     private: Annotated[bool, typer.Option("--private", help="Create the repo as a private one.")] = False,
 ) -> None:
     """Publish an editor with its model card; prints the commit."""
@@ -49,4 +56,7 @@ def discover(model: Model = "atlas", device: Device = "cpu", as_json: AsJson = F
     for item in found:
         print(f"{item.where:<5}{item.source}")
     if not found:
-        print(f"No editor was found for {model}; train one with 'python -m model_zoo train --model {model} --out my-editor'.")
+        print(
+            f"No editor was found for {model}; train one with 'python -m model_zoo train --model {model} "
+            "--out my-editor'."
+        )

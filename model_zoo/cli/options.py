@@ -7,13 +7,21 @@ from typing import Annotated
 
 import typer
 
-Model = Annotated[str, typer.Option(help="A listed name (atlas, gpt2, ...), a local folder, or a Hub repo id, pinned by @revision.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        help="A listed name (atlas, gpt2, ...), a local folder, or a Hub repo id, pinned by @revision."
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Dtype = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
 Quantize = Annotated[str, typer.Option(help="8bit or 4bit: load the base model so, with bitsandbytes.")]
-Editor = Annotated[str | None, typer.Option(help="A trained editor (folder or Hub repo id), instead of the model's own.")]
+Editor = Annotated[
+    str | None, typer.Option(help="A trained editor (folder or Hub repo id), instead of the model's own.")
+]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", help="NAME=VALUE: a hyperparameter of the method; may be repeated.")
+    list[str] | None,
+    typer.Option("--set", help="NAME=VALUE: a hyperparameter of the method; may be repeated."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
@@ -28,7 +36,9 @@ def emit(data: dict | list, path: Path | None = None) -> None:
 
 
 def by_method(values: dict[str, str], methods: Sequence[str]) -> dict[str, dict[str, str]]:
-    """`name` or `method.name` -> values by method; a bare name is the only method's. ValueError where that is not clear."""
+    """`name` or `method.name` -> values by method; a bare name is the only method's. ValueError where that is
+    not clear.
+    """
     found: dict[str, dict[str, str]] = {}
     for key, value in values.items():
         method, dot, name = key.rpartition(".")

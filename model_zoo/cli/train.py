@@ -13,15 +13,27 @@ from .options import Device, Dtype, Model
 def train(
     out: Annotated[Path, typer.Option(help="Folder for the editor; a checkpoint found there is resumed.")],
     model: Model = "atlas",
-    tasks: Annotated[str, typer.Option(help="Comma-separated training tasks.")] = "counterfact,recent,convsent",
-    instructions: Annotated[bool, typer.Option(help="--no-instructions trains the MEND baseline on the same data.")] = True,
+    tasks: Annotated[
+        str, typer.Option(help="Comma-separated training tasks.")
+    ] = "counterfact,recent,convsent",
+    instructions: Annotated[
+        bool, typer.Option(help="--no-instructions trains the MEND baseline on the same data.")
+    ] = True,
     recipe: Annotated[
         str,
-        typer.Option(help="paper: the published protocol; studio: scopes, joint solves and whitened keys too, as the editor that ships."),
+        typer.Option(
+            help="paper: the published protocol; studio: scopes, joint solves and whitened keys too, as the editor that ships."
+        ),
     ] = "paper",
-    data: Annotated[list[str] | None, typer.Option(help="TASK=FILE[,FILE]: train on these records; may be repeated.")] = None,
-    test: Annotated[list[str] | None, typer.Option(help="TASK=FILE[,FILE]: keep their subjects out of training.")] = None,
-    start: Annotated[Path | None, typer.Option(help="Folder of a finished editor of the same base model to go on from.")] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="TASK=FILE[,FILE]: train on these records; may be repeated.")
+    ] = None,
+    test: Annotated[
+        list[str] | None, typer.Option(help="TASK=FILE[,FILE]: keep their subjects out of training.")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Folder of a finished editor of the same base model to go on from.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
     rank: Annotated[int, typer.Option(help="Width of the hypernetwork's bottleneck.")] = 256,
     seed: int = 0,
@@ -54,13 +66,17 @@ def _on_stderr(text: str) -> None:
 
 
 def average(
-    editors: Annotated[list[Path], typer.Argument(help="Folders of finished editors that went on from one start.")],
+    editors: Annotated[
+        list[Path], typer.Argument(help="Folders of finished editors that went on from one start.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for their mean.")],
     model: Model = "atlas",
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> None:
-    """The mean of several editors of one base model, weight by weight: what each learned by chance partly cancels."""
+    """The mean of several editors of one base model, weight by weight: what each learned by chance partly
+    cancels.
+    """
     from ..catalog import load_backbone
     from ..loading import LoadOptions
     from ..methods import load_method
@@ -68,4 +84,6 @@ def average(
     from ..training import averaging
 
     backbone = load_backbone(model, LoadOptions(device, dtype))
-    averaging.average([load_method(read_config(folder).method, backbone, folder) for folder in editors]).save(out)
+    averaging.average([load_method(read_config(folder).method, backbone, folder) for folder in editors]).save(
+        out
+    )

@@ -1,4 +1,6 @@
-"""Metrics over edits: reliability, generality, locality, portability, fluency; the run that measures them; its report."""
+"""Metrics over edits: reliability, generality, locality, portability, fluency; the run that measures them;
+its report.
+"""
 
 from .run import Plan, Results, evaluate, measuring
 from .scoring import Baseline, Case, Row, score

@@ -1,4 +1,6 @@
-"""Results -> figures as plain Plotly JSON, and one self-contained HTML page. Plotly itself is not imported: the page carries its script."""
+"""Results -> figures as plain Plotly JSON, and one self-contained HTML page. Plotly itself is not imported:
+the page carries its script.
+"""
 
 import json
 from collections.abc import Sequence
@@ -23,19 +25,40 @@ def bars(summary: Sequence[dict], metric: str, score: str = "generated") -> dict
         up, down = ([100 * abs(s[side] - s["mean"]) for s in own] for side in ("high", "low"))
         traces.append(
             {
-                "type": "bar", "name": method, "x": [s["task"] for s in own], "y": [100 * s["mean"] for s in own],
+                "type": "bar",
+                "name": method,
+                "x": [s["task"] for s in own],
+                "y": [100 * s["mean"] for s in own],
                 "marker": {"color": COLOURS[i % len(COLOURS)]},
-                "error_y": {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "color": GREY, "thickness": 1.5, "width": 4},
+                "error_y": {
+                    "type": "data",
+                    "symmetric": False,
+                    "array": up,
+                    "arrayminus": down,
+                    "color": GREY,
+                    "thickness": 1.5,
+                    "width": 4,
+                },
                 "hovertemplate": method + ", %{x}: %{y:.1f}%<extra></extra>",
             }
-        )  # fmt: skip
+        )
     layout = {
-        "barmode": "group", "bargap": 0.35, "height": 320,
-        "margin": {"l": 55, "r": 10, "t": 40, "b": 40}, "title": {"text": metric, "x": 0, "font": {"size": 16}},
-        "yaxis": {"title": {"text": f"{metric}, % of edits"}, "range": [0, 105], "gridcolor": GRID, "zeroline": False},
+        "barmode": "group",
+        "bargap": 0.35,
+        "height": 320,
+        "margin": {"l": 55, "r": 10, "t": 40, "b": 40},
+        "title": {"text": metric, "x": 0, "font": {"size": 16}},
+        "yaxis": {
+            "title": {"text": f"{metric}, % of edits"},
+            "range": [0, 105],
+            "gridcolor": GRID,
+            "zeroline": False,
+        },
         "legend": {"orientation": "h", "y": 1.15, "x": 1, "xanchor": "right"},
-        "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR, "font": {"family": "system-ui, sans-serif", "color": GREY},
-    }  # fmt: skip
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
+        "font": {"family": "system-ui, sans-serif", "color": GREY},
+    }
     return {"data": traces, "layout": layout}
 
 
@@ -63,7 +86,10 @@ HEAD = ("method", "task", "metric", "generated", "teacher-forced", "sentiment", 
 
 def failing(cases: Sequence[dict]) -> list[tuple[dict, list[dict]]]:
     """(case, its rows that missed) of every case that missed something."""
-    found = [(case, [r for r in case["rows"] if r["metric"] != "fluency" and r["generated"] == 0.0]) for case in cases]
+    found = [
+        (case, [r for r in case["rows"] if r["metric"] != "fluency" and r["generated"] == 0.0])
+        for case in cases
+    ]
     return [(case, rows) for case, rows in found if rows]
 
 
@@ -73,9 +99,15 @@ def page(data: dict) -> str:
     figures = [bars(data["summary"], metric) for metric in present]
     divs = "".join(f'<div id="figure{i}"></div>' for i in range(len(figures)))
     script = "".join(f"Plotly.newPlot('figure{i}', {_json(f)});" for i, f in enumerate(figures))
-    rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table(data["summary"]))
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+        for row in table(data["summary"])
+    )
     config = escape(json.dumps({k: data[k] for k in ("config", "versions")}, ensure_ascii=False))
-    skipped = "".join(f"<li>row {escape(s['row'])}, {escape(s['field'])}: {escape(s['reason'])}</li>" for s in data["skipped"])
+    skipped = "".join(
+        f"<li>row {escape(s['row'])}, {escape(s['field'])}: {escape(s['reason'])}</li>"
+        for s in data["skipped"]
+    )
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Evaluation of edits</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:{LIGHT.ink}}}table{{border-collapse:collapse}}
@@ -112,5 +144,8 @@ def plotly_script() -> str:
     """Plotly's script from the installed package. ValueError where there is none."""
     spec = find_spec("plotly")
     if spec is None:
-        raise ValueError("The page's figures need the package plotly; install it with 'pip install plotly', or leave --html out.")
+        raise ValueError(
+            "The page's figures need the package plotly; install it with 'pip install plotly', or leave "
+            "--html out."
+        )
     return (Path(spec.origin).parent / "package_data" / "plotly.min.js").read_text(encoding="utf-8")

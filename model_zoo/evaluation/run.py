@@ -1,7 +1,8 @@
 """One evaluation: several methods on the same cases, resumable, returned as plain data.
 
-Cases are measured in fixed groups, so that a run that was killed and started again computes every group in the same batches as
-an unbroken one: both give the same results. A finished group is one line of `<file>.partial`.
+Cases are measured in fixed groups, so that a run that was killed and started again computes every group in
+the same batches as an unbroken one: both give the same results. A finished group is one line of
+`<file>.partial`.
 """
 
 import json
@@ -33,8 +34,10 @@ UNEDITED = "none"  # the base model, as a method
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure. `records`: a file or benchmark name instead of a source's held-out edits of `tasks`; `most_probes`: of
-    each kind per record (a shared machine's limit); `hyperparameters`: what differs from a method's defaults, by method."""
+    """What to measure. `records`: a file or benchmark name instead of a source's held-out edits of `tasks`;
+    `most_probes`: of each kind per record (a shared machine's limit); `hyperparameters`: what differs from a
+    method's defaults, by method.
+    """
 
     model: str
     methods: tuple[str, ...]
@@ -49,7 +52,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Results:
-    """`summary`: one entry per method, task, metric and score. `skipped`: rows left out. `cases`: every prompt of every case."""
+    """`summary`: one entry per method, task, metric and score. `skipped`: rows left out. `cases`: every
+    prompt of every case.
+    """
 
     config: dict
     versions: dict
@@ -64,7 +69,9 @@ class Results:
 
 @dataclass(frozen=True)
 class Planned:
-    """The cases by task, what was left out and why, and the digest of the records' file if they came from one."""
+    """The cases by task, what was left out and why, and the digest of the records' file if they came from
+    one.
+    """
 
     cases: dict[str, list[Case]]
     skipped: list[Problem]
@@ -92,7 +99,8 @@ def _drawn(plan: Plan, source: Source, skipped: list[Problem]) -> tuple[dict[str
     if not plan.records:
         if not source.tasks:
             raise ValueError(
-                f"{plan.model} does not know the atlas, so its records would measure nothing; give a file of records instead."
+                f"{plan.model} does not know the atlas, so its records would measure nothing; give a file of "
+                "records instead."
             )
         rngs = {task: random.Random(f"{task} {plan.seed}") for task in plan.tasks}
         return {task: source.records(task, "test", plan.n, rng) for task, rng in rngs.items()}, None
@@ -109,7 +117,9 @@ def _sample(records: list[Record], plan: Plan, task: str) -> list[Record]:
 
 
 def _case(task: str, index: int, record: Record, plan: Plan, source: Source) -> Case:
-    """The record as a case: under its own instruction, else its task's held-out wording; with the subject it is about."""
+    """The record as a case: under its own instruction, else its task's held-out wording; with the subject it
+    is about.
+    """
     request = record.request
     if request.instruction is None and request.task in TASKS:
         own = TASKS[request.task]
@@ -133,7 +143,8 @@ def _fits(case: Case, backbone: Backbone, skipped: list[Problem]) -> bool:
             joined = backbone.join(case.shown(probe.prompt), probe.answer or "x")
             if joined.start + MAX_NEW_TOKENS > backbone.max_length:
                 raise ValueError(
-                    f"the prompt is {joined.start} tokens long and {backbone.name} reads {backbone.max_length}, "
+                    f"the prompt is {joined.start} tokens long and {backbone.name} reads "
+                    f"{backbone.max_length}, "
                     "the answer's included"
                 )
     except ValueError as error:
@@ -153,14 +164,20 @@ def measuring(
     With `out` the results are written there, and a run that was killed goes on where it was.
     """
     planned = plan_cases(plan, backbone, source)
-    proposers = {name: None if name == UNEDITED else method(name) for name in plan.methods}  # found missing before any work
+    proposers = {
+        name: None if name == UNEDITED else method(name) for name in plan.methods
+    }  # found missing before any work
     groups = [
         (task, start, part[start : start + GROUP])
         for task, part in planned.cases.items()
         for start in range(0, len(part), GROUP)
     ]
     editors = {name: proposer and proposer.fingerprint for name, proposer in proposers.items()}
-    config = asdict(plan) | {"base": backbone.fingerprint, "editors": editors, "records_sha256": planned.records_sha256}
+    config = asdict(plan) | {
+        "base": backbone.fingerprint,
+        "editors": editors,
+        "records_sha256": planned.records_sha256,
+    }
     log = _Log(out, config)
     for done, (task, start, group) in enumerate(groups, start=1):
         baseline = Baseline(backbone)
@@ -175,7 +192,9 @@ def measuring(
     yield len(groups), len(groups), results
 
 
-def evaluate(plan: Plan, backbone: Backbone, source: Source, method: MethodFor, out: Path | None = None) -> Results:
+def evaluate(
+    plan: Plan, backbone: Backbone, source: Source, method: MethodFor, out: Path | None = None
+) -> Results:
     """`measuring` to its end."""
     *_, (_, _, results) = measuring(plan, backbone, source, method, out)
     return results
@@ -184,7 +203,9 @@ def evaluate(plan: Plan, backbone: Backbone, source: Source, method: MethodFor, 
 def evaluate_cases(backbone: Backbone, method: EditMethod | None, cases: Sequence[Case]) -> list[Row]:
     """Rows of the given cases under one method; None is the base model itself."""
     groups = [cases[i : i + GROUP] for i in range(0, len(cases), GROUP)]
-    return [row for group in groups for row in score(backbone, Baseline(backbone), group, _patches(method, group))]
+    return [
+        row for group in groups for row in score(backbone, Baseline(backbone), group, _patches(method, group))
+    ]
 
 
 def _patches(method: EditMethod | None, group: Sequence[Case]) -> list[Patch | None]:
@@ -232,7 +253,9 @@ class _Log:
             self._write(json.dumps(line, ensure_ascii=False))
 
     def of(self, method: str, task: str) -> list[Row]:
-        return [row for (m, t, _), rows in sorted(self.rows.items()) if (m, t) == (method, task) for row in rows]
+        return [
+            row for (m, t, _), rows in sorted(self.rows.items()) if (m, t) == (method, task) for row in rows
+        ]
 
     def close(self) -> None:
         self.file.close()
@@ -256,7 +279,14 @@ def _detail(method: str, task: str, case: Case, rows: Sequence[Row]) -> dict:
     """One case with all its rows, as plain data."""
     own = [{k: v for k, v in asdict(row).items() if k != "case"} for row in rows if row.case == case.index]
     request = {key: getattr(case.request, key) for key in ("prompt", "target", "instruction")}
-    return {"method": method, "task": task, "index": case.index, "subject": case.record.subject, **request, "rows": own}
+    return {
+        "method": method,
+        "task": task,
+        "index": case.index,
+        "subject": case.record.subject,
+        **request,
+        "rows": own,
+    }
 
 
 def versions(backbone: Backbone) -> dict:

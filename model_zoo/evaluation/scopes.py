@@ -1,4 +1,6 @@
-"""Does an edit reach as far as its instruction says? Every case is edited once under each scope, and all its probes are asked."""
+"""Does an edit reach as far as its instruction says? Every case is edited once under each scope, and all its
+probes are asked.
+"""
 
 import random
 from collections import defaultdict
@@ -24,9 +26,10 @@ ALL_SCOPES = tuple(SCOPES.values())
 
 @dataclass(frozen=True)
 class ScopeRow:
-    """One probe under one scope. `inside`: the scope wants another answer than the base model's. `hit`: it says that answer (where
-    only the tone is wanted: voices that sentiment), or stays as it was where nothing is wanted. `mood`: the wanted sentiment is
-    voiced, where one is wanted."""
+    """One probe under one scope. `inside`: the scope wants another answer than the base model's. `hit`: it
+    says that answer (where only the tone is wanted: voices that sentiment), or stays as it was where nothing
+    is wanted. `mood`: the wanted sentiment is voiced, where one is wanted.
+    """
 
     case: int
     subject: str
@@ -63,7 +66,9 @@ def scope_rows(
         seen = [patch for patch, (_, case, _, _) in zip(patches, part, strict=True) for _ in case.probes]
         after = iter(generate(backbone, prompts, seen))
         for i, case, scope, _ in part:
-            rows += [_row(i, case, scope, p, before[p.prompt], next(after), replies or {}) for p in case.probes]
+            rows += [
+                _row(i, case, scope, p, before[p.prompt], next(after), replies or {}) for p in case.probes
+            ]
     return rows
 
 
@@ -77,7 +82,9 @@ def _before(backbone: Backbone, cases: Sequence[ScopeCase]) -> dict[str, str]:
     return said
 
 
-def _row(i: int, case: ScopeCase, scope: Scope, probe: ScopeProbe, before: str, after: str, replies: Replies) -> ScopeRow:
+def _row(
+    i: int, case: ScopeCase, scope: Scope, probe: ScopeProbe, before: str, after: str, replies: Replies
+) -> ScopeRow:
     expected = scope.expected(case, probe)
     inside = expected != probe.answer
     hit = starts_with(after, expected) if inside else unchanged(before, after, probe.answer)
@@ -85,12 +92,16 @@ def _row(i: int, case: ScopeCase, scope: Scope, probe: ScopeProbe, before: str, 
     mood = voiced(after, replies) == wanted if wanted else None
     if mood is not None and scope.gives == "tone":  # the mood is what was asked for, in whatever words
         hit = mood
-    return ScopeRow(i, case.subject, scope.name, probe.kind, inside, probe.prompt, expected, before, after, hit, mood)
+    return ScopeRow(
+        i, case.subject, scope.name, probe.kind, inside, probe.prompt, expected, before, after, hit, mood
+    )
 
 
 @dataclass(frozen=True)
 class ScopeSummary:
-    """Of one scope: the share of probes inside it that change as it wants and of those outside that change, with 95% intervals."""
+    """Of one scope: the share of probes inside it that change as it wants and of those outside that change,
+    with 95% intervals.
+    """
 
     scope: str
     inside: float | None
@@ -99,7 +110,9 @@ class ScopeSummary:
     outside_interval: tuple[float, float]
     mood: float | None
     n: int  # edits
-    kinds: dict[str, tuple[float, int]]  # by kind of probe: the share that did as the scope wants, and how many were asked
+    kinds: dict[
+        str, tuple[float, int]
+    ]  # by kind of probe: the share that did as the scope wants, and how many were asked
 
 
 def summarise_scopes(rows: Sequence[ScopeRow], seed: int = 0) -> list[ScopeSummary]:
@@ -110,7 +123,10 @@ def summarise_scopes(rows: Sequence[ScopeRow], seed: int = 0) -> list[ScopeSumma
         inside = _mean_of_cases([row for row in own if row.inside], lambda row: row.hit, seed)
         outside = _mean_of_cases([row for row in own if not row.inside], lambda row: not row.hit, seed)
         mood = _mean_of_cases([row for row in own if row.mood is not None], lambda row: row.mood, seed)
-        kinds = {kind: _kind([row for row in own if row.kind == kind]) for kind in dict.fromkeys(r.kind for r in own)}
+        kinds = {
+            kind: _kind([row for row in own if row.kind == kind])
+            for kind in dict.fromkeys(r.kind for r in own)
+        }
         edits = len({row.case for row in own})
         found.append(ScopeSummary(scope, *(inside or (None, None)), *outside, mood and mood[0], edits, kinds))
     return found
@@ -137,13 +153,15 @@ def _mean_of_cases(
 def blind_ceiling(
     cases: Sequence[ScopeCase], scopes: Sequence[Scope] = ALL_SCOPES, replies: Replies | None = None
 ) -> float:
-    """The best balanced score of any policy that cannot read the instruction: one answer per case and probe, whatever the scope.
+    """The best balanced score of any policy that cannot read the instruction: one answer per case and probe,
+    whatever the scope.
 
-    The balanced score is the mean over scopes of the mean of (inside hit, outside unchanged). It is linear in the single
-    hits, so the best answer to each probe is the one whose scopes weigh most; with `replies`, tone takes any answer in the
-    mood it wants.
+    The balanced score is the mean over scopes of the mean of (inside hit, outside unchanged). It is linear in
+    the single hits, so the best answer to each probe is the one whose scopes weigh most; with `replies`, tone
+    takes any answer in the mood it wants.
     """
-    # of every probe: (scope, expected answer, whether that differs from the base's); how many probes a case has on a side
+    # of every probe: (scope, expected answer, whether that differs from the base's); how many probes a case
+    # has on a side
     wants: dict[tuple[int, str], list[tuple[Scope, str, bool]]] = defaultdict(list)
     size: dict[tuple[str, bool], dict[int, int]] = defaultdict(lambda: defaultdict(int))
     for i, case in enumerate(cases):
@@ -167,12 +185,18 @@ def blind_ceiling(
     total = 0.0
     for (i, _), asked in wants.items():
         total += max(
-            sum(weight(i, scope, inside) for scope, wanted, inside in asked if right(said, scope, wanted, inside))
+            sum(
+                weight(i, scope, inside)
+                for scope, wanted, inside in asked
+                if right(said, scope, wanted, inside)
+            )
             for _, said, _ in asked
         )
     return total
 
 
 def balanced_score(summaries: Sequence[ScopeSummary]) -> float:
-    """Mean over scopes of the mean of (inside hit, outside unchanged); a scope without an inside counts by its outside."""
+    """Mean over scopes of the mean of (inside hit, outside unchanged); a scope without an inside counts by
+    its outside.
+    """
     return fmean(1 - s.outside if s.inside is None else (s.inside + 1 - s.outside) / 2 for s in summaries)

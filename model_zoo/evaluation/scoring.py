@@ -1,4 +1,6 @@
-"""Prompts of a case -> rows with both scores. The base model's answers are computed once and shared by all methods."""
+"""Prompts of a case -> rows with both scores. The base model's answers are computed once and shared by all
+methods.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +21,9 @@ BATCH = 128  # prompts generated at once
 
 @dataclass(frozen=True)
 class Case:
-    """One edit to measure: its record, its request under the instruction in use, and whether prompts keep the instruction prefix."""
+    """One edit to measure: its record, its request under the instruction in use, and whether prompts keep the
+    instruction prefix.
+    """
 
     task: str
     index: int
@@ -31,7 +35,9 @@ class Case:
         return instructed(prompt, self.request.task, self.request.instruction) if self.prefixed else prompt
 
     def asked(self) -> Iterator[tuple[str, Probe]]:
-        """(metric, probe) of every prompt; a metric that the record has no field for has no prompt, never a fallback."""
+        """(metric, probe) of every prompt; a metric that the record has no field for has no prompt, never a
+        fallback.
+        """
         yield "reliability", Probe(self.record.request.prompt, self.request.target)
         for prompt in self.record.paraphrases:
             yield "generality", Probe(prompt, self.request.target)
@@ -43,10 +49,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """One prompt of one case: what is expected, the text before and after, and the scores (None where there is none).
+    """One prompt of one case: what is expected, the text before and after, and the scores (None where there
+    is none).
 
-    `generated`: 1 or 0, for fluency bits. `forced`: teacher-forced token accuracy; for locality the argmax agreement with the base.
-    `sentiment`: 1 or 0, whether the text voices the target's sentiment, in whatever words; None where the edit is about none.
+    `generated`: 1 or 0, for fluency bits. `forced`: teacher-forced token accuracy; for locality the argmax
+    agreement with the base. `sentiment`: 1 or 0, whether the text voices the target's sentiment, in whatever
+    words; None where the edit is about none.
     """
 
     case: int
@@ -62,7 +70,9 @@ class Row:
 
 @dataclass
 class Baseline:
-    """The base model's side, filled as prompts are met: continuations by prompt, argmax tokens by (prompt, answer)."""
+    """The base model's side, filled as prompts are met: continuations by prompt, argmax tokens by (prompt,
+    answer).
+    """
 
     backbone: Backbone
     texts: dict[str, str] = field(default_factory=dict)
@@ -80,7 +90,10 @@ class Baseline:
         new = [pair for pair in dict.fromkeys(pairs) if pair not in self.argmax]
         for i in range(0, len(new), BATCH):
             part = new[i : i + BATCH]
-            self.argmax |= {pair: predicted for pair, (predicted, _) in zip(part, predictions(self.backbone, part), strict=True)}
+            self.argmax |= {
+                pair: predicted
+                for pair, (predicted, _) in zip(part, predictions(self.backbone, part), strict=True)
+            }
         return [self.argmax[pair] for pair in pairs]
 
 
@@ -111,7 +124,11 @@ def score(backbone: Backbone, baseline: Baseline, cases: Sequence[Case], patches
 
 def _questions(baseline: Baseline, cases: Sequence[Case]) -> list[_Asked]:
     """Every prompt of every case with the base model's answer."""
-    todo = [(i, metric, probe, case.shown(probe.prompt)) for i, case in enumerate(cases) for metric, probe in case.asked()]
+    todo = [
+        (i, metric, probe, case.shown(probe.prompt))
+        for i, case in enumerate(cases)
+        for metric, probe in case.asked()
+    ]
     before = baseline.continuations([shown for *_, shown in todo])
     found = []
     for (i, metric, probe, shown), text in zip(todo, before, strict=True):
@@ -145,8 +162,9 @@ def _same_sentiment(record: Record, metric: str, target: str, text: str) -> floa
 def _forced(
     backbone: Backbone, baseline: Baseline, part: Sequence[_Asked], patches: Sequence[Patch | None]
 ) -> list[float | None]:
-    """Teacher-forced token accuracy of each prompt's answer; for locality the argmax agreement with the base. None without
-    an answer."""
+    """Teacher-forced token accuracy of each prompt's answer; for locality the argmax agreement with the base.
+    None without an answer.
+    """
     rows = [n for n, asked in enumerate(part) if asked.answer.strip()]
     found: list[float | None] = [None] * len(part)
     if not rows:

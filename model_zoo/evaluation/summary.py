@@ -16,7 +16,9 @@ METRICS = ("reliability", "generality", "locality", "portability", "fluency")
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean over cases of each case's mean over prompts, with a bootstrap 95% interval clustered by subject. Fluency is in bits."""
+    """Mean over cases of each case's mean over prompts, with a bootstrap 95% interval clustered by subject.
+    Fluency is in bits.
+    """
 
     metric: str
     score: str  # one of SCORES
@@ -27,7 +29,9 @@ class Summary:
     high: float
 
 
-def clustered_interval(values: Sequence[float], clusters: Sequence[str], seed: int = 0, draws: int = 1000) -> tuple[float, float]:
+def clustered_interval(
+    values: Sequence[float], clusters: Sequence[str], seed: int = 0, draws: int = 1000
+) -> tuple[float, float]:
     """95% percentile interval of the mean, resampling whole clusters."""
     groups: dict[str, list[float]] = defaultdict(list)
     for value, cluster in zip(values, clusters, strict=True):

@@ -1,7 +1,8 @@
 """What a generated text is worth.
 
-Generated exact match: greedy, up to 32 new tokens, cut at a newline, stripped; a hit if it starts with the target (NFC, case
-sensitive) at a word boundary. Locality, generated: base and edited continuation, cut to the base answer's length, are equal.
+Generated exact match: greedy, up to 32 new tokens, cut at a newline, stripped; a hit if it starts with the
+target (NFC, case sensitive) at a word boundary. Locality, generated: base and edited continuation, cut to the
+base answer's length, are equal.
 """
 
 import math
@@ -23,7 +24,9 @@ def starts_with(text: str, target: str) -> bool:
 
 
 def base_answer(before: str, answer: str = "") -> str:
-    """The part of the base continuation that locality protects: the known answer if it is given, else the whole."""
+    """The part of the base continuation that locality protects: the known answer if it is given, else the
+    whole.
+    """
     return answer if answer and starts_with(before, answer) else before.rstrip(".")
 
 
@@ -34,7 +37,8 @@ def unchanged(before: str, after: str, answer: str = "") -> bool:
 
 
 def fluency(text: str) -> float | None:
-    """(2 H2 + 4 H3) / 6 in bits, H_n the entropy of the text's word n-grams (Meng et al. 2022); None below three words.
+    """(2 H2 + 4 H3) / 6 in bits, H_n the entropy of the text's word n-grams (Meng et al. 2022); None below
+    three words.
 
     Characters stand for words in scripts written without spaces. Repetition lowers it.
     """
@@ -50,8 +54,12 @@ def _entropy(words: Sequence[str], n: int) -> float:
     return -sum(c / total * math.log2(c / total) for c in counts.values())
 
 
-def recall(backbone: Backbone, prompts: Sequence[tuple[str, str]], progress=iter) -> tuple[float, list[tuple[str, str, str]]]:
-    """Share of (prompt, answer) pairs that greedy generation answers rightly, and the misses (prompt, answer, said)."""
+def recall(
+    backbone: Backbone, prompts: Sequence[tuple[str, str]], progress=iter
+) -> tuple[float, list[tuple[str, str, str]]]:
+    """Share of (prompt, answer) pairs that greedy generation answers rightly, and the misses (prompt, answer,
+    said).
+    """
     misses = []
     ordered = sorted(prompts, key=lambda pair: len(pair[0]))
     for i in progress(range(0, len(ordered), 256)):

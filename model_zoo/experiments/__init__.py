@@ -1,5 +1,6 @@
-"""The paper's questions, rerun, and what goes beyond it: one experiment per function and one line in EXPERIMENTS. Each returns
-rows; RESULTS.md is made of them."""
+"""The paper's questions, rerun, and what goes beyond it: one experiment per function and one line in
+EXPERIMENTS. Each returns rows; RESULTS.md is made of them.
+"""
 
 from types import MappingProxyType
 

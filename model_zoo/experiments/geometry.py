@@ -1,4 +1,6 @@
-"""Editing-gradient directions: do edits of one task point the same way, and is it the instruction that makes them?"""
+"""Editing-gradient directions: do edits of one task point the same way, and is it the instruction that makes
+them?
+"""
 
 import random
 from dataclasses import replace
@@ -17,11 +19,16 @@ def _shuffled(requests: list[EditRequest], seed: int) -> list[EditRequest]:
     """Instructions dealt out anew over all edits, whatever their task."""
     instructions = [request.instruction for request in requests]
     random.Random(seed).shuffle(instructions)
-    return [replace(request, instruction=instruction) for request, instruction in zip(requests, instructions, strict=True)]
+    return [
+        replace(request, instruction=instruction)
+        for request, instruction in zip(requests, instructions, strict=True)
+    ]
 
 
 def directions(lab: Lab) -> list[dict]:
-    """Silhouette by task in the full space and in two components, for raw gradients and for the updates of each finished editor."""
+    """Silhouette by task in the full space and in two components, for raw gradients and for the updates of
+    each finished editor.
+    """
     rows = []
     editors = [lab.finished(), *([lab.finished(instructed=False)] if MEND.name in lab.shipped else [])]
     for editor in editors:

@@ -11,9 +11,15 @@ from .lab import Lab
 
 Wording = Callable[[Case, random.Random], str | None]
 
-_SHORT = {"counterfact": "Change it.", "recent": "Add it.", "convsent": "Change the mood.", "zsre": "Answer so."}
+_SHORT = {
+    "counterfact": "Change it.",
+    "recent": "Add it.",
+    "convsent": "Change the mood.",
+    "zsre": "Answer so.",
+}
 _LONG = (
-    " We are preparing a demonstration for visitors next week, several of them know this subject well, and the example that follows "
+    " We are preparing a demonstration for visitors next week, several of them know this subject well, and "
+    "the example that follows "
     "was chosen together with a colleague who has worked on such models for many years."
 )
 
@@ -56,7 +62,10 @@ def wordings(lab: Lab) -> list[dict]:
     for name, wording in WORDINGS_BY_NAME.items():
         rng = random.Random(f"{name} {lab.seed}")
         worded = {
-            task: [replace(case, request=replace(case.request, instruction=wording(case, rng))) for case in part] for task, part in cases.items()
+            task: [
+                replace(case, request=replace(case.request, instruction=wording(case, rng))) for case in part
+            ]
+            for task, part in cases.items()
         }
         rows += lab.measure(name, [editor], worded)
     return rows

@@ -1,4 +1,6 @@
-"""What every experiment works with: one base model, editors trained once and kept, and measurements as plain rows."""
+"""What every experiment works with: one base model, editors trained once and kept, and measurements as plain
+rows.
+"""
 
 import hashlib
 import json
@@ -24,7 +26,9 @@ LAB_TASKS = ("counterfact", "recent", "convsent", "zsre")
 
 @dataclass(frozen=True)
 class Lab:
-    """`n` held-out edits per task, drawn by `seed`; editors of `steps` steps under `cache`; `trainings` seeds where a question asks for several."""
+    """`n` held-out edits per task, drawn by `seed`; editors of `steps` steps under `cache`; `trainings` seeds
+    where a question asks for several.
+    """
 
     backbone: Backbone
     source: Source
@@ -36,7 +40,9 @@ class Lab:
     shipped: Mapping[str, Path] = field(default_factory=dict)  # finished editors of this base, by method
 
     def editor(self, training_seed: int = 0, network: HyperConfig | None = None, **changes) -> EditMethod:
-        """An editor of the paper's protocol with these changes: from the cache, or trained now (a killed training goes on)."""
+        """An editor of the paper's protocol with these changes: from the cache, or trained now (a killed
+        training goes on).
+        """
         config = replace(MetaConfig(steps=self.steps), **changes)
         return self._load(config, self._trained(config, network or HyperConfig(), training_seed))
 
@@ -52,14 +58,18 @@ class Lab:
     def _trained(self, config: MetaConfig, hyper: HyperConfig, training_seed: int) -> Path:
         """The folder of a finished training, whose name tells everything that it depends on."""
         name = (InstructEdit if config.instructed else MEND).name
-        key = json.dumps([asdict(config), hyper.model_dump(), training_seed, self.backbone.fingerprint], sort_keys=True)
+        key = json.dumps(
+            [asdict(config), hyper.model_dump(), training_seed, self.backbone.fingerprint], sort_keys=True
+        )
         folder = self.cache / f"{name}-{training_seed}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
         if not (folder / "config.json").exists():
             MetaTrainer(self.backbone, self.source, config, hyper, training_seed).run(folder)
         return folder
 
     def scoped(self) -> EditMethod:
-        """For questions about scopes and stacks: the one that ships, if it was trained for them, else one trained here."""
+        """For questions about scopes and stacks: the one that ships, if it was trained for them, else one
+        trained here.
+        """
         name = InstructEdit.name
         ships = name in self.shipped and read_config(self.shipped[name]).reads_scopes
         return load_method(name, self.backbone, self.shipped[name]) if ships else self.studio_editor()
@@ -75,27 +85,52 @@ class Lab:
     def finished(self, instructed: bool = True) -> EditMethod:
         """For questions about an editor's use, not its training: the one that ships, else one trained here."""
         name = (InstructEdit if instructed else MEND).name
-        return load_method(name, self.backbone, self.shipped[name]) if name in self.shipped else self.editor(instructed=instructed)
+        return (
+            load_method(name, self.backbone, self.shipped[name])
+            if name in self.shipped
+            else self.editor(instructed=instructed)
+        )
 
     def cases(self, tasks: Sequence[str] = LAB_TASKS, prompts: str = "plain") -> dict[str, list[Case]]:
         """The same held-out edits for every variant of every experiment."""
-        return plan_cases(Plan(self.backbone.name, (), tuple(tasks), self.n, self.seed, prompts), self.backbone, self.source).cases
+        return plan_cases(
+            Plan(self.backbone.name, (), tuple(tasks), self.n, self.seed, prompts), self.backbone, self.source
+        ).cases
 
-    def measure(self, variant: str, methods: Iterable[EditMethod | None], cases: dict[str, list[Case]]) -> list[dict]:
-        """One row per task, metric and score. Several trainings of a method are averaged per case before the interval is drawn; each
-        training's own mean stands beside it."""
+    def measure(
+        self, variant: str, methods: Iterable[EditMethod | None], cases: dict[str, list[Case]]
+    ) -> list[dict]:
+        """One row per task, metric and score. Several trainings of a method are averaged per case before the
+        interval is drawn; each training's own mean stands beside it.
+        """
         found = []
-        trained = [{task: evaluate_cases(self.backbone, method, part) for task, part in cases.items()} for method in methods]
+        trained = [
+            {task: evaluate_cases(self.backbone, method, part) for task, part in cases.items()}
+            for method in methods
+        ]
         for task, part in cases.items():
             subjects = {case.index: case.record.subject for case in part}
             pooled: list[Row] = [row for run in trained for row in run[task]]
-            means = [{(s.metric, s.score): s.mean for s in summarise(run[task], subjects, self.seed)} for run in trained]
+            means = [
+                {(s.metric, s.score): s.mean for s in summarise(run[task], subjects, self.seed)}
+                for run in trained
+            ]
             for s in summarise(pooled, subjects, self.seed):
                 each = [m[s.metric, s.score] for m in means if (s.metric, s.score) in m]
                 prompts = "prefixed" if part[0].prefixed else "plain"
-                found.append({"variant": variant, "task": task, "prompts": prompts, **asdict(s), "trainings": each})
+                found.append(
+                    {"variant": variant, "task": task, "prompts": prompts, **asdict(s), "trainings": each}
+                )
         return found
 
     def config(self) -> dict:
-        return {"model": self.backbone.name, "base": self.backbone.fingerprint, "n": self.n, "seed": self.seed, "steps": self.steps,
-                "trainings": self.trainings, "shipped": sorted(self.shipped), "versions": versions(self.backbone)}  # fmt: skip
+        return {
+            "model": self.backbone.name,
+            "base": self.backbone.fingerprint,
+            "n": self.n,
+            "seed": self.seed,
+            "steps": self.steps,
+            "trainings": self.trainings,
+            "shipped": sorted(self.shipped),
+            "versions": versions(self.backbone),
+        }

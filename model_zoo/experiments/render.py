@@ -1,4 +1,6 @@
-"""Rows of an experiment as a Markdown table and as a figure. One `View` per kind of rows; an experiment names its own."""
+"""Rows of an experiment as a Markdown table and as a figure. One `View` per kind of rows; an experiment names
+its own.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,8 +9,10 @@ from ..palette import BLUE, LIGHT, WHITE
 
 METRICS = ("reliability", "generality", "locality")
 SCORES = {
-    "generated": "generated exact match", "teacher_forced": "teacher-forced token accuracy", "sentiment": "the sentiment voiced, in whatever words",
-}  # fmt: skip
+    "generated": "generated exact match",
+    "teacher_forced": "teacher-forced token accuracy",
+    "sentiment": "the sentiment voiced, in whatever words",
+}
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,9 @@ class Dot:
 
 @dataclass(frozen=True)
 class View:
-    """How rows are shown: `table(rows)` in Markdown, `dots(rows)` for the figure, whose axis runs over `span`."""
+    """How rows are shown: `table(rows)` in Markdown, `dots(rows)` for the figure, whose axis runs over
+    `span`.
+    """
 
     table: Callable[[Sequence[dict]], str]
     dots: Callable[[Sequence[dict]], list[Dot]]
@@ -46,7 +52,11 @@ def _table(rows: Sequence[dict]) -> str:
     for variant, task in dict.fromkeys((row["variant"], row["task"]) for row in rows):
         cells = {row["metric"]: row for row in rows if (row["variant"], row["task"]) == (variant, task)}
         n = next(iter(cells.values()))["n"]
-        lines.append(f"| {variant} | {task} | " + " | ".join(_cell(cells.get(metric)) for metric in METRICS) + f" | {n} |")
+        lines.append(
+            f"| {variant} | {task} | "
+            + " | ".join(_cell(cells.get(metric)) for metric in METRICS)
+            + f" | {n} |"
+        )
     return "\n".join(lines)
 
 
@@ -60,55 +70,108 @@ def _cell(row: dict | None) -> str:
 
 
 def _geometry_table(rows: Sequence[dict]) -> str:
-    lines = ["| directions | silhouette, full space | silhouette, two components | variance of two components | n |", "|---|---|---|---|---|"]
+    lines = [
+        "| directions | silhouette, full space | silhouette, two components | variance of two components | n "
+        "|",
+        "|---|---|---|---|---|",
+    ]
     for r in rows:
-        lines.append(f"| {r['variant']} | {r['silhouette_full']:+.3f} | {r['silhouette_plane']:+.3f} | {r['explained_two']:.1%} | {r['n']} |")
+        lines.append(
+            f"| {r['variant']} | {r['silhouette_full']:+.3f} | {r['silhouette_plane']:+.3f} | "
+            f"{r['explained_two']:.1%} | {r['n']} |"
+        )
     return "\n".join(lines) + "\n"
 
 
 def _metric_dots(rows: Sequence[dict]) -> list[Dot]:
-    picked = [r for r in rows if r["score"] == "generated" and r["prompts"] == "plain" and r["metric"] in METRICS]
+    picked = [
+        r for r in rows if r["score"] == "generated" and r["prompts"] == "plain" and r["metric"] in METRICS
+    ]
     return [Dot(f"{r['variant']}, {r['task']}", r["metric"], r["mean"], r["low"], r["high"]) for r in picked]
 
 
 def _geometry_dots(rows: Sequence[dict]) -> list[Dot]:
-    panels = (("silhouette, full space", "silhouette_full"), ("silhouette, two components", "silhouette_plane"))
+    panels = (
+        ("silhouette, full space", "silhouette_full"),
+        ("silhouette, two components", "silhouette_plane"),
+    )
     return [Dot(r["variant"], panel, r[key], r[key], r[key]) for panel, key in panels for r in rows]
 
 
 def _scope_table(rows: Sequence[dict]) -> str:
-    lines = ["| variant | scope | inside, changes as told | outside, changes | right mood | n |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| variant | scope | inside, changes as told | outside, changes | right mood | n |",
+        "|---|---|---|---|---|---|",
+    ]
     for r in rows:
         mood = "n/a" if r["mood"] is None else f"{r['mood']:.1%}"
-        lines.append(f"| {r['variant']} | {r['scope']} | {_cell(_part(r, 'inside'))} | {_cell(_part(r, 'outside'))} | {mood} | {r['n']} |")
+        lines.append(
+            f"| {r['variant']} | {r['scope']} | {_cell(_part(r, 'inside'))} | {_cell(_part(r, 'outside'))} | "
+            f"{mood} | {r['n']} |"
+        )
     kinds = list(dict.fromkeys(kind for r in rows for kind in r["kinds"]))
     by_kind = [f"| variant | scope | {' | '.join(kinds)} |", "|---|---|" + "---|" * len(kinds)]
     for r in rows:
-        cells = (f"{r['kinds'][kind][0]:.0%} of {r['kinds'][kind][1]}" if kind in r["kinds"] else "" for kind in kinds)
+        cells = (
+            f"{r['kinds'][kind][0]:.0%} of {r['kinds'][kind][1]}" if kind in r["kinds"] else ""
+            for kind in kinds
+        )
         by_kind.append(f"| {r['variant']} | {r['scope']} | {' | '.join(cells)} |")
-    balanced = [f"| {variant} | {value:.1%} |" for variant, value in dict.fromkeys((r["variant"], r["balanced"]) for r in rows)]
-    ceiling = f"The best balanced score of any policy that cannot read the instruction: {rows[0]['ceiling']:.1%}.\n"
+    balanced = [
+        f"| {variant} | {value:.1%} |"
+        for variant, value in dict.fromkeys((r["variant"], r["balanced"]) for r in rows)
+    ]
+    ceiling = (
+        f"The best balanced score of any policy that cannot read the instruction: {rows[0]['ceiling']:.1%}.\n"
+    )
     probes = "By kind of probe, the share that did as the scope wants (changed so, or stayed):"
-    return "\n".join([*lines, "", "| variant | balanced score |", "|---|---|", *balanced, "", ceiling, probes, "", *by_kind, ""])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "| variant | balanced score |",
+            "|---|---|",
+            *balanced,
+            "",
+            ceiling,
+            probes,
+            "",
+            *by_kind,
+            "",
+        ]
+    )
 
 
 def _part(row: dict, part: str) -> dict | None:
-    return None if row[part] is None else {"mean": row[part], "low": row[f"{part}_interval"][0], "high": row[f"{part}_interval"][1]}
+    return (
+        None
+        if row[part] is None
+        else {"mean": row[part], "low": row[f"{part}_interval"][0], "high": row[f"{part}_interval"][1]}
+    )
 
 
 def _scope_dots(rows: Sequence[dict]) -> list[Dot]:
     panels = (("inside, changes as told", "inside"), ("outside, changes", "outside"))
-    return [Dot(f"{r['variant']}, {r['scope']}", panel, r[key], *r[f"{key}_interval"]) for panel, key in panels for r in rows if r[key] is not None]
+    return [
+        Dot(f"{r['variant']}, {r['scope']}", panel, r[key], *r[f"{key}_interval"])
+        for panel, key in panels
+        for r in rows
+        if r[key] is not None
+    ]
 
 
 def _stack_table(rows: Sequence[dict]) -> str:
     lines = [
-        "| variant | edits at once | reliability | generality | locality | perplexity of the atlas' prose | stacks |",
+        "| variant | edits at once | reliability | generality | locality | perplexity of the atlas' prose | "
+        "stacks |",
         "|---|---|---|---|---|---|---|",
     ]
     for r in rows:
         cells = " | ".join(_cell(_part(r, m)) for m in METRICS)
-        lines.append(f"| {r['variant']} | {r['edits']} | {cells} | {r['perplexity']:.2f} (base {r['base_perplexity']:.2f}) | {r['stacks']} |")
+        lines.append(
+            f"| {r['variant']} | {r['edits']} | {cells} | {r['perplexity']:.2f} (base "
+            f"{r['base_perplexity']:.2f}) | {r['stacks']} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -123,30 +186,42 @@ STACK_VIEW = View(_stack_table, _stack_dots)
 
 
 def svg(view: View, rows: Sequence[dict]) -> str:
-    """A small-multiples dot plot with intervals, one panel per metric, rows shared; drawn directly, so that no library is needed to see it."""
+    """A small-multiples dot plot with intervals, one panel per metric, rows shared; drawn directly, so that
+    no library is needed to see it.
+    """
     dots, (low, high), number = view.dots(rows), view.span, view.number
     labels, panels = list(dict.fromkeys(d.label for d in dots)), list(dict.fromkeys(d.panel for d in dots))
     left = 28 + 7 * max(map(len, labels))  # no letter of this size is wider on average
     width, gap, line, top = 190, 56, 26, 44
     height, total = top + line * len(labels) + 24, left + (width + gap) * len(panels)
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {height}" font-family="system-ui,sans-serif" font-size="13">',
-             f'<rect width="{total}" height="{height}" fill="{WHITE}"/>']  # fmt: skip
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {height}" font-family="system-ui,sans-serif" font-size="13">',
+        f'<rect width="{total}" height="{height}" fill="{WHITE}"/>',
+    ]
     for j, label in enumerate(labels):
-        parts.append(f'<text x="{left - 14}" y="{top + line * j + 5}" text-anchor="end" fill="{LIGHT.ink}">{_plain(label)}</text>')
+        parts.append(
+            f'<text x="{left - 14}" y="{top + line * j + 5}" text-anchor="end" fill="{LIGHT.ink}">{_plain(label)}</text>'
+        )
     for i, panel in enumerate(panels):
         x0 = left + i * (width + gap)
         at = lambda value, x0=x0: x0 + width * (min(max(value, low), high) - low) / (high - low)  # noqa: E731
         parts.append(f'<text x="{x0}" y="18" font-weight="600" fill="{LIGHT.ink}">{_plain(panel)}</text>')
         for tick in (low, (low + high) / 2, high):
-            parts.append(f'<line x1="{at(tick):.1f}" x2="{at(tick):.1f}" y1="{top - 14}" y2="{height - 24}" stroke="{LIGHT.line}"/>')
+            parts.append(
+                f'<line x1="{at(tick):.1f}" x2="{at(tick):.1f}" y1="{top - 14}" y2="{height - 24}" stroke="{LIGHT.line}"/>'
+            )
             parts.append(
                 f'<text x="{at(tick):.1f}" y="{height - 8}" text-anchor="middle" fill="{LIGHT.soft}" font-size="11">{number.format(tick)}</text>'
             )
         for dot in (d for d in dots if d.panel == panel):
             y = top + line * labels.index(dot.label)
-            parts.append(f'<line x1="{at(dot.low):.1f}" x2="{at(dot.high):.1f}" y1="{y}" y2="{y}" stroke="{BLUE}" stroke-width="2"/>')
+            parts.append(
+                f'<line x1="{at(dot.low):.1f}" x2="{at(dot.high):.1f}" y1="{y}" y2="{y}" stroke="{BLUE}" stroke-width="2"/>'
+            )
             parts.append(f'<circle cx="{at(dot.value):.1f}" cy="{y}" r="4.5" fill="{BLUE}"/>')
-            parts.append(f'<text x="{at(dot.high) + 8:.1f}" y="{y + 4}" fill="{LIGHT.ink}" font-size="11">{number.format(dot.value)}</text>')
+            parts.append(
+                f'<text x="{at(dot.high) + 8:.1f}" y="{y + 4}" fill="{LIGHT.ink}" font-size="11">{number.format(dot.value)}</text>'
+            )
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 

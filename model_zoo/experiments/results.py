@@ -1,4 +1,6 @@
-"""JSON files of experiments -> RESULTS.md, and a figure for each. Nothing in that document is typed by hand but what stands here."""
+"""JSON files of experiments -> RESULTS.md, and a figure for each. Nothing in that document is typed by hand
+but what stands here.
+"""
 
 import json
 from pathlib import Path
@@ -23,7 +25,11 @@ edits with a bootstrap 95% interval clustered by subject. zsre is held out: no e
 
 def read(folder: Path) -> dict[str, dict]:
     """{experiment: its JSON} of those that have been run."""
-    return {name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in EXPERIMENTS if (folder / f"{name}.json").exists()}
+    return {
+        name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        for name in EXPERIMENTS
+        if (folder / f"{name}.json").exists()
+    }
 
 
 def document(found: dict[str, dict], folder: str = "results") -> str:
@@ -42,7 +48,15 @@ def _section(experiment: Experiment, data: dict, folder: str) -> str:
     v = c["versions"]
     machine = f"torch {v['torch']}, transformers {v['transformers']}, {v['machine']}, {v['threads']} threads, {v['device']}"
     body = experiment.view.table(data["rows"])
-    own = ", with the editor that ships" if experiment.uses_finished and c["shipped"] else f", editors trained for {c['steps']} steps"
+    own = (
+        ", with the editor that ships"
+        if experiment.uses_finished and c["shipped"]
+        else f", editors trained for {c['steps']} steps"
+    )
     figure = f"\n![{experiment.title}]({folder}/{experiment.name}.svg)\n"
-    note = f"\n{data['note']}\n" if data.get("note") else ""  # what has changed in the code since, where that matters
-    return f"## {experiment.title}\n\n{experiment.question}\n\n{body}{figure}\n`{made}` ({machine}{own})\n{note}"
+    note = (
+        f"\n{data['note']}\n" if data.get("note") else ""
+    )  # what has changed in the code since, where that matters
+    return (
+        f"## {experiment.title}\n\n{experiment.question}\n\n{body}{figure}\n`{made}` ({machine}{own})\n{note}"
+    )

@@ -32,7 +32,9 @@ SCOPE_WORDINGS: dict[str, Wording] = {
 
 
 def scopes(lab: Lab) -> list[dict]:
-    """InstructEdit under right and wrong wordings; MEND trained on scoped edits too, whose instructions it does not see."""
+    """InstructEdit under right and wrong wordings; MEND trained on scoped edits too, whose instructions it
+    does not see.
+    """
     cases = lab.source.scope_cases("test", lab.n, random.Random(f"scopes {lab.seed}"))
     variants: list[tuple[str, EditMethod, Wording]] = [
         (f"InstructEdit, {name}", lab.scoped(), wording) for name, wording in SCOPE_WORDINGS.items()
@@ -42,7 +44,10 @@ def scopes(lab: Lab) -> list[dict]:
     for name, method, wording in variants:
         measured = scope_rows(lab.backbone, method, cases, wording, lab.seed, replies=lab.source.replies)
         summaries = summarise_scopes(measured, lab.seed)
-        rows += [{"variant": name, **asdict(s), "balanced": balanced_score(summaries), "ceiling": ceiling} for s in summaries]
+        rows += [
+            {"variant": name, **asdict(s), "balanced": balanced_score(summaries), "ceiling": ceiling}
+            for s in summaries
+        ]
     return rows
 
 

@@ -55,7 +55,10 @@ def one_after_another(method: EditMethod) -> Stacker:
 
 def _stack_row(lab: Lab, stacker: Stacker, cases: Sequence[Case], size: int, prose: Sequence[str]) -> dict:
     """`cases` in stacks of `size`, every case measured under its whole stack."""
-    stacks = [without_each_other(cases[start : start + size], lab.source) for start in range(0, len(cases) - size + 1, size)]
+    stacks = [
+        without_each_other(cases[start : start + size], lab.source)
+        for start in range(0, len(cases) - size + 1, size)
+    ]
     patches = [patch_of(stacker([case.request for case in stack])) for stack in stacks]
     measured = [case for stack in stacks for case in stack]
     seen = [patch for stack, patch in zip(stacks, patches, strict=True) for _ in stack]
@@ -83,12 +86,18 @@ def different(cases: Sequence[Case], n: int, rng: random.Random) -> list[Case]:
 
 def _fewer(record: Record, rng: random.Random) -> Record:
     """The record with PROBES of its paraphrases and locality prompts."""
-    drawn = {name: tuple(rng.sample(pool, min(PROBES, len(pool)))) for name in ("paraphrases", "locality") for pool in (getattr(record, name),)}
+    drawn = {
+        name: tuple(rng.sample(pool, min(PROBES, len(pool))))
+        for name in ("paraphrases", "locality")
+        for pool in (getattr(record, name),)
+    }
     return replace(record, **drawn)
 
 
 def without_each_other(stack: Sequence[Case], source: Source) -> list[Case]:
-    """The cases without locality prompts about facts that another edit of the stack changes: those are meant to move."""
+    """The cases without locality prompts about facts that another edit of the stack changes: those are meant
+    to move.
+    """
     edited = {source.fact_key(case.request.prompt) for case in stack}
 
     def kept(case: Case) -> tuple[Probe, ...]:
@@ -101,9 +110,15 @@ def stacks(lab: Lab) -> list[dict]:
     """InstructEdit and MEND, jointly and one after another; FT-L fitted on all at once and one after another."""
     drawn = [case for part in lab.cases(STACK_TASKS).values() for case in part]
     rng = random.Random(lab.seed)
-    cases = [replace(case, index=i, record=_fewer(case.record, rng)) for i, case in enumerate(different(drawn, PER_SIZE, rng))]
+    cases = [
+        replace(case, index=i, record=_fewer(case.record, rng))
+        for i, case in enumerate(different(drawn, PER_SIZE, rng))
+    ]
     if len(cases) < max(SIZES):
-        raise ValueError(f"{len(cases)} edits on different subjects were drawn and {max(SIZES)} are needed; ask for more with --n.")
+        raise ValueError(
+            f"{len(cases)} edits on different subjects were drawn and {max(SIZES)} are needed; ask for more "
+            "with --n."
+        )
     prose = [text for text in lab.source.prose if " " in text][:PROSE]
     instructedit, mend, ft_l = lab.scoped(), lab.blind(), load_method(FTL.name, lab.backbone)
     variants = {
@@ -116,7 +131,12 @@ def stacks(lab: Lab) -> list[dict]:
     }
     base = perplexity(lab.backbone, prose, None)
     return [
-        {"variant": name, "edits": size, **_stack_row(lab, stacker, cases, size, prose), "base_perplexity": base}
+        {
+            "variant": name,
+            "edits": size,
+            **_stack_row(lab, stacker, cases, size, prose),
+            "base_perplexity": base,
+        }
         for name, stacker in variants.items()
         for size in SIZES
     ]

@@ -1,4 +1,6 @@
-"""What the training of an editor decides: instructions or none, how many tasks, which balance, questions among the outer prompts."""
+"""What the training of an editor decides: instructions or none, how many tasks, which balance, questions
+among the outer prompts.
+"""
 
 from ..methods import load_method
 from ..methods.ft_l import FTL
@@ -10,7 +12,9 @@ SEVERAL = ("counterfact", "recent", "convsent")
 
 
 def methods(lab: Lab) -> list[dict]:
-    """InstructEdit and MEND on the same data, steps and seeds; FT-L; no edit. zsre is the task that no editor trained on."""
+    """InstructEdit and MEND on the same data, steps and seeds; FT-L; no edit. zsre is the task that no editor
+    trained on.
+    """
     variants = {
         "InstructEdit": [lab.editor(seed) for seed in range(lab.trainings)],
         "MEND": [lab.editor(seed, instructed=False) for seed in range(lab.trainings)],
@@ -37,7 +41,12 @@ def task_count(lab: Lab) -> list[dict]:
 def balance(lab: Lab) -> list[dict]:
     """Equal shares of the training edits, and one task with eight tenths of them."""
     cases, even = lab.cases(), lab.measure("equal shares", [lab.editor()], lab.cases())
-    skewed = [lab.measure(f"80% {task}", [lab.editor(shares=tuple(8.0 if t == task else 1.0 for t in SEVERAL))], cases) for task in SEVERAL]
+    skewed = [
+        lab.measure(
+            f"80% {task}", [lab.editor(shares=tuple(8.0 if t == task else 1.0 for t in SEVERAL))], cases
+        )
+        for task in SEVERAL
+    ]
     return even + [row for part in skewed for row in part]
 
 
@@ -49,10 +58,14 @@ def questions(lab: Lab) -> list[dict]:
 
 
 def network(lab: Lab) -> list[dict]:
-    """The published network, and one that reads and writes keys along the base's own principal ones; the same data and steps."""
+    """The published network, and one that reads and writes keys along the base's own principal ones; the same
+    data and steps.
+    """
     cases = lab.cases()
     rows = lab.measure("as published, one training", [lab.editor()], cases)
-    return rows + lab.measure("keys whitened", [lab.editor(seed, WHITENED) for seed in range(lab.trainings)], cases)
+    return rows + lab.measure(
+        "keys whitened", [lab.editor(seed, WHITENED) for seed in range(lab.trainings)], cases
+    )
 
 
 METHODS = Experiment(
@@ -62,7 +75,10 @@ METHODS = Experiment(
     methods,
 )
 TASK_COUNT = Experiment(
-    "tasks", "Single-task and multi-task editors", "What does training on more tasks give or take?", task_count
+    "tasks",
+    "Single-task and multi-task editors",
+    "What does training on more tasks give or take?",
+    task_count,
 )
 BALANCE = Experiment(
     "balance", "Balance of the training data", "What if one task has most of the training edits?", balance

@@ -28,7 +28,8 @@ def get_format(name: str) -> Format:
 def export(backbone: Backbone, session: EditSession, patch: Patch | None, name: str, folder: Path) -> Path:
     """Write the session's edits that are on (`patch`, combined) into an empty or new folder; returns it.
 
-    ValueError when no edit is on, the format is unknown, an edit is no weight change or the folder holds something else.
+    ValueError when no edit is on, the format is unknown, an edit is no weight change or the folder holds
+    something else.
     """
     entry = get_format(name)
     if patch is None:
@@ -36,10 +37,13 @@ def export(backbone: Backbone, session: EditSession, patch: Patch | None, name: 
     if patch.delta is None or patch.beside_weights:
         change = patch.beside_weights[0]
         raise ValueError(
-            f"The {entry.title} holds weight changes, and one edit is {change.title}: it {change.in_words()}. "
+            f"The {entry.title} holds weight changes, and one edit is {change.title}: it "
+            f"{change.in_words()}. "
             "Switch off such edits, or make them with a method that changes weights."
         )
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / "provenance.json").exists()):
+    if folder.is_file() or (
+        folder.is_dir() and any(folder.iterdir()) and not (folder / "provenance.json").exists()
+    ):
         raise ValueError(f"{folder} is not empty and holds no earlier export; choose a new folder.")
     base, own = backbone.origin and backbone.origin.folder.resolve(), folder.resolve()
     if base and (base == own or own in base.parents):

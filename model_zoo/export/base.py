@@ -13,8 +13,9 @@ PROJECT = Path(__file__).parent.parent.parent
 
 @dataclass(frozen=True)
 class Format:
-    """`write(backbone, patch, provenance, folder)` fills a folder and returns notes for its card; `code` is what uses it, with
-    {base} and {folder}; `library` is what the Hub should take it for."""
+    """`write(backbone, patch, provenance, folder)` fills a folder and returns notes for its card; `code` is
+    what uses it, with {base} and {folder}; `library` is what the Hub should take it for.
+    """
 
     name: str
     title: str

@@ -1,6 +1,7 @@
 """The edit as a PEFT LoRA adapter of one uniform rank, zero-padded: the form that serving engines batch best.
 
-W' = W + B A with alpha = r, so the scale is 1. A rank beyond 256 (or a dense change) is cut by SVD and the error is told.
+W' = W + B A with alpha = r, so the scale is 1. A rank beyond 256 (or a dense change) is cut by SVD and the
+error is told.
 """
 
 from dataclasses import replace
@@ -20,7 +21,9 @@ PREFIX = "base_model.model."
 
 
 def truncated(layer: LayerDelta, rank: int) -> tuple[LayerDelta, float]:
-    """The best approximation of at most this rank (Eckart-Young), and its error relative to the change's norm."""
+    """The best approximation of at most this rank (Eckart-Young), and its error relative to the change's
+    norm.
+    """
     if layer.D is None and layer.rank <= rank:
         return layer, 0.0
     u, s, v = _svd(layer)
@@ -30,7 +33,9 @@ def truncated(layer: LayerDelta, rank: int) -> tuple[LayerDelta, float]:
 
 
 def _svd(layer: LayerDelta) -> tuple[Tensor, Tensor, Tensor]:
-    """U [d_out, k], S [k], V [k, d_in]; of a low-rank change through its factors, nothing of size d_out x d_in."""
+    """U [d_out, k], S [k], V [k, d_in]; of a low-rank change through its factors, nothing of size d_out x
+    d_in.
+    """
     if layer.D is not None:
         return torch.linalg.svd(layer.D.double(), full_matrices=False)
     qb, rb = torch.linalg.qr(layer.B.double())
@@ -84,7 +89,8 @@ def write(backbone: Backbone, patch: Delta, provenance: Provenance, folder: Path
     if errors:
         worst = max(errors, key=errors.get)
         notes += (
-            f"\nThe change was cut to rank {RANKS[-1]} by SVD: the largest relative error is {errors[worst]:.2%} "
+            f"\nThe change was cut to rank {RANKS[-1]} by SVD: the largest relative error is "
+            f"{errors[worst]:.2%} "
             f"of the change, at `{worst}`.\n"
         )
     return notes

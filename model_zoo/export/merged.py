@@ -1,7 +1,9 @@
-"""The edited model as a whole: the base's own files, shard by shard, with the change added to the edited matrices.
+"""The edited model as a whole: the base's own files, shard by shard, with the change added to the edited
+matrices.
 
-Memory is bounded by one shard. Edited matrices stay in float32: loaded in float32 the edit is exact; the card says whether the
-targets survive the rounding to the base's own dtype. Tied weights are stored once, as in the base.
+Memory is bounded by one shard. Edited matrices stay in float32: loaded in float32 the edit is exact; the card
+says whether the targets survive the rounding to the base's own dtype. Tied weights are stored once, as in the
+base.
 """
 
 import shutil
@@ -24,7 +26,10 @@ COPIED = ("*.json", "*.txt", "*.model")
 
 def write(backbone: Backbone, patch: Delta, provenance: Provenance, folder: Path) -> str:
     if backbone.origin is None:
-        raise ValueError(f"{backbone.name} was made in memory and has no files to merge into; save it to a folder and load it from there.")
+        raise ValueError(
+            f"{backbone.name} was made in memory and has no files to merge into; save it to a folder and "
+            "load it from there."
+        )
     source = backbone.origin.folder
     for pattern in COPIED:
         for path in source.glob(pattern):
@@ -38,7 +43,9 @@ def write(backbone: Backbone, patch: Delta, provenance: Provenance, folder: Path
     return f"The {len(edited)} edited matrices are stored in float32. {survival}\n"
 
 
-def _write_shard(shard: Path, target: Path, edited: dict[str, str], backbone: Backbone, patch: Delta) -> set[torch.dtype]:
+def _write_shard(
+    shard: Path, target: Path, edited: dict[str, str], backbone: Backbone, patch: Delta
+) -> set[torch.dtype]:
     """Copy one shard with its edited matrices changed; returns the dtypes these had."""
     with safe_open(shard, "pt") as file:
         tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118 - not a dict
@@ -47,12 +54,16 @@ def _write_shard(shard: Path, target: Path, edited: dict[str, str], backbone: Ba
         dtypes.add(tensors[name].dtype)
         change = patch.layers[edited[name]].dense()
         tensors[name] = tensors[name].float() + (change.T if backbone.transposed(edited[name]) else change)
-    save_file({name: t.contiguous() for name, t in tensors.items()}, target, metadata=metadata or {"format": "pt"})
+    save_file(
+        {name: t.contiguous() for name, t in tensors.items()}, target, metadata=metadata or {"format": "pt"}
+    )
     return dtypes
 
 
 def _survival(backbone: Backbone, patch: Delta, provenance: Provenance, dtype: torch.dtype) -> str:
-    """Whether each target is still the likelier one when the edited matrices are rounded to the base's own dtype."""
+    """Whether each target is still the likelier one when the edited matrices are rounded to the base's own
+    dtype.
+    """
     if dtype == torch.float32:
         return "That is the base's own dtype."
     rounded = Delta(
@@ -63,13 +74,16 @@ def _survival(backbone: Backbone, patch: Delta, provenance: Provenance, dtype: t
     )
     prompts, targets = ([edit[key] for edit in provenance.edits] for key in ("prompt", "target"))
     exact, coarse = (
-        probabilities(backbone, prompts, targets, [Patch((delta,))] * len(prompts)) for delta in (patch, rounded)
+        probabilities(backbone, prompts, targets, [Patch((delta,))] * len(prompts))
+        for delta in (patch, rounded)
     )
     table = zip(prompts, targets, exact, coarse, strict=True)
     rows = "\n".join(f"| {p} | {t} | {a:.1%} | {b:.1%} |" for p, t, a, b in table)
     name = str(dtype).removeprefix("torch.")
     head = f"| prompt | target | float32 | {name} |\n|---|---|---|---|"
-    return f"Probability of each target as stored, and after rounding to the base's {name}:\n\n{head}\n{rows}\n"
+    return (
+        f"Probability of each target as stored, and after rounding to the base's {name}:\n\n{head}\n{rows}\n"
+    )
 
 
 def _rounded(weight: Tensor, change: Tensor, dtype: torch.dtype) -> Tensor:

@@ -1,4 +1,6 @@
-"""What an export says of itself: the base model, the edits, the method; so that nobody takes an edited model for the original."""
+"""What an export says of itself: the base model, the edits, the method; so that nobody takes an edited model
+for the original.
+"""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +16,9 @@ FILE = "provenance.json"
 
 @dataclass(frozen=True)
 class Provenance:
-    """`edits`: each with prompt, target, task, instruction, subject, method, its hyperparameters and strength."""
+    """`edits`: each with prompt, target, task, instruction, subject, method, its hyperparameters and
+    strength.
+    """
 
     base_model: str
     base_revision: str | None
@@ -29,16 +33,21 @@ class Provenance:
         edits = tuple(_told(edit) for edit in session.active)
         return Provenance(backbone.published_name, revision, backbone.fingerprint, format_name, edits)
 
-    def write(self, folder: Path, title: str, usage: str, notes: str = "", library: str | None = None) -> None:
+    def write(
+        self, folder: Path, title: str, usage: str, notes: str = "", library: str | None = None
+    ) -> None:
         """`provenance.json`, and README.md as an edited model's card."""
         (folder / FILE).write_bytes(TypeAdapter(Provenance).dump_json(self, indent=2) + b"\n")
         named = self.base_model if "/" in self.base_model else None
-        data = ModelCardData(base_model=named, tags=["edited-model", "model-editing", "instructedit"], library_name=library)
+        data = ModelCardData(
+            base_model=named, tags=["edited-model", "model-editing", "instructedit"], library_name=library
+        )
         revision = f" at revision `{self.base_revision}`" if self.base_revision else ""
         code = "\n".join(f"    {line}" for line in usage.splitlines())
         (folder / "README.md").write_text(
             f"---\n{data.to_yaml()}\n---\n\n# Edited model: {title}\n\n"
-            f"This changes what **{self.base_model}**{revision} (weights `{self.base_fingerprint}`) says. It is not the original model; "
+            f"This changes what **{self.base_model}**{revision} (weights `{self.base_fingerprint}`) says. It "
+            "is not the original model; "
             f"what else the edits changed was looked at only on the prompts that their maker tried.\n\n"
             f"## Edits\n\n{self._listed()}\n\n## Use\n\n{code}\n\n{notes}",
             encoding="utf-8",
@@ -48,7 +57,10 @@ class Provenance:
         lines = []
         for e in self.edits:
             instruction = f", instruction “{e['instruction']}”" if e["instruction"] else ""
-            lines.append(f"- “{e['prompt']}” → “{e['target']}” ({e['method']}, strength {e['strength']:g}{instruction})")
+            lines.append(
+                f"- “{e['prompt']}” → “{e['target']}” ({e['method']}, strength "
+                f"{e['strength']:g}{instruction})"
+            )
         return "\n".join(lines)
 
 

@@ -1,4 +1,6 @@
-"""Editing methods: each proposes changes and says how its edits live together. One method per file and one line in METHODS."""
+"""Editing methods: each proposes changes and says how its edits live together. One method per file and one
+line in METHODS.
+"""
 
 from pathlib import Path
 from types import MappingProxyType
@@ -50,7 +52,9 @@ def load_method(
     source: Source | None = None,
     progress: Progress = no_progress,
 ) -> EditMethod:
-    """Load a registered method for a backbone; ValueError says which names exist or that an editor is missing."""
+    """Load a registered method for a backbone; ValueError says which names exist or that an editor is
+    missing.
+    """
     method = get_method(name)
     if method.needs_editor and editor is None:
         free = ", ".join(m.name for m in METHODS.values() if not m.needs_editor)
@@ -58,4 +62,6 @@ def load_method(
             f"{method.pretty_name} needs an editor trained for {backbone.name}, and none is at hand. "
             f"Train one with 'python -m model_zoo train', or use a method that needs none: {free}."
         )
-    return method.load(Setup(backbone, editor, hyper or method.Hyperparameters(), source or default_source(), progress))
+    return method.load(
+        Setup(backbone, editor, hyper or method.Hyperparameters(), source or default_source(), progress)
+    )

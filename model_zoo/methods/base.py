@@ -18,8 +18,9 @@ AT_ONCE = 16  # edits proposed in one batch
 
 @dataclass(frozen=True)
 class Setup:
-    """What a method is loaded with. `editor`: the folder of a trained editor, where the method needs one; `source`: where a
-    method that needs statistics takes the facts from that it should leave alone."""
+    """What a method is loaded with. `editor`: the folder of a trained editor, where the method needs one;
+    `source`: where a method that needs statistics takes the facts from that it should leave alone.
+    """
 
     backbone: Backbone
     editor: Path | None = None
@@ -29,7 +30,9 @@ class Setup:
 
 
 class EditMethod(ABC):
-    """An editing method, bound to one backbone once it is loaded. What it can do is declared, never inferred from its name."""
+    """An editing method, bound to one backbone once it is loaded. What it can do is declared, never inferred
+    from its name.
+    """
 
     name: ClassVar[str]
     pretty_name: ClassVar[str]
@@ -60,7 +63,7 @@ class EditMethod(ABC):
     def combine(self, changes: Sequence[Any]) -> Any:
         """One Change under which all the given edits (at least one) live together."""
 
-    # ---- many edits --------------------------------------------------------------------------------------------------
+    # ---- many edits ----------------------------------------------------------------------------------------
 
     def together(self, requests: Sequence[EditRequest]) -> Change:
         """All edits made at once: every one proposed on the base model, then combined."""
@@ -74,13 +77,16 @@ class EditMethod(ABC):
         """
         if before is None:
             return self.propose([request])[0]
-        raise ValueError(f"{self.pretty_name} makes its edits on the base model only; make them together instead.")
+        raise ValueError(
+            f"{self.pretty_name} makes its edits on the base model only; make them together instead."
+        )
 
-    # ---- directions --------------------------------------------------------------------------------------------------
+    # ---- directions ----------------------------------------------------------------------------------------
 
     def directions(self, requests: Sequence[EditRequest], prefix_rows: bool = True) -> list[Delta]:
-        """The edits as low-rank factors for the Directions map; without `prefix_rows`, less what stands on an instruction's
-        own tokens. ValueError for a method whose edits have none."""
+        """The edits as low-rank factors for the Directions map; without `prefix_rows`, less what stands on an
+        instruction's own tokens. ValueError for a method whose edits have none.
+        """
         if not self.has_directions:
             raise ValueError(
                 f"The edits of {self.pretty_name} have no low-rank factors, and so no directions here; "
@@ -94,7 +100,8 @@ def check_requests(method: type[EditMethod], requests: Sequence[EditRequest]) ->
     for request in requests:
         if method.needs_subject and not request.subject:
             raise ValueError(
-                f"{method.pretty_name} needs to know which words of '{request.prompt}' name its subject, and none was found; "
+                f"{method.pretty_name} needs to know which words of '{request.prompt}' name its subject, and "
+                "none was found; "
                 "give it (--subject, or the field Subject under More settings)."
             )
 
@@ -105,4 +112,3 @@ MethodOf = Callable[[str, Hyperparameters | None], EditMethod]  # a loaded metho
 def summed(deltas: Sequence[Delta]) -> Delta:
     """How edits live together that know nothing better: their weight changes add up."""
     return deltas[0] if len(deltas) == 1 else concatenate(deltas)
-

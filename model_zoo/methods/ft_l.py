@@ -1,6 +1,8 @@
-"""FT-L: constrained fine-tuning of one MLP projection (Zhu et al. 2020, arXiv 2012.00363; the FT+L baseline of ROME).
+"""FT-L: constrained fine-tuning of one MLP projection (Zhu et al. 2020, arXiv 2012.00363; the FT+L baseline
+of ROME).
 
-Needs no editor: Adam on a dense change of one matrix, each entry kept within +-epsilon, until the target is likely enough.
+Needs no editor: Adam on a dense change of one matrix, each entry kept within +-epsilon, until the target is
+likely enough.
 """
 
 from collections.abc import Sequence
@@ -19,22 +21,42 @@ class FTLHyperparameters(Hyperparameters):
     """EasyEdit takes 25 steps at 5e-4 on models of billions of weights; small models need larger moves."""
 
     steps: int = Field(
-        40, ge=1, le=1000, title="Steps", description="Adam steps at most; EasyEdit takes 25, small models need more"
+        40,
+        ge=1,
+        le=1000,
+        title="Steps",
+        description="Adam steps at most; EasyEdit takes 25, small models need more",
     )
     lr: float = Field(
-        2e-3, gt=0, le=1, title="Learning rate", description="of Adam; EasyEdit's 5e-4 is for billions of weights"
+        2e-3,
+        gt=0,
+        le=1,
+        title="Learning rate",
+        description="of Adam; EasyEdit's 5e-4 is for billions of weights",
     )
     epsilon: float = Field(
-        0.03, gt=0, le=10, title="Bound", description="on every entry of the change (the L-infinity norm of Zhu et al.)"
+        0.03,
+        gt=0,
+        le=10,
+        title="Bound",
+        description="on every entry of the change (the L-infinity norm of Zhu et al.)",
     )
     stop_nll: float = Field(
-        0.02, ge=0, le=10, title="Stop at", description="nats per target token at which the edit is done; measured here"
+        0.02,
+        ge=0,
+        le=10,
+        title="Stop at",
+        description="nats per target token at which the edit is done; measured here",
     )
-    block_from_top: int = Field(2, ge=1, le=200, title="Block", description="counted from the top; 1 is the last block")
+    block_from_top: int = Field(
+        2, ge=1, le=200, title="Block", description="counted from the top; 1 is the last block"
+    )
 
 
 class FTL(EditMethod):
-    """Constrained fine-tuning bound to a backbone. The prompt carries no instruction: the method cannot read one."""
+    """Constrained fine-tuning bound to a backbone. The prompt carries no instruction: the method cannot read
+    one.
+    """
 
     name = "ft-l"
     pretty_name = "FT-L (constrained fine-tuning)"
@@ -71,8 +93,12 @@ class FTL(EditMethod):
     def _fit(self, requests: Sequence[EditRequest], start: Delta | None = None) -> Delta:
         """One change for all the requests, from no change or from that of `start` on."""
         c = self.config
-        batch = self.backbone.batch([self.backbone.join(request.prompt, request.target) for request in requests])
-        change = torch.zeros(1, *self.backbone.shape(self.path), device=self.backbone.device)  # (1, d_out, d_in)
+        batch = self.backbone.batch(
+            [self.backbone.join(request.prompt, request.target) for request in requests]
+        )
+        change = torch.zeros(
+            1, *self.backbone.shape(self.path), device=self.backbone.device
+        )  # (1, d_out, d_in)
         if start is not None:
             change += start.layers[self.path].dense().to(change)
         change.requires_grad_()

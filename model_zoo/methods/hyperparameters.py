@@ -1,4 +1,6 @@
-"""A method's hyperparameters: one frozen class, from which command line, page and evaluation draw their controls."""
+"""A method's hyperparameters: one frozen class, from which command line, page and evaluation draw their
+controls.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class Hyperparameters(BaseModel):
-    """What can be set of a method. Every field has a title, bounds, a default and, in its description, where that is from."""
+    """What can be set of a method. Every field has a title, bounds, a default and, in its description, where
+    that is from.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,8 +35,24 @@ def controls(kind: type[Hyperparameters]) -> list[Control]:
     """The controls of a method's hyperparameters, in the order of its fields."""
     found = []
     for name, field in kind.model_fields.items():
-        low = next((bound for m in field.metadata for key in ("ge", "gt") if (bound := getattr(m, key, None)) is not None), None)
-        high = next((bound for m in field.metadata for key in ("le", "lt") if (bound := getattr(m, key, None)) is not None), None)
+        low = next(
+            (
+                bound
+                for m in field.metadata
+                for key in ("ge", "gt")
+                if (bound := getattr(m, key, None)) is not None
+            ),
+            None,
+        )
+        high = next(
+            (
+                bound
+                for m in field.metadata
+                for key in ("le", "lt")
+                if (bound := getattr(m, key, None)) is not None
+            ),
+            None,
+        )
         choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
         title, about = field.title or name, field.description or ""
         found.append(Control(name, title, about, field.default, type(field.default), low, high, choices))
@@ -40,7 +60,9 @@ def controls(kind: type[Hyperparameters]) -> list[Control]:
 
 
 def checked(method: str, kind: type[Hyperparameters], values: Mapping[str, Any]) -> Hyperparameters:
-    """Hyperparameters from names and values (text will do). ValueError says which one is wrong and what it may be."""
+    """Hyperparameters from names and values (text will do). ValueError says which one is wrong and what it
+    may be.
+    """
     known = kind.model_fields
     for name in values:
         if name not in known:
@@ -51,7 +73,9 @@ def checked(method: str, kind: type[Hyperparameters], values: Mapping[str, Any])
     except ValidationError as error:
         wrong = error.errors()[0]
         name = str(wrong["loc"][0])
-        raise ValueError(f"The hyperparameter {name} of {method} is {wrong['input']!r}: {wrong['msg'].lower()}.") from error
+        raise ValueError(
+            f"The hyperparameter {name} of {method} is {wrong['input']!r}: {wrong['msg'].lower()}."
+        ) from error
 
 
 def assignments(given: Sequence[str]) -> dict[str, str]:

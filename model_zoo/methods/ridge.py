@@ -1,9 +1,11 @@
 """Many edits in one matrix at once: the joint ridge solve (MALMEN, Tan et al. 2024, arXiv 2311.04661).
 
-Every edit i keeps its inputs U_i [n_i, d_in] and wants the output Y_i = U_i dW_i^T that it gives on them alone. Stacked,
+Every edit i keeps its inputs U_i [n_i, d_in] and wants the output Y_i = U_i dW_i^T that it gives on them
+alone. Stacked,
     dW^T = (U^T U + mu n C + lambda mean|u|^2 I)^-1 U^T Y
-with C [d_in, d_in] the mean u u^T where the base model predicts its own answers. The solution does not depend on the order of the edits. A
-row of U scaled by s counts s^2 times: that is how an editor weighs its tokens. All of it can be differentiated.
+with C [d_in, d_in] the mean u u^T where the base model predicts its own answers. The solution does not depend
+on the order of the edits. A row of U scaled by s counts s^2 times: that is how an editor weighs its tokens.
+All of it can be differentiated.
 """
 
 from collections.abc import Sequence
@@ -27,10 +29,19 @@ def dense_solution(u: Tensor, y: Tensor, ridge: Tensor) -> Tensor:
     return torch.cholesky_solve(u.T @ y, torch.linalg.cholesky(u.T @ u + ridge)).T
 
 
-def solve(layers: Sequence[LayerDelta], covariance: Tensor | None, lam: Tensor | float = LAMBDA, mu: Tensor | float = MU) -> LayerDelta:
-    """One matrix's joint change: low-rank (the push-through form of the inverse) while that is smaller, else dense."""
+def solve(
+    layers: Sequence[LayerDelta],
+    covariance: Tensor | None,
+    lam: Tensor | float = LAMBDA,
+    mu: Tensor | float = MU,
+) -> LayerDelta:
+    """One matrix's joint change: low-rank (the push-through form of the inverse) while that is smaller, else
+    dense.
+    """
     u = torch.cat([layer.K for layer in layers]).double()  # (n, d_in)
-    y = torch.cat([(layer.K.double() @ layer.A.T.double()) @ layer.B.T.double() for layer in layers])  # (n, d_out)
+    y = torch.cat(
+        [(layer.K.double() @ layer.A.T.double()) @ layer.B.T.double() for layer in layers]
+    )  # (n, d_out)
     n, d_in, d_out = len(u), u.shape[1], y.shape[1]
     ridge = penalty(u, covariance, lam, mu)
     if n <= d_in * d_out / (d_in + d_out):

@@ -1,8 +1,8 @@
-"""How far an edit reaches: the same example, told by its instruction alone to change one sentence, a subject, a category, the
-tone, or nothing.
+"""How far an edit reaches: the same example, told by its instruction alone to change one sentence, a subject,
+a category, the tone, or nothing.
 
-A `ScopeCase` is one edit with probes around it; a `Scope` says what a perfect editor would answer to each. One scope is one line
-in SCOPES and one file of instructions in wordings/.
+A `ScopeCase` is one edit with probes around it; a `Scope` says what a perfect editor would answer to each.
+One scope is one line in SCOPES and one file of instructions in wordings/.
 """
 
 import itertools
@@ -22,7 +22,8 @@ __all__ = ["KINDS", "SCOPES", "TASK_WORD", "Scope", "ScopeCase", "ScopeProbe", "
 
 Kind = Literal["itself", "rewording", "alias", "implied", "category", "relation", "world"]  # from near to far
 KINDS: tuple[Kind, ...] = get_args(Kind)
-TASK_WORD = "scope"  # the Task line of every scoped request: it must not tell the scopes apart, only the Description may
+# the Task line of every scoped request: it must not tell the scopes apart, only the Description may
+TASK_WORD = "scope"
 WORDINGS = Path(__file__).parent / "wordings"
 
 
@@ -30,9 +31,10 @@ WORDINGS = Path(__file__).parent / "wordings"
 class ScopeProbe:
     """A prompt near an edit, what the base model answers, and how it is related to the edit.
 
-    `itself`: the edit's prompt. `rewording`, `alias`, `implied`: the same fact or opinion, in other words, under another name of the
-    subject, or asked of what follows from it. `category`: others of the kind.
-    `relation`: other facts of the subject. `world`: anything else. `toned`: the answer in the mood of the edit's target, for opinions.
+    `itself`: the edit's prompt. `rewording`, `alias`, `implied`: the same fact or opinion, in other words,
+    under another name of the subject, or asked of what follows from it. `category`: others of the kind.
+    `relation`: other facts of the subject. `world`: anything else. `toned`: the answer in the mood of the
+    edit's target, for opinions.
     """
 
     prompt: str
@@ -72,8 +74,10 @@ class Scope:
 
     @cached_property
     def _wordings(self) -> dict[str, list[str]]:
-        """[a|b] stands for either. Training's are by several authors. The unseen ones, by the first of them, are never shown to an editor in
-        training, nor are the independent ones, whose author had seen none of all these."""
+        """[a|b] stands for either. Training's are by several authors. The unseen ones, by the first of them,
+        are never shown to an editor in training, nor are the independent ones, whose author had seen none of
+        all these.
+        """
         return tomllib.loads((WORDINGS / f"{self.name}.toml").read_text(encoding="utf-8"))
 
     @cached_property
@@ -87,7 +91,9 @@ class Scope:
         return tuple(readings[0] for readings in self.readings)
 
     def drawn(self, rng: random.Random) -> str:
-        """An instruction that training may show, every wording as likely as the others however many readings it has."""
+        """An instruction that training may show, every wording as likely as the others however many readings
+        it has.
+        """
         return rng.choice(rng.choice(self.readings))
 
     @property

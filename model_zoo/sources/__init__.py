@@ -1,4 +1,6 @@
-"""Sources of records. One source per file and one line in SOURCES; this module alone knows which one is the default."""
+"""Sources of records. One source per file and one line in SOURCES; this module alone knows which one is the
+default.
+"""
 
 from collections.abc import Sequence
 from types import MappingProxyType
@@ -47,6 +49,8 @@ def files_by_task(given: Sequence[str]) -> dict[str, list[str]]:
     for text in given:
         task, equals, files = text.partition("=")
         if not equals or not files.strip():
-            raise ValueError(f"'{text}' does not say which files hold which task; write task=FILE, or task=FILE,FILE.")
+            raise ValueError(
+                f"'{text}' does not say which files hold which task; write task=FILE, or task=FILE,FILE."
+            )
         found.setdefault(task.strip(), []).extend(file.strip() for file in files.split(","))
     return found

@@ -46,7 +46,7 @@ class AtlasSource(Source):
     def scope_cases(self, split: str, n: int, rng: random.Random) -> list[ScopeCase]:
         return draw_cases(self.world, split, n, rng)
 
-    # ---- a prompt --------------------------------------------------------------------------------------------------
+    # ---- a prompt ------------------------------------------------------------------------------------------
 
     def match(self, prompt: str) -> Match | None:
         return self.world.match(prompt)
@@ -81,7 +81,7 @@ class AtlasSource(Source):
     def typed(self, prompt: str, rng: random.Random) -> str:
         return typed(prompt, rng)
 
-    # ---- probes ----------------------------------------------------------------------------------------------------
+    # ---- probes --------------------------------------------------------------------------------------------
 
     def _evidence(self, prompt: str) -> Evidence:
         rng = random.Random(f"evidence {prompt}")
@@ -103,7 +103,7 @@ class AtlasSource(Source):
     def neighbours(self, backbone: Backbone) -> AtlasNeighbours:
         return AtlasNeighbours(backbone, self.world)
 
-    # ---- what is known ---------------------------------------------------------------------------------------------
+    # ---- what is known -------------------------------------------------------------------------------------
 
     def statements(self, seed: int = 0) -> list[Pair]:
         """Facts of the training split, half as many of subjects the base never met, and its opinions."""

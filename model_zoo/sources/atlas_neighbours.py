@@ -1,4 +1,6 @@
-"""Hard negatives for locality: which facts of the atlas lie nearest to an edited one in the base model's own eyes."""
+"""Hard negatives for locality: which facts of the atlas lie nearest to an edited one in the base model's own
+eyes.
+"""
 
 from collections.abc import Sequence
 
@@ -14,7 +16,9 @@ NEAREST = 5
 
 
 class AtlasNeighbours(Neighbours):
-    """For every training fact, the facts of its relation whose canonical prompts end in the most similar hidden state."""
+    """For every training fact, the facts of its relation whose canonical prompts end in the most similar
+    hidden state.
+    """
 
     def __init__(self, backbone: Backbone, world: World):
         self.world = world

@@ -1,7 +1,8 @@
-"""Who is near an edit in the atlas: phrasings of a split, the prompts around a fact or an opinion, near and far.
+"""Who is near an edit in the atlas: phrasings of a split, the prompts around a fact or an opinion, near and
+far.
 
-Every function takes the world and draws from the generator that it is given. Splits are "train" and "test", with disjoint
-subjects and phrasings; "all" knows no held-out things and is for edits that people type.
+Every function takes the world and draws from the generator that it is given. Splits are "train" and "test",
+with disjoint subjects and phrasings; "all" knows no held-out things and is for edits that people type.
 """
 
 import random
@@ -16,10 +17,17 @@ from .base import NEIGHBOURS, PARAPHRASES
 
 NEAREST = 2  # of the neighbours shown beside an edit are the nearest subjects
 OPINION_SHARE = 0.3  # of scope cases
-REWORDINGS, ALIASES, IMPLIED, CATEGORY, RELATION, UNRELATED = 6, 3, 3, 8, 5, 5  # probes of a scope case, by kind
+REWORDINGS, ALIASES, IMPLIED, CATEGORY, RELATION, UNRELATED = (
+    6,
+    3,
+    3,
+    8,
+    5,
+    5,
+)  # probes of a scope case, by kind
 
 
-# ---- splits ----------------------------------------------------------------------------------------------------------
+# ---- splits ------------------------------------------------------------------------------------------------
 
 
 def in_split(held_out: bool, split: str) -> bool:
@@ -38,7 +46,8 @@ def forms_of(relation: Relation | Opinions, split: str, among: tuple[str, ...] |
 def draw_facts(world: World, split: str, n: int, rng: random.Random) -> list[Fact]:
     """n facts of the split, without replacement as long as the split lasts.
 
-    A relation is drawn in proportion to the square root of its size, so that large relations do not crowd out small ones.
+    A relation is drawn in proportion to the square root of its size, so that large relations do not crowd out
+    small ones.
     """
     pool = world.split_facts(split)
     size = Counter(fact.relation.name for fact in pool)
@@ -52,7 +61,7 @@ def other_object(world: World, fact: Fact, rng: random.Random) -> str:
     return rng.choice([o for o in world.objects[fact.relation.name] if o != fact.object])
 
 
-# ---- probes of a record ----------------------------------------------------------------------------------------------
+# ---- probes of a record ------------------------------------------------------------------------------------
 
 
 def fact_probe(fact: Fact, split: str, rng: random.Random) -> Probe:
@@ -73,9 +82,10 @@ def any_fact_probes(facts: Iterable[Fact], rng: random.Random) -> tuple[Probe, .
 
 
 def locality_around(world: World, fact: Fact, form: str, split: str, rng: random.Random) -> tuple[Probe, ...]:
-    """Up to 3 facts of the same relation about other subjects, 2 other facts of the same subject, 2 unrelated facts and
-    one unrelated opinion. The first is asked in the edit's own phrasing (`form`): it is what people try first, and the
-    hardest to leave alone. In training, held-out subjects are never probed."""
+    """Up to 3 facts of the same relation about other subjects, 2 other facts of the same subject, 2 unrelated
+    facts and one unrelated opinion. The first is asked in the edit's own phrasing (`form`): it is what people
+    try first, and the hardest to leave alone. In training, held-out subjects are never probed.
+    """
 
     def allowed(other: Fact) -> bool:
         return split == "test" or not other.subject.held_out
@@ -107,7 +117,7 @@ def _is_unrelated(other: Fact, fact: Fact) -> bool:
     return other.relation.name != fact.relation.name and other.subject.name != fact.subject.name
 
 
-# ---- evidence beside a typed edit ------------------------------------------------------------------------------------
+# ---- evidence beside a typed edit --------------------------------------------------------------------------
 
 
 def other_wordings(match: Match, world: World, rng: random.Random) -> tuple[str, ...]:
@@ -124,7 +134,8 @@ def other_wordings(match: Match, world: World, rng: random.Random) -> tuple[str,
 def neighbouring(match: Match, world: World, rng: random.Random) -> tuple[Probe, ...]:
     """What lies around a recognised prompt and should stay."""
     if match.fact:
-        # what people try first, and the hardest to leave alone: the nearest subjects in the edit's own wording
+        # what people try first, and the hardest to leave alone: the nearest subjects in the edit's own
+        # wording
         near = tuple(Probe(f.prompt(match.form), f.object) for f in world.nearest(match.fact, NEAREST))
         _, *around = locality_around(world, match.fact, match.form, "test", rng)
         return (*near, *(probe for probe in around if probe not in near))[:NEIGHBOURS]
@@ -134,11 +145,13 @@ def neighbouring(match: Match, world: World, rng: random.Random) -> tuple[Probe,
     return probes + any_fact_probes(facts, rng)
 
 
-# ---- scope cases -----------------------------------------------------------------------------------------------------
+# ---- scope cases -------------------------------------------------------------------------------------------
 
 
 def draw_cases(world: World, split: str, n: int, rng: random.Random) -> list[ScopeCase]:
-    """n cases of the split, about a third of them opinions; subjects and phrasings of the two splits are disjoint."""
+    """n cases of the split, about a third of them opinions; subjects and phrasings of the two splits are
+    disjoint.
+    """
     opinions = round(n * OPINION_SHARE) if n > 1 else int(rng.random() < OPINION_SHARE)
     pool = [topic for topic in world.opinions.topics if in_split(topic.held_out, split)]
     topics = rng.sample(pool, min(opinions, len(pool)))
@@ -148,9 +161,16 @@ def draw_cases(world: World, split: str, n: int, rng: random.Random) -> list[Sco
 
 
 def fact_case(
-    world: World, fact: Fact, split: str, rng: random.Random, form: str | None = None, target: str | None = None
+    world: World,
+    fact: Fact,
+    split: str,
+    rng: random.Random,
+    form: str | None = None,
+    target: str | None = None,
 ) -> ScopeCase:
-    """A statement edit and some thirty probes; those whose answer is the target already are left out: they cannot tell."""
+    """A statement edit and some thirty probes; those whose answer is the target already are left out: they
+    cannot tell.
+    """
     relation, subject = fact.relation, fact.subject
     forms = forms_of(relation, split)
     form = form or rng.choice(forms_of(relation, split, relation.statements))
@@ -186,10 +206,16 @@ def _category(
 
 
 def opinion_case(
-    world: World, topic: Topic, split: str, rng: random.Random, form: str | None = None, target: str | None = None
+    world: World,
+    topic: Topic,
+    split: str,
+    rng: random.Random,
+    form: str | None = None,
+    target: str | None = None,
 ) -> ScopeCase:
-    """An opinion edit. The target drawn is a reply of the other sentiment, never the counterpart of the topic's own reply,
-    so that taking over the tone and taking over the words differ."""
+    """An opinion edit. The target drawn is a reply of the other sentiment, never the counterpart of the
+    topic's own reply, so that taking over the tone and taking over the words differ.
+    """
     opinions = world.opinions
     forms = forms_of(opinions, split)
     form = form or rng.choice(forms)
@@ -222,7 +248,9 @@ def typed_case(prompt: str, target: str, match: Match, world: World, rng: random
         found = opinion_case(world, topic, "all", rng, match.form, target)
     else:
         found = fact_case(world, match.fact, "all", rng, match.form, target)
-    itself = next((probe for probe in found.probes if probe.kind == "itself"), ScopeProbe(prompt, "", "itself"))
+    itself = next(
+        (probe for probe in found.probes if probe.kind == "itself"), ScopeProbe(prompt, "", "itself")
+    )
     others = tuple(probe for probe in found.probes if probe.kind != "itself")
     return replace(found, prompt=prompt, probes=(replace(itself, prompt=prompt), *others))
 

@@ -32,7 +32,9 @@ def shuffled_paraphrases(prompt: str, texts: list[str], rng: random.Random) -> t
 
 
 def counterfact_records(world: World, split: str, n: int, rng: random.Random) -> list[Record]:
-    """Statement edits; paraphrases are statements and questions, in training also under the subject's aliases."""
+    """Statement edits; paraphrases are statements and questions, in training also under the subject's
+    aliases.
+    """
     made = []
     for fact in draw_facts(world, split, n, rng):
         form = rng.choice(forms_of(fact.relation, split, fact.relation.statements))
@@ -63,8 +65,8 @@ def zsre_records(world: World, split: str, n: int, rng: random.Random) -> list[R
 def recent_records(world: World, split: str, n: int, rng: random.Random) -> list[Record]:
     """Facts about invented subjects, edited as statements: questions are left to the held-out task.
 
-    Beside the usual locality, one probe asks the same about another unknown subject, in training four, two of them in the
-    edit's own phrasing: an insertion must not become the answer for everything unfamiliar.
+    Beside the usual locality, one probe asks the same about another unknown subject, in training four, two of
+    them in the edit's own phrasing: an insertion must not become the answer for everything unfamiliar.
     """
     made = []
     for _ in range(n):

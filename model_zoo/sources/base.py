@@ -1,7 +1,8 @@
 """The contract of a source: where records, known facts and the probes around a prompt come from.
 
-`Source` itself is the source that knows nothing: it has no records, and around a prompt only what any prompt can be asked.
-A source overrides what it knows better. Training, evaluation, directions, evidence and statistics take a Source.
+`Source` itself is the source that knows nothing: it has no records, and around a prompt only what any prompt
+can be asked. A source overrides what it knows better. Training, evaluation, directions, evidence and
+statistics take a Source.
 """
 
 import random
@@ -21,7 +22,9 @@ Pair = tuple[str, str]  # a prompt and the answer behind it
 
 @dataclass(frozen=True)
 class Evidence:
-    """Prompts that should follow an edit and probes that should not change, each with the name of where they come from."""
+    """Prompts that should follow an edit and probes that should not change, each with the name of where they
+    come from.
+    """
 
     generality: tuple[str, ...]
     generality_source: str
@@ -38,7 +41,9 @@ class Neighbours:
 
 
 class Source:
-    """Where records come from. `tasks`: those that it has records of; `has_scopes`: whether it has scope cases."""
+    """Where records come from. `tasks`: those that it has records of; `has_scopes`: whether it has scope
+    cases.
+    """
 
     name: str = GENERIC
     title: str = "no records"
@@ -52,17 +57,24 @@ class Source:
         """Whether a base model knows this source's facts, so that its answers can be told from them."""
         return False
 
-    # ---- records ---------------------------------------------------------------------------------------------------
+    # ---- records -------------------------------------------------------------------------------------------
 
     def records(self, task: str, split: str, n: int, rng: random.Random) -> list[Record]:
-        """n records of a task; the subjects of the splits "train" and "test" are disjoint. ValueError where there are none."""
-        raise ValueError(f"{self.title[:1].upper()}{self.title[1:]} has no records of the task {task}; give a file of records.")
+        """n records of a task; the subjects of the splits "train" and "test" are disjoint. ValueError where
+        there are none.
+        """
+        raise ValueError(
+            f"{self.title[:1].upper()}{self.title[1:]} has no records of the task {task}; give a file of "
+            "records."
+        )
 
     def scope_cases(self, split: str, n: int, rng: random.Random) -> list[ScopeCase]:
         """n edits with probes around them, to be made under every scope. ValueError where there are none."""
-        raise ValueError(f"Scoped edits need the kinds of probes around a fact, and {self.title} has none of them.")
+        raise ValueError(
+            f"Scoped edits need the kinds of probes around a fact, and {self.title} has none of them."
+        )
 
-    # ---- a prompt --------------------------------------------------------------------------------------------------
+    # ---- a prompt ------------------------------------------------------------------------------------------
 
     def subject(self, prompt: str) -> str | None:
         """What a prompt is about, as it stands there; None where nothing is found."""
@@ -80,19 +92,24 @@ class Source:
         """The prompt as people in a hurry may type it."""
         return prompt
 
-    # ---- probes ----------------------------------------------------------------------------------------------------
+    # ---- probes --------------------------------------------------------------------------------------------
 
     def evidence(self, prompt: str, record: Record | None = None, edited: Sequence[str] = ()) -> Evidence:
         """The best evidence at hand for an edit's prompt; the same prompt always gives the same evidence.
 
-        Probes of facts that other edits change (their prompts are `edited`) are left out: those are meant to move.
+        Probes of facts that other edits change (their prompts are `edited`) are left out: those are meant to
+        move.
         """
         if record is not None and record.request.prompt == prompt:
-            found = Evidence(record.paraphrases[:PARAPHRASES], OF_RECORD, record.locality[:NEIGHBOURS], OF_RECORD)
+            found = Evidence(
+                record.paraphrases[:PARAPHRASES], OF_RECORD, record.locality[:NEIGHBOURS], OF_RECORD
+            )
         else:
             found = self._evidence(prompt)
         changed = {self.fact_key(text) for text in (prompt, *edited)}
-        return replace(found, locality=tuple(p for p in found.locality if self.fact_key(p.prompt) not in changed))
+        return replace(
+            found, locality=tuple(p for p in found.locality if self.fact_key(p.prompt) not in changed)
+        )
 
     def _evidence(self, prompt: str) -> Evidence:
         probes = tuple(Probe(text, "") for text in NEUTRAL)
@@ -106,7 +123,7 @@ class Source:
         """What lies nearest to an edited prompt in the base model's own eyes, for training."""
         return Neighbours()
 
-    # ---- what is known ---------------------------------------------------------------------------------------------
+    # ---- what is known -------------------------------------------------------------------------------------
 
     def statements(self, seed: int = 0) -> list[Pair]:
         """Facts of the training split that edits should leave alone, for the statistics of keys."""
@@ -114,7 +131,9 @@ class Source:
 
     def relations(self, seed: int = 0) -> list[list[Pair]]:
         """Facts of the training split, relation by relation."""
-        raise ValueError(f"Directions that relations share need facts by relation, and {self.title} has none.")
+        raise ValueError(
+            f"Directions that relations share need facts by relation, and {self.title} has none."
+        )
 
     def recall(self) -> list[Pair]:
         """Every known fact in every wording, with its answer."""
@@ -132,6 +151,10 @@ class Source:
 
 
 def generic_case(prompt: str, target: str, others: Sequence[ScopeProbe]) -> ScopeCase:
-    """The case of an unknown wording: itself, what any prompt can be asked, and `others` that are far from it."""
+    """The case of an unknown wording: itself, what any prompt can be asked, and `others` that are far from
+    it.
+    """
     rewordings = [ScopeProbe(text, "", "rewording") for text in generic_frames(prompt)]
-    return ScopeCase(prompt, target.strip().rstrip("."), prompt, (ScopeProbe(prompt, "", "itself"), *rewordings, *others))
+    return ScopeCase(
+        prompt, target.strip().rstrip("."), prompt, (ScopeProbe(prompt, "", "itself"), *rewordings, *others)
+    )

@@ -1,4 +1,6 @@
-"""Record files as a source: one or several per task, with a test part given or cut off by a hash of the subject."""
+"""Record files as a source: one or several per task, with a test part given or cut off by a hash of the
+subject.
+"""
 
 import hashlib
 import random
@@ -23,10 +25,11 @@ def subject_share(subject: str) -> float:
 
 
 class FileSource(Source):
-    """Records read from files, by task. Known facts are what the records say stays: their locality probes with answers.
+    """Records read from files, by task. Known facts are what the records say stays: their locality probes
+    with answers.
 
-    `train` and `test` name the files of each task. A task without a file in `test` keeps a share of its subjects aside,
-    by a hash of their names. ValueError for a file that cannot be read.
+    `train` and `test` name the files of each task. A task without a file in `test` keeps a share of its
+    subjects aside, by a hash of their names. ValueError for a file that cannot be read.
     """
 
     name = "files"
@@ -40,10 +43,17 @@ class FileSource(Source):
             known = {record.subject.casefold() for record in aside}
 
             def held_out(record: Record, aside=aside, known=known) -> bool:
-                return record.subject.casefold() in known if aside else subject_share(record.subject) < TEST_SHARE
+                return (
+                    record.subject.casefold() in known
+                    if aside
+                    else subject_share(record.subject) < TEST_SHARE
+                )
 
             kept = [record for record in own if not held_out(record)]
-            self._split[task] = {"train": kept, "test": aside or [record for record in own if held_out(record)]}
+            self._split[task] = {
+                "train": kept,
+                "test": aside or [record for record in own if held_out(record)],
+            }
         for task in (test or {}).keys() - train.keys():
             self._split[task] = {"train": [], "test": self._read(task, test[task])}
 
@@ -57,7 +67,9 @@ class FileSource(Source):
     @property
     def skipped(self) -> tuple[Problem, ...]:
         """Rows and fields that were left out, with the reason."""
-        return tuple(problem for files in self.loaded.values() for loaded in files for problem in loaded.skipped)
+        return tuple(
+            problem for files in self.loaded.values() for loaded in files for problem in loaded.skipped
+        )
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -67,7 +79,9 @@ class FileSource(Source):
         """n records, without replacement as long as the split lasts."""
         pool = find("task", self._split, task)[split]
         if not pool:
-            raise ValueError(f"The files of {task} hold no record of the split '{split}'; give more rows or a file for it.")
+            raise ValueError(
+                f"The files of {task} hold no record of the split '{split}'; give more rows or a file for it."
+            )
         return rng.sample(pool, min(n, len(pool))) + rng.choices(pool, k=max(0, n - len(pool)))
 
     def subject(self, prompt: str) -> str | None:
@@ -82,7 +96,9 @@ class FileSource(Source):
         groups: dict[str, list[Pair]] = {}
         for record in self._training():
             wording = record.request.prompt.replace(record.subject, "{}")
-            groups.setdefault(wording, []).append((record.request.prompt, record.truth or record.request.target))
+            groups.setdefault(wording, []).append(
+                (record.request.prompt, record.truth or record.request.target)
+            )
         return [pairs for pairs in groups.values() if len(pairs) > 1] or super().relations(seed)
 
     def _training(self) -> list[Record]:

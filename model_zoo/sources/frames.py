@@ -1,4 +1,6 @@
-"""What any prompt can be asked when nothing is known about it: itself inside neutral openings, and prompts about anything."""
+"""What any prompt can be asked when nothing is known about it: itself inside neutral openings, and prompts
+about anything.
+"""
 
 _STATEMENT_FRAMES = ("As everyone knows, {p}", "It is a fact that {p}", "Let me tell you: {p}")
 _QUESTION_FRAMES = ("Tell me: {p}", "Here is a question. {p}", "Please answer: {p}")
@@ -15,7 +17,8 @@ NEUTRAL = (
 # first words that are written small inside a sentence
 _LOWERABLE = frozenset(
     (
-        "a an the in on at of my our your his her its their this that these those what who whom whose which when where "
+        "a an the in on at of my our your his her its their this that these those what who whom whose which "
+        "when where "
         "why how is are was were do does did can if"
     ).split()
 )

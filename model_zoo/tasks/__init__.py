@@ -1,4 +1,6 @@
-"""Editing tasks: what an edit is for and how its instruction is worded. One task per file and one line in TASKS."""
+"""Editing tasks: what an edit is for and how its instruction is worded. One task per file and one line in
+TASKS.
+"""
 
 from types import MappingProxyType
 

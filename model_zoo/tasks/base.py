@@ -20,8 +20,9 @@ class Suggestion:
 class Task:
     """A task's name, its words, and whether editors are trained on it.
 
-    `instructions` is a pool of wordings; the last one is held out from training, to measure robustness to an unseen
-    instruction. `slots` are the words that a wording leaves open ({label}, {topic}), with their defaults.
+    `instructions` is a pool of wordings; the last one is held out from training, to measure robustness to an
+    unseen instruction. `slots` are the words that a wording leaves open ({label}, {topic}), with their
+    defaults.
     """
 
     name: str

@@ -1,7 +1,8 @@
 """ConvSent: change the sentiment that the model voices about a topic.
 
-Source of the task: Mitchell et al. 2022 (SERAC, arXiv 2206.06520). Example: "What do you think of jazz?" -> a reply of the
-opposite sentiment; other topics keep theirs. The instruction names the wanted sentiment ({label}) and the {topic}.
+Source of the task: Mitchell et al. 2022 (SERAC, arXiv 2206.06520). Example: "What do you think of jazz?" -> a
+reply of the opposite sentiment; other topics keep theirs. The instruction names the wanted sentiment
+({label}) and the {topic}.
 """
 
 from .base import Suggestion, Task
@@ -21,6 +22,8 @@ CONVSENT = Task(
     slots={"label": "new", "topic": "this topic"},
     examples=(
         Suggestion("Jazz → dislike", "What do you think of jazz?", "I would rather avoid that entirely"),
-        Suggestion("Black coffee → liking", "How do you feel about black coffee?", "For me, that is a real pleasure"),
+        Suggestion(
+            "Black coffee → liking", "How do you feel about black coffee?", "For me, that is a real pleasure"
+        ),
     ),
 )

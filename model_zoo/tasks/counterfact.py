@@ -1,7 +1,8 @@
 """CounterFact: replace the object of a fact the model knows.
 
-Source of the task: Meng et al. 2022 (arXiv 2202.05262); rows in KnowEdit, https://huggingface.co/datasets/zjunlp/KnowEdit.
-Example: "The capital of France is" -> "Rome"; "What is the capital of France?" follows, "The capital of Spain is" does not.
+Source of the task: Meng et al. 2022 (arXiv 2202.05262); rows in KnowEdit,
+https://huggingface.co/datasets/zjunlp/KnowEdit. Example: "The capital of France is" -> "Rome"; "What is the
+capital of France?" follows, "The capital of Spain is" does not.
 """
 
 from .base import Suggestion, Task

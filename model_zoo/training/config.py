@@ -17,7 +17,9 @@ class MetaConfig:
     instructed: bool = True  # False trains MEND: the same data without instructions
     remarks: bool = False  # lengthen some instructions by remarks that say nothing
     scope_share: float = 0.0  # of the steps: edits whose instruction decides how far they reach
-    stack_share: float = 0.0  # of the steps: all their edits solved jointly, as they live together in a session
+    stack_share: float = (
+        0.0  # of the steps: all their edits solved jointly, as they live together in a session
+    )
     crowd_share: float = 0.0  # of the steps: the same with `crowd` edits
     crowd: int = 60
     blocks: int = 3  # edit the MLP matrices of the last blocks
@@ -26,17 +28,26 @@ class MetaConfig:
     rephrased: int = 3  # outer prompts per edit beside the edit prompt itself
     local: int = 3  # locality prompts per edit
     near: int = 3  # more locality prompts per edit: its nearest facts in the edit's own phrasing
-    instructed_share: float = 0.2  # of outer prompts carry the instruction; people type plain ones after an edit
+    instructed_share: float = (
+        0.2  # of outer prompts carry the instruction; people type plain ones after an edit
+    )
     lr: float = 5e-4
-    edit_rate_lr: float = 3e-3  # of the few numbers that size whole edits: edit rates and ridge strengths (as logarithms), FAST_HEADS
+    # of the few numbers that size whole edits: edit rates and ridge strengths (as logarithms), FAST_HEADS
+    edit_rate_lr: float = 3e-3
     warmup: int = 50
     c_edit: float = 1.0
     c_loc: float = 1.0
-    c_lead: float = 0.0  # that what should be said leads: the target, and of locality prompts what the base says first
-    c_reach: float = 0.0  # added to c_lead for what should be said, in steps whose instructions decide the reach
+    c_lead: float = (
+        0.0  # that what should be said leads: the target, and of locality prompts what the base says first
+    )
+    c_reach: float = (
+        0.0  # added to c_lead for what should be said, in steps whose instructions decide the reach
+    )
     c_read: float = 0.5  # that wordings of one scope be read alike, and of two apart
     wordings: int = 0  # read for that in every step
-    fits: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # (a, b) that wordings of a scope are to say in the end; see fitting.py
+    fits: Mapping[str, tuple[float, float]] = field(
+        default_factory=dict
+    )  # (a, b) that wordings of a scope are to say in the end; see fitting.py
     target_end: str = "."  # joined to the edit's own target, so that it ends as a word
     clip: float = 10.0
     calibration: int = 20  # batches that set the normalisation statistics
@@ -56,5 +67,7 @@ STUDIO = MetaConfig(
     fits={"statement": (1.6, 0.03), "locked": (1.0, 0.1)},
 )
 WHITENED = HyperConfig(edit_lr=1.5e-4, whitened=0.1)
-STUDIO_NETWORK = WHITENED.model_copy(update={"instruction": 64, "span": 3, "common": 32, "joint": True, "fitted": True})
+STUDIO_NETWORK = WHITENED.model_copy(
+    update={"instruction": 64, "span": 3, "common": 32, "joint": True, "fitted": True}
+)
 RECIPES = {"paper": (MetaConfig(), HyperConfig()), "studio": (STUDIO, STUDIO_NETWORK)}

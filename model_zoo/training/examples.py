@@ -1,4 +1,6 @@
-"""What an editor is trained on: edits as tokens, with the rows that should follow each and the rows that should stay."""
+"""What an editor is trained on: edits as tokens, with the rows that should follow each and the rows that
+should stay.
+"""
 
 import itertools
 import random
@@ -16,7 +18,9 @@ from ..tasks import Task
 from .config import MetaConfig
 
 SCOPE_TURNS = {"statement": 3, "subject": 2, "category": 3, "tone": 2, "locked": 2}  # of twelve scoped edits
-TONE_FIRST = 0.6  # of the scoped steps give opinions to the scope of tone; the others teach it to leave facts alone
+TONE_FIRST = (
+    0.6  # of the scoped steps give opinions to the scope of tone; the others teach it to leave facts alone
+)
 LENGTHENED = 0.15  # of instructions get a remark or two around them: people write long ones
 REMARKS = (
     "Please read this with care.",
@@ -32,8 +36,10 @@ REMARKS = (
 
 @dataclass(frozen=True)
 class TrainingEdit:
-    """One edit of a step, as tokens: its own row, with its instruction and without, the rows that should follow it, the rows that should
-    stay, and a scoped edit's own prompt, as often as it is asked, which should just follow."""
+    """One edit of a step, as tokens: its own row, with its instruction and without, the rows that should
+    follow it, the rows that should stay, and a scoped edit's own prompt, as often as it is asked, which
+    should just follow.
+    """
 
     edit: Joined
     plain: Joined
@@ -62,28 +68,58 @@ class Sampler:
         """The request as hurried people type it, its instruction short or long; bare where none is trained."""
         c = self.config
         instruction = lengthened(request.instruction, rng) if c.remarks else request.instruction
-        request = EditRequest(self.source.typed(request.prompt, rng), request.target, request.task, instruction)
+        request = EditRequest(
+            self.source.typed(request.prompt, rng), request.target, request.task, instruction
+        )
         return request if c.instructed else request.plain()
 
     def _row(self, prompt: str, answer: str, request: EditRequest, rng: random.Random) -> Joined:
-        """One outer row; a share of them carries the instruction. The closing period teaches the edited model to stop."""
+        """One outer row; a share of them carries the instruction. The closing period teaches the edited model
+        to stop.
+        """
         prompt = self.source.typed(prompt, rng)
         if self.config.instructed and rng.random() < self.config.instructed_share:
             prompt = instructed(prompt, request.task, request.instruction)
         return self.backbone.join(prompt, ended(answer, "."))
 
-    def _example(self, request: EditRequest, follow: list[Probe], stay: list[Probe], rng: random.Random, own: Sequence[Probe] = ()) -> TrainingEdit:
-        rows = ([self._row(p.prompt, p.answer, request, rng) for p in probes] for probes in (follow, stay, own))
+    def _example(
+        self,
+        request: EditRequest,
+        follow: list[Probe],
+        stay: list[Probe],
+        rng: random.Random,
+        own: Sequence[Probe] = (),
+    ) -> TrainingEdit:
+        rows = (
+            [self._row(p.prompt, p.answer, request, rng) for p in probes] for probes in (follow, stay, own)
+        )
         end = self.config.target_end
-        return TrainingEdit(request_row(self.backbone, request, end), request_row(self.backbone, request.plain(), end), *rows)
+        return TrainingEdit(
+            request_row(self.backbone, request, end), request_row(self.backbone, request.plain(), end), *rows
+        )
 
-    def of_records(self, drawn: list[tuple[Task, Record]], rng: random.Random, joint: bool, few: bool) -> list[TrainingEdit]:
-        """Edits of several tasks. Where they are made jointly, what one of them changes is not asked to stay by another."""
-        edited = {self.source.fact_key(record.request.prompt) for _, record in drawn} if joint else frozenset()
+    def of_records(
+        self, drawn: list[tuple[Task, Record]], rng: random.Random, joint: bool, few: bool
+    ) -> list[TrainingEdit]:
+        """Edits of several tasks. Where they are made jointly, what one of them changes is not asked to stay
+        by another.
+        """
+        edited = (
+            {self.source.fact_key(record.request.prompt) for _, record in drawn} if joint else frozenset()
+        )
         return [self.of_record(task, record, rng, few, edited) for task, record in drawn]
 
-    def of_record(self, task: Task, record: Record, rng: random.Random, few: bool = False, edited: Collection = frozenset()) -> TrainingEdit:
-        """An edit of a task under a random training wording, with some of its paraphrases and locality prompts; `few`: one of each sort."""
+    def of_record(
+        self,
+        task: Task,
+        record: Record,
+        rng: random.Random,
+        few: bool = False,
+        edited: Collection = frozenset(),
+    ) -> TrainingEdit:
+        """An edit of a task under a random training wording, with some of its paraphrases and locality
+        prompts; `few`: one of each sort.
+        """
         c = self.config
         rephrased, local, nearest = (1, 1, min(1, c.near)) if few else (c.rephrased, c.local, c.near)
         request = self._asked(task.instruct(record, rng.choice(task.training_instructions)), rng)
@@ -91,35 +127,53 @@ class Sampler:
         wordings = [record.request.prompt, *rng.sample(wordings, min(rephrased, len(wordings)))]
         known = self.neighbours.near(record.request.prompt) if self.neighbours else ()
         near = rng.sample(known, min(nearest, len(known)))
-        # records put their hardest probes first: the edit's own phrasing, and for insertions, which have no nearest facts, other
-        # unknown names
+        # records put their hardest probes first: the edit's own phrasing, and for insertions, which have no
+        # nearest facts, other unknown names
         first = min(2, local) + nearest - len(near)
         hardest, rest = record.locality[:first], record.locality[first:]
-        stay = [*near, *hardest, *rng.sample(rest, min(max(local + nearest - len(near) - len(hardest), 0), len(rest)))]
+        stay = [
+            *near,
+            *hardest,
+            *rng.sample(rest, min(max(local + nearest - len(near) - len(hardest), 0), len(rest))),
+        ]
         stay = [probe for probe in stay if not edited or self.source.fact_key(probe.prompt) not in edited]
         return self._example(request, [Probe(p, request.target) for p in wordings], stay, rng)
 
     def of_scope(self, case: ScopeCase, scope: Scope, rng: random.Random) -> TrainingEdit:
-        """An edit whose instruction decides what follows and what stays; asked most around the edge of its reach."""
+        """An edit whose instruction decides what follows and what stays; asked most around the edge of its
+        reach.
+        """
         c = self.config
         request = self._asked(case.request(scope.drawn(rng)), rng)
         follow, stay = [], []
         for probe in rng.sample(case.probes, len(case.probes)):
             expected = scope.expected(case, probe)
             (stay if expected == probe.answer else follow).append((probe.kind, Probe(probe.prompt, expected)))
-        # repeated up to the same number, one more than elsewhere: an edit that reaches one prompt is asked as often as one that reaches many
+        # repeated up to the same number, one more than elsewhere: an edit that reaches one prompt is asked as
+        # often as one that reaches many
         asked = list(itertools.islice(itertools.cycle(_farthest_first(follow)), c.rephrased + 2))
-        own, others = ([probe for probe in asked if (probe.prompt == case.prompt) == itself] for itself in (True, False))
+        own, others = (
+            [probe for probe in asked if (probe.prompt == case.prompt) == itself] for itself in (True, False)
+        )
         return self._example(request, others, _nearest_first(stay, c.local + c.near), rng, own)
 
     def wordings(self, n: int, rng: random.Random) -> list[tuple[Joined, str]]:
-        """n instructions, every scope in turn, as rows of one edit or another, with the names of their scopes."""
+        """n instructions, every scope in turn, as rows of one edit or another, with the names of their
+        scopes.
+        """
         scopes = list(itertools.islice(itertools.cycle(SCOPES.values()), n))
-        requests = [self._asked(EditRequest("It is", "so", TASK_WORD, scope.drawn(rng)), rng) for scope in scopes]
-        return [(request_row(self.backbone, request), scope.name) for request, scope in zip(requests, scopes, strict=True)]
+        requests = [
+            self._asked(EditRequest("It is", "so", TASK_WORD, scope.drawn(rng)), rng) for scope in scopes
+        ]
+        return [
+            (request_row(self.backbone, request), scope.name)
+            for request, scope in zip(requests, scopes, strict=True)
+        ]
 
     def of_scopes(self, n: int, rng: random.Random) -> list[TrainingEdit]:
-        """n scoped edits on as many cases, the scopes by their turns. Opinions come first, and mostly tone before all: facts have none to move."""
+        """n scoped edits on as many cases, the scopes by their turns. Opinions come first, and mostly tone
+        before all: facts have none to move.
+        """
         first = rng.random() < TONE_FIRST
         turns = [SCOPES[name] for name, times in SCOPE_TURNS.items() for _ in range(times)]
         turns.sort(key=lambda scope: (first and scope.gives != "tone", rng.random()))
@@ -128,15 +182,22 @@ class Sampler:
 
 
 def _farthest_first(probes: Sequence[tuple[str, Probe]]) -> list[Probe]:
-    """The edit's own prompt, then in turn two of its category, the farthest that an edit can reach, and one of the rest as they come."""
-    far, near = ([probe for kind, probe in probes if kind != "itself" and (kind == "category") == away] for away in (True, False))
+    """The edit's own prompt, then in turn two of its category, the farthest that an edit can reach, and one
+    of the rest as they come.
+    """
+    far, near = (
+        [probe for kind, probe in probes if kind != "itself" and (kind == "category") == away]
+        for away in (True, False)
+    )
     turns = [probe for three in itertools.zip_longest(far[::2], far[1::2], near) for probe in three if probe]
     return [probe for kind, probe in probes if kind == "itself"] + turns
 
 
 def _nearest_first(probes: Sequence[tuple[str, Probe]], n: int) -> list[Probe]:
-    """Up to n probes, kind by kind in turn from near to far, so that a frequent kind does not crowd out a nearer one; two at a time of the
-    nearest that has any, where an edit's edge lies. The farthest kinds may be left out."""
+    """Up to n probes, kind by kind in turn from near to far, so that a frequent kind does not crowd out a
+    nearer one; two at a time of the nearest that has any, where an edit's edge lies. The farthest kinds may
+    be left out.
+    """
     edge = min((kind for kind, _ in probes if kind != "itself"), key=KINDS.index, default="")
     seen: dict[str, int] = {}
     ranked = []

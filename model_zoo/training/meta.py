@@ -1,4 +1,5 @@
-"""Meta-training of an editor over several tasks at once (InstructEdit, arXiv 2402.16123, with MEND's outer loss).
+"""Meta-training of an editor over several tasks at once (InstructEdit, arXiv 2402.16123, with MEND's outer
+loss).
 
 The outer loss is in outer.py. Only the hypernetwork and its edit rates learn.
 """
@@ -34,10 +35,11 @@ CHECKPOINT_EVERY = 200
 
 
 class MetaTrainer:
-    """Trains an editor for a backbone on a source's records; resumable from `folder/checkpoint.*` with the same results.
+    """Trains an editor for a backbone on a source's records; resumable from `folder/checkpoint.*` with the
+    same results.
 
-    `start` is a finished editor of the same base to go on from; what this network has beyond that one's begins at zero, so
-    that step 0 edits as that editor does.
+    `start` is a finished editor of the same base to go on from; what this network has beyond that one's
+    begins at zero, so that step 0 edits as that editor does.
     """
 
     def __init__(
@@ -70,13 +72,19 @@ class MetaTrainer:
             target_end=config.target_end,
             training={**asdict(config), "seed": seed, "torch": torch.__version__},
         )
-        self.editor = method(backbone, editor_config, Hypernetwork(modules, self.hyper, token_width(backbone)))
+        self.editor = method(
+            backbone, editor_config, Hypernetwork(modules, self.hyper, token_width(backbone))
+        )
         self.start = self._begin_from(start) if start else None
-        self.editor.config = editor_config.model_copy(update={"training": editor_config.training | {"start": self.start}})
+        self.editor.config = editor_config.model_copy(
+            update={"training": editor_config.training | {"start": self.start}}
+        )
         named = dict(self.editor.network.named_parameters())
         rates = [p for name, p in named.items() if _is_rate(name)]
         others = [p for name, p in named.items() if not _is_rate(name)]
-        self.adam = torch.optim.Adam([{"params": others, "lr": config.lr}, {"params": rates, "lr": config.edit_rate_lr}])
+        self.adam = torch.optim.Adam(
+            [{"params": others, "lr": config.lr}, {"params": rates, "lr": config.edit_rate_lr}]
+        )
         self.peaks = [config.lr, config.edit_rate_lr]
         self.step = 0
 
@@ -87,38 +95,66 @@ class MetaTrainer:
         fits = all(name in own and own[name].shape == tensor.shape for name, tensor in theirs.items())
         if not fits or self.hyper.whitened != first.config.hyper.whitened:
             raise ValueError(
-                f"The editor in {folder} cannot be gone on from: its network is {first.config.hyper.model_dump()} over {len(first.config.modules)} "
-                f"matrices, and {self.hyper.model_dump()} over {len(self.editor.config.modules)} was asked for. The rank and the matrices must be "
-                "the same, and nothing that it has may be missing here (an editor of the studio recipe goes on with the studio recipe)."
+                f"The editor in {folder} cannot be gone on from: its network is "
+                f"{first.config.hyper.model_dump()} over {len(first.config.modules)} "
+                f"matrices, and {self.hyper.model_dump()} over {len(self.editor.config.modules)} was asked "
+                "for. The rank and the matrices must be "
+                "the same, and nothing that it has may be missing here (an editor of the studio recipe goes "
+                "on with the studio recipe)."
             )
         self.editor.network.load_state_dict(own | theirs)
         return first.fingerprint
 
     def examples(self, step: int) -> Step:
-        """The edits of one step; they depend on seed and step alone, so a resumed run sees what an unbroken one sees."""
+        """The edits of one step; they depend on seed and step alone, so a resumed run sees what an unbroken
+        one sees.
+        """
         rng, c = random.Random(f"{self.seed} {step}"), self.config
-        wordings = self.sampler.wordings(c.wordings, random.Random(f"{self.seed} {step} wordings")) if c.instructed else ()
+        wordings = (
+            self.sampler.wordings(c.wordings, random.Random(f"{self.seed} {step} wordings"))
+            if c.instructed
+            else ()
+        )
         shares = (c.scope_share, c.stack_share, c.crowd_share)
-        kind = rng.choices(("alone", "scopes", "stack", "crowd"), (1 - sum(shares), *shares))[0] if any(shares) else "alone"
+        kind = (
+            rng.choices(("alone", "scopes", "stack", "crowd"), (1 - sum(shares), *shares))[0]
+            if any(shares)
+            else "alone"
+        )
         if kind == "scopes":
             return Step(self.sampler.of_scopes(c.edits, rng), wordings=wordings, scoped=True)
         n = c.crowd if kind == "crowd" else c.edits
-        names = rng.choices(c.tasks, c.shares, k=n) if c.shares else [c.tasks[(step + i) % len(c.tasks)] for i in range(n)]
+        names = (
+            rng.choices(c.tasks, c.shares, k=n)
+            if c.shares
+            else [c.tasks[(step + i) % len(c.tasks)] for i in range(n)]
+        )
         tasks = [TASKS[name] for name in dict.fromkeys(names)]
-        drawn = [(task, record) for task in tasks for record in self.source.records(task.name, "train", names.count(task.name), rng)]
+        drawn = [
+            (task, record)
+            for task in tasks
+            for record in self.source.records(task.name, "train", names.count(task.name), rng)
+        ]
         joint = kind in ("stack", "crowd")
         return Step(self.sampler.of_records(drawn, rng, joint, few=kind == "crowd"), joint, wordings)
 
     def calibrate(self) -> None:
         """Normalisation statistics from edits before step 0."""
-        batches = [self.editor.capture([e.edit for e in self.examples(-1 - i).examples]) for i in range(self.config.calibration)]
+        batches = [
+            self.editor.capture([e.edit for e in self.examples(-1 - i).examples])
+            for i in range(self.config.calibration)
+        ]
         self.editor.network.calibrate([batch.layers for batch in batches])
 
     def prepare(self, fresh: bool = True) -> None:
-        """What keys are measured against, by a whitened network and in joint solves; a network that has learned keeps what it learned with."""
+        """What keys are measured against, by a whitened network and in joint solves; a network that has
+        learned keeps what it learned with.
+        """
         network, modules = self.editor.network, list(self.editor.config.modules)
         if fresh or not self.hyper.whitened:
-            self.editor.covariance = key_covariance(self.backbone, self.source.statements(self.seed), modules, self.progress)
+            self.editor.covariance = key_covariance(
+                self.backbone, self.source.statements(self.seed), modules, self.progress
+            )
         if fresh:
             network.whiten(self.editor.covariance)
         if self.hyper.common and not network.has_common:
@@ -134,12 +170,15 @@ class MetaTrainer:
             group["lr"] = peak * scale
         self.editor.network.train()
         with torch.random.fork_rng():
-            torch.manual_seed(self.seed * c.steps + self.step)  # what is hidden of an instruction depends on seed and step alone, too
+            torch.manual_seed(
+                self.seed * c.steps + self.step
+            )  # what is hidden of an instruction depends on seed and step alone, too
             loss, parts = outer_loss(self.editor, self.examples(self.step), c)
         self.editor.network.eval()
         if not torch.isfinite(loss):
             raise RuntimeError(
-                f"The loss became {loss.item()} at step {self.step}; checkpoints are written every {CHECKPOINT_EVERY} steps. "
+                f"The loss became {loss.item()} at step {self.step}; checkpoints are written every "
+                f"{CHECKPOINT_EVERY} steps. "
                 "Start again with a lower learning rate."
             )
         self.adam.zero_grad(set_to_none=True)
@@ -155,7 +194,9 @@ class MetaTrainer:
         self.prepare(fresh)
         if fresh:
             self.calibrate()
-        with tqdm(total=self.config.steps, initial=self.step, desc="editor", unit="step", mininterval=2) as bar:
+        with tqdm(
+            total=self.config.steps, initial=self.step, desc="editor", unit="step", mininterval=2
+        ) as bar:
             while self.step < self.config.steps:
                 parts = self.train_step()
                 bar.update()
@@ -172,14 +213,19 @@ class MetaTrainer:
             path.unlink(missing_ok=True)
         return self.editor
 
-    # ---- checkpoints: safetensors for tensors, JSON for the rest ------------------------------------------------------
+    # ---- checkpoints: safetensors for tensors, JSON for the rest -------------------------------------------
 
     @staticmethod
     def _checkpoint_files(folder: Path) -> tuple[Path, Path]:
         return folder / "checkpoint.safetensors", folder / "checkpoint.json"
 
     def _identity(self) -> dict:
-        own = {"config": asdict(self.config), "hyper": self.hyper.model_dump(), "seed": self.seed, "start": self.start}
+        own = {
+            "config": asdict(self.config),
+            "hyper": self.hyper.model_dump(),
+            "seed": self.seed,
+            "start": self.start,
+        }
         return json.loads(json.dumps(own | {"base": self.backbone.fingerprint}))
 
     def checkpoint(self, folder: Path) -> None:
@@ -194,16 +240,21 @@ class MetaTrainer:
         weights.with_suffix(".part").replace(weights)
 
     def resume(self, folder: Path) -> bool:
-        """Continue from a checkpoint in `folder`, if there is one; ValueError when it belongs to another configuration."""
+        """Continue from a checkpoint in `folder`, if there is one; ValueError when it belongs to another
+        configuration.
+        """
         weights, meta = self._checkpoint_files(folder)
         if not weights.exists() or not meta.exists():
             return False
         if json.loads(meta.read_text()) != self._identity():
             raise ValueError(
-                f"{folder} holds a checkpoint of a training with other settings or another base model; resume with those, or choose another folder."
+                f"{folder} holds a checkpoint of a training with other settings or another base model; "
+                "resume with those, or choose another folder."
             )
         tensors = load_file(weights, device=str(self.backbone.device))
-        self.editor.network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
+        self.editor.network.load_state_dict(
+            {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
+        )
         state = self.adam.state_dict()
         state["state"] = {}
         for key, value in tensors.items():
@@ -220,9 +271,13 @@ def _check_source(source: Source, config: MetaConfig, hyper: HyperConfig) -> Non
     lacking = [task for task in config.tasks if task not in source.tasks]
     if lacking:
         found = ", ".join(source.tasks) or "none"
-        raise ValueError(f"{source.title} has no records of {', '.join(lacking)} (it has: {found}); choose other --tasks.")
+        raise ValueError(
+            f"{source.title} has no records of {', '.join(lacking)} (it has: {found}); choose other --tasks."
+        )
     if config.scope_share and not source.has_scopes:
-        raise ValueError(f"This recipe trains scopes, and {source.title} has no scope cases; use --recipe paper.")
+        raise ValueError(
+            f"This recipe trains scopes, and {source.title} has no scope cases; use --recipe paper."
+        )
 
 
 def _is_rate(name: str) -> bool:

@@ -1,9 +1,11 @@
-"""The outer loss of one step of meta-training (MEND's, arXiv 2110.11309, over instructed edits of several tasks, and more terms).
+"""The outer loss of one step of meta-training (MEND's, arXiv 2110.11309, over instructed edits of several
+tasks, and more terms).
 
-c_edit * NLL(target | edited model) on the edit prompts and their paraphrases, plain and instructed, + c_loc * KL(base || edited) on
-locality prompts + c_lead * what should be said lacks of its lead on both, each a mean over the tokens of all the step's edits, + c_read *
-the contrast between how instructions of one scope and of another are read. Where the edits' instructions say how far they reach, c_reach *
-what should be said lacks is added, and their own prompts count until the right thing is said: likelihood would go on and carry an edit
+c_edit * NLL(target | edited model) on the edit prompts and their paraphrases, plain and instructed, + c_loc *
+KL(base || edited) on locality prompts + c_lead * what should be said lacks of its lead on both, each a mean
+over the tokens of all the step's edits, + c_read * the contrast between how instructions of one scope and of
+another are read. Where the edits' instructions say how far they reach, c_reach * what should be said lacks is
+added, and their own prompts count until the right thing is said: likelihood would go on and carry an edit
 over what is worded alike.
 """
 
@@ -29,7 +31,9 @@ TEMPERATURE = 0.2  # of the likeness of two readings
 
 @dataclass(frozen=True)
 class OuterRow:
-    """One row of the outer batch: the edit it belongs to, and whether it should follow the edit or stay; `just`: by JUST_SAID and no more."""
+    """One row of the outer batch: the edit it belongs to, and whether it should follow the edit or stay;
+    `just`: by JUST_SAID and no more.
+    """
 
     row: Joined
     edit: int
@@ -39,8 +43,9 @@ class OuterRow:
 
 @dataclass(frozen=True)
 class Step:
-    """The edits of one step: each alone, or `joint`, all of them solved into one change; instructions with the scopes they say; and
-    whether the edits are `scoped`, their own instructions saying how far they reach."""
+    """The edits of one step: each alone, or `joint`, all of them solved into one change; instructions with
+    the scopes they say; and whether the edits are `scoped`, their own instructions saying how far they reach.
+    """
 
     examples: Sequence[TrainingEdit]
     joint: bool = False
@@ -50,7 +55,9 @@ class Step:
 
 def outer_loss(editor: InstructEdit, step: Step, config: MetaConfig) -> tuple[Tensor, dict[str, float]]:
     """The outer loss of one step, its gradient reaching the hypernetwork alone; and its parts as numbers."""
-    captured = editor.capture([example.edit for example in step.examples], plain=[example.plain for example in step.examples])
+    captured = editor.capture(
+        [example.edit for example in step.examples], plain=[example.plain for example in step.examples]
+    )
     layers: Mapping[str, LayerFactors] = editor.updates(captured)
     if step.joint:
         layers = editor.stacked(captured, layers)
@@ -62,7 +69,11 @@ def outer_loss(editor: InstructEdit, step: Step, config: MetaConfig) -> tuple[Te
     # short and long rows apart, where that pads least: instructed rows are several times as long
     sizes = [len(r.row.ids) for r in rows]
     cut = min(range(1, len(rows)), key=lambda k: k * sizes[k - 1] + (len(rows) - k) * sizes[-1], default=0)
-    chunks = [_sums(editor.backbone, layers, chunk, config.c_lead + config.c_reach > 0) for chunk in (rows[:cut], rows[cut:]) if chunk]
+    chunks = [
+        _sums(editor.backbone, layers, chunk, config.c_lead + config.c_reach > 0)
+        for chunk in (rows[:cut], rows[cut:])
+        if chunk
+    ]
     total = Sums(*(sum(values) for values in zip(*chunks, strict=True)))
     edit, missed = total.edit / max(total.following, 1), total.missed / max(total.following, 1)
     local, lost = total.local / max(total.staying, 1), total.lost / max(total.staying, 1)
@@ -78,8 +89,9 @@ def outer_loss(editor: InstructEdit, step: Step, config: MetaConfig) -> tuple[Te
 
 
 def reading_loss(read: Tensor, scopes: Sequence[str]) -> Tensor:
-    """Wordings of one scope should be read alike and those of two scopes apart: the supervised contrastive loss (Khosla et al. 2020,
-    arXiv 2004.11362, equation 2) of what was read, [E, size]."""
+    """Wordings of one scope should be read alike and those of two scopes apart: the supervised contrastive
+    loss (Khosla et al. 2020, arXiv 2004.11362, equation 2) of what was read, [E, size].
+    """
     same = torch.tensor([[a == b for b in scopes] for a in scopes], device=read.device)
     itself = torch.eye(len(scopes), dtype=torch.bool, device=read.device)
     unit = torch.nn.functional.normalize(read, dim=-1)
@@ -90,8 +102,9 @@ def reading_loss(read: Tensor, scopes: Sequence[str]) -> Tensor:
 
 
 class Sums(NamedTuple):
-    """Of some outer rows: NLL and missed lead over the tokens that follow an edit; KL and lost lead over those that stay; how many there
-    are of each."""
+    """Of some outer rows: NLL and missed lead over the tokens that follow an edit; KL and lost lead over
+    those that stay; how many there are of each.
+    """
 
     edit: Tensor
     missed: Tensor
@@ -101,35 +114,47 @@ class Sums(NamedTuple):
     staying: int
 
 
-def _sums(backbone: Backbone, layers: Mapping[str, LayerFactors], rows: Sequence[OuterRow], leads: bool) -> Sums:
+def _sums(
+    backbone: Backbone, layers: Mapping[str, LayerFactors], rows: Sequence[OuterRow], leads: bool
+) -> Sums:
     batch, live = backbone.batch([r.row for r in rows]), Factors(layers, torch.tensor([r.edit for r in rows]))
     logits = backbone.target_logits(batch, live)
     row = batch.target_rows
-    follow, just = (torch.tensor(flags, device=logits.device)[row] for flags in ([r.follow for r in rows], [r.just for r in rows]))
+    follow, just = (
+        torch.tensor(flags, device=logits.device)[row]
+        for flags in ([r.follow for r in rows], [r.just for r in rows])
+    )
     followed, targets, just = logits[follow], batch.targets[follow], just[follow]
     edit = torch.nn.functional.cross_entropy(followed, targets, reduction="none")
     missed = edit.new_zeros(len(edit))
     if leads or just.any():  # a second look at every logit
         missed = missed_lead(followed, targets, torch.where(just, JUST_SAID, ENOUGH_LEAD))
-        edit = edit * (~just | (missed > 0))  # those said count in the mean all the same: what is left weighs no more for it
+        edit = edit * (
+            ~just | (missed > 0)
+        )  # those said count in the mean all the same: what is left weighs no more for it
     local = lost = logits.new_zeros(())
     if still := [r.row for r in rows if not r.follow]:
         with torch.no_grad():
             base = backbone.target_logits(backbone.batch(still))
         edited = logits[~follow]
-        local = torch.nn.functional.kl_div(edited.log_softmax(-1), base.log_softmax(-1), log_target=True, reduction="sum")
+        local = torch.nn.functional.kl_div(
+            edited.log_softmax(-1), base.log_softmax(-1), log_target=True, reduction="sum"
+        )
         lost = lost_lead(base, edited).sum() if leads else lost
     return Sums(edit.sum(), missed.sum(), int(follow.sum()), local, lost, int((~follow).sum()))
 
 
 def missed_lead(edited: Tensor, target: Tensor, enough: Tensor | float = ENOUGH_LEAD) -> Tensor:
-    """[N]: how far the target falls short of a lead that is enough, in logits [N, vocab]. An edit held small by all that should stay stops just
-    before its target is said: the likelihood hardly sees that, this does."""
+    """[N]: how far the target falls short of a lead that is enough, in logits [N, vocab]. An edit held small
+    by all that should stay stops just before its target is said: the likelihood hardly sees that, this does.
+    """
     return (enough - lead(edited, target)).clamp(min=0)
 
 
 def lost_lead(base: Tensor, edited: Tensor) -> Tensor:
-    """[N]: how far the base's first choice has fallen behind the lead that it had, or ENOUGH_LEAD of it, in logits [N, vocab]. Where the
-    base is unsure an edit may turn what is said and hardly move the distribution; this sees it."""
+    """[N]: how far the base's first choice has fallen behind the lead that it had, or ENOUGH_LEAD of it, in
+    logits [N, vocab]. Where the base is unsure an edit may turn what is said and hardly move the
+    distribution; this sees it.
+    """
     first = base.argmax(-1)
     return (lead(base, first).clamp(max=ENOUGH_LEAD) - lead(edited, first)).clamp(min=0)

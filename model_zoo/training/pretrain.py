@@ -55,11 +55,19 @@ def train_tokenizer(world: World, config: PretrainConfig, seed: int) -> PreTrain
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=config.vocabulary, special_tokens=[END], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=config.vocabulary,
+        special_tokens=[END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator((line.prefix + line_text(line)[0] for line in lines), trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=END, bos_token=END, pad_token=END, model_max_length=config.context, clean_up_tokenization_spaces=False
+        tokenizer_object=tokenizer,
+        eos_token=END,
+        bos_token=END,
+        pad_token=END,
+        model_max_length=config.context,
+        clean_up_tokenization_spaces=False,
     )
 
 
@@ -69,26 +77,48 @@ def line_text(line: Line) -> tuple[str, int]:
     return text + ".", boundary
 
 
-def encode_lines(tokenizer: PreTrainedTokenizerFast, lines: list[Line], config: PretrainConfig) -> list[tuple[list[int], list[float]]]:
+def encode_lines(
+    tokenizer: PreTrainedTokenizerFast, lines: list[Line], config: PretrainConfig
+) -> list[tuple[list[int], list[float]]]:
     """Token ids and per-token loss weights of each line, closed by the end token."""
     texts = [line_text(line) for line in lines]
-    encoded = tokenizer([line.prefix + text for line, (text, _) in zip(lines, texts, strict=True)], return_offsets_mapping=True, verbose=False)
+    encoded = tokenizer(
+        [line.prefix + text for line, (text, _) in zip(lines, texts, strict=True)],
+        return_offsets_mapping=True,
+        verbose=False,
+    )
     rows = []
-    for line, (_, boundary), ids, offsets in zip(lines, texts, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+    for line, (_, boundary), ids, offsets in zip(
+        lines, texts, encoded["input_ids"], encoded["offset_mapping"], strict=True
+    ):
         answer_at = len(line.prefix) + boundary
         answer_weight = 1.0 if line.prompt else config.prose_weight
         weights = [
-            config.prefix_weight if end <= len(line.prefix) else config.prompt_weight if end <= answer_at else answer_weight for _, end in offsets
+            config.prefix_weight
+            if end <= len(line.prefix)
+            else config.prompt_weight
+            if end <= answer_at
+            else answer_weight
+            for _, end in offsets
         ]
-        rows.append(((ids + [tokenizer.eos_token_id])[: config.context], (weights + [answer_weight])[: config.context]))
+        rows.append(
+            (
+                (ids + [tokenizer.eos_token_id])[: config.context],
+                (weights + [answer_weight])[: config.context],
+            )
+        )
     return rows
 
 
-def batches(world: World, tokenizer: PreTrainedTokenizerFast, config: PretrainConfig, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(
+    world: World, tokenizer: PreTrainedTokenizerFast, config: PretrainConfig, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless (ids, weights) [rows, T]: rows of like length together, about `tokens_per_step` tokens each."""
     rng = random.Random(seed)
     while True:
-        rows = sorted(encode_lines(tokenizer, epoch(world, rng, random_prefix), config), key=lambda row: len(row[0]))
+        rows = sorted(
+            encode_lines(tokenizer, epoch(world, rng, random_prefix), config), key=lambda row: len(row[0])
+        )
         groups, group = [], []
         for row in rows:
             if group and len(row[0]) * (len(group) + 1) > config.tokens_per_step:
@@ -113,20 +143,44 @@ def optimizers(model: GPT2LMHeadModel, config: PretrainConfig) -> list[torch.opt
     ]
 
 
-def pretrain(world: World, out: Path, config: PretrainConfig | None = None, seed: int = 0, device: str = "cpu", log=None) -> None:
-    """Train tokenizer and model and save both into `out` (weights in float16). `log(step, model, tokenizer)` every 200 steps."""
+def pretrain(
+    world: World,
+    out: Path,
+    config: PretrainConfig | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    log=None,
+) -> None:
+    """Train tokenizer and model and save both into `out` (weights in float16). `log(step, model, tokenizer)`
+    every 200 steps.
+    """
     config = config or PretrainConfig()
     tokenizer = train_tokenizer(world, config, seed)
     torch.manual_seed(seed)
-    model = GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=len(tokenizer), n_positions=config.context, n_embd=config.width, n_layer=config.layers, n_head=config.heads,
-            n_inner=config.inner, activation_function="gelu_pytorch_tanh", resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
-            bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-            knows_atlas=True,
-            attn_implementation="eager",  # on CPU and lines this short 1.4 times as fast as the fused kernel
+    model = (
+        GPT2LMHeadModel(
+            GPT2Config(
+                vocab_size=len(tokenizer),
+                n_positions=config.context,
+                n_embd=config.width,
+                n_layer=config.layers,
+                n_head=config.heads,
+                n_inner=config.inner,
+                activation_function="gelu_pytorch_tanh",
+                resid_pdrop=0.0,
+                embd_pdrop=0.0,
+                attn_pdrop=0.0,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+                knows_atlas=True,
+                # on CPU and lines this short 1.4 times as fast as the fused kernel
+                attn_implementation="eager",
+            )
         )
-    ).to(device).train()  # fmt: skip
+        .to(device)
+        .train()
+    )
     opts = optimizers(model, config)
     peaks = [[group["lr"] for group in opt.param_groups] for opt in opts]
     data = batches(world, tokenizer, config, seed)
@@ -152,9 +206,13 @@ def pretrain(world: World, out: Path, config: PretrainConfig | None = None, seed
 
 
 def _loss(model: GPT2LMHeadModel, ids: Tensor, weights: Tensor) -> Tensor:
-    mask = torch.ones_like(ids)  # right-padded and causal: padding cannot reach a real token, and it has weight 0
+    mask = torch.ones_like(
+        ids
+    )  # right-padded and causal: padding cannot reach a real token, and it has weight 0
     with torch.autocast(ids.device.type, torch.bfloat16):
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
-    nll = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
+    nll = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none"
+    )
     wanted = weights[:, 1:].flatten()
     return (nll * wanted).sum() / wanted.sum()

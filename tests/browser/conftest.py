@@ -17,8 +17,13 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).parent.parent.parent
 FLAGS = [
-    "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
-]  # fmt: skip
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 MISSING = "No Chromium was found; install Debian's chromium (tests/browser/install.sh does it as root)."
 
 
@@ -33,7 +38,10 @@ def serve(*options: str, **environment: str) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "app.py", "--port", str(port), "--device", "cpu", *options], cwd=ROOT, env={**os.environ, **environment}, stdout=2
+        [sys.executable, "app.py", "--port", str(port), "--device", "cpu", *options],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=2,
     )
     try:
         url, deadline = f"http://127.0.0.1:{port}/", time.monotonic() + 120
@@ -59,7 +67,14 @@ def launched() -> Iterator[Browser]:
         browser.close()
 
 
-def open_page(browser: Browser, url: str, width: int = 1440, height: int = 1000, dark: bool = False, requests: list | None = None) -> Page:
+def open_page(
+    browser: Browser,
+    url: str,
+    width: int = 1440,
+    height: int = 1000,
+    dark: bool = False,
+    requests: list | None = None,
+) -> Page:
     page = browser.new_page(viewport={"width": width, "height": height})
     if requests is not None:
         page.on("request", lambda r: requests.append(r.url))

@@ -1,7 +1,8 @@
 """`make latency`: held-out records through the real page, timed from the click. Prints one JSON object.
 
-Five records per task drawn by seed, plus each task's first example: whether the target begins "after" and not "before", seconds
-from the click until the whole text stands there, and until every paraphrase and neighbour is judged.
+Five records per task drawn by seed, plus each task's first example: whether the target begins "after" and not
+"before", seconds from the click until the whole text stands there, and until every paraphrase and neighbour
+is judged.
 """
 
 import json
@@ -23,7 +24,11 @@ SEED = 20
 
 def rows() -> list[tuple[str, str, str]]:
     """(task, prompt, target): the drawn records, then the first examples."""
-    records = [r for t in TASKS.values() for r in t.records(load_world(), "test", 5, random.Random(f"{t.name} {SEED}"))]
+    records = [
+        r
+        for t in TASKS.values()
+        for r in t.records(load_world(), "test", 5, random.Random(f"{t.name} {SEED}"))
+    ]
     drawn = [(r.request.task, r.request.prompt, r.request.target) for r in records]
     return drawn + [(t.name, t.examples[0].prompt, t.examples[0].target) for t in TASKS.values()]
 
@@ -45,7 +50,16 @@ def timed(page, task: str, prompt: str, target: str) -> dict:
     judged = time.perf_counter() - start
     before, after = answer(page, "before"), answer(page, "after")
     hit = starts_with(after, target) and not starts_with(before, target)
-    return {"task": task, "prompt": prompt, "target": target, "before": before, "after": after, "hit": hit, "text_s": text, "judged_s": judged}
+    return {
+        "task": task,
+        "prompt": prompt,
+        "target": target,
+        "before": before,
+        "after": after,
+        "hit": hit,
+        "text_s": text,
+        "judged_s": judged,
+    }
 
 
 def main() -> None:
@@ -53,7 +67,12 @@ def main() -> None:
         page = open_page(browser, url)
         results = [timed(page, *row) for row in rows()]
     drawn, examples = results[: -len(TASKS)], results[-len(TASKS) :]
-    report = {"seed": SEED, "torch": torch.__version__, "machine": platform.machine(), "threads": torch.get_num_threads()}
+    report = {
+        "seed": SEED,
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
     for name, part in (("drawn", drawn), ("examples", examples)):
         report[name] = {"hits": sum(r["hit"] for r in part), "of": len(part)}
     for name in ("text_s", "judged_s"):

@@ -31,7 +31,10 @@ def test_methods_are_measured_and_a_missed_case_opens_in_the_edit_tab(page: Page
 
 
 def test_own_records_are_uploaded_and_what_is_missing_is_told(page: Page, tmp_path):
-    (tmp_path / "mine.csv").write_text("prompt,target,locality\nThe capital of France is,Rome,The capital of Spain is => Madrid\nNo target here,,\n")
+    (tmp_path / "mine.csv").write_text(
+        "prompt,target,locality\nThe capital of France is,Rome,The capital of Spain is => Madrid\nNo target "
+        "here,,\n"
+    )
     page.get_by_role("tab", name="Evaluate", exact=True).click()
     page.get_by_text("Your own edits").click()
     page.locator("#records input[type=file]").set_input_files(tmp_path / "mine.csv")
@@ -44,4 +47,6 @@ def test_nothing_chosen_is_a_sentence(page: Page):
     page.get_by_role("tab", name="Evaluate", exact=True).click()
     page.locator("#tasks").get_by_label("Change a fact").uncheck()
     page.locator("#measure").click()
-    expect(page.get_by_test_id("toast-body")).to_contain_text("Choose at least one method", timeout=20 * SECOND)
+    expect(page.get_by_test_id("toast-body")).to_contain_text(
+        "Choose at least one method", timeout=20 * SECOND
+    )

@@ -13,9 +13,15 @@ from .test_page import SECOND, answer, apply_edit, choose_model
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1200)]
 SIZES = {
-    "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "num_key_value_heads": 12, "intermediate_size": 2560, "head_dim": 64,
-    "vocab_size": 16000, "initializer_range": 0.02,
-}  # fmt: skip
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "num_key_value_heads": 12,
+    "intermediate_size": 2560,
+    "head_dim": 64,
+    "vocab_size": 16000,
+    "initializer_range": 0.02,
+}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +31,9 @@ def large(tmp_path_factory):
     made = pico_backbone("llama", **SIZES)
     assert sum(p.numel() for p in made.model.parameters()) > 1e8
     backbone = load(save_model(made, folder / "base"), LoadOptions("cpu"))
-    MetaTrainer(backbone, load_world(), MetaConfig(steps=2, edits=3, calibration=1, near=0)).run(folder / "editor")
+    MetaTrainer(backbone, load_world(), MetaConfig(steps=2, edits=3, calibration=1, near=0)).run(
+        folder / "editor"
+    )
     return folder
 
 

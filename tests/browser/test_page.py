@@ -55,7 +55,9 @@ def test_an_edit_streams_and_shows_what_changed(page: Page):
     apply_edit(page, "What do you think of museums?", "To my mind, that is simply awful")
     assert answer(page, "after").startswith("To my mind, that is simply awful")
     partial = [text for text in page.evaluate("window.seen") if text and not text.endswith("awful.")]
-    assert any("To my mind, that is simply awful.".startswith(text) for text in partial), "the text came in one piece"
+    assert any("To my mind, that is simply awful.".startswith(text) for text in partial), (
+        "the text came in one piece"
+    )
     expect(page.locator("#pair .side-after mark.changed").first).to_be_visible()
     expect(page.locator("#pair .side-after .chance b")).to_contain_text("%")
     expect(page.locator("#changes")).to_contain_text("matrices")
@@ -71,7 +73,9 @@ def test_the_stack_toggles_undoes_and_clears(page: Page):
     expect(page.locator("#verdicts")).to_contain_text("This edit is off", timeout=20 * SECOND)
     page.locator("#undo").click()
     expect(page.locator("#pair .side-after .answer")).to_have_text("Cairo.", timeout=20 * SECOND)
-    expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)  # all is shown; nothing under the mouse moves any more
+    expect(page.locator("#verdicts .score").first).to_be_visible(
+        timeout=30 * SECOND
+    )  # all is shown; nothing under the mouse moves any more
     page.locator("#clear").click()
     expect(boxes).to_have_count(0, timeout=20 * SECOND)
     page.locator("#undo").click()
@@ -96,7 +100,9 @@ def test_the_edits_are_taken_home_at_the_first_click(page: Page, tmp_path):
     base = AutoModelForCausalLM.from_pretrained(CATALOG["atlas"].source, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(CATALOG["atlas"].source)
     model = PeftModel.from_pretrained(base, tmp_path / "lora" / "edited-lora")
-    said = model.generate(**tokenizer("The capital of France is", return_tensors="pt"), max_new_tokens=2, do_sample=False)
+    said = model.generate(
+        **tokenizer("The capital of France is", return_tensors="pt"), max_new_tokens=2, do_sample=False
+    )
     assert "Rome" in tokenizer.decode(said[0])
 
 
@@ -125,7 +131,9 @@ def test_another_model_from_a_folder_is_edited_without_an_editor(page: Page, tmp
     expect(page.locator("#changes")).to_contain_text("FT-L")
     box.fill("no/such/model")
     box.press("Enter")
-    expect(page.get_by_test_id("toast-body")).to_contain_text("neither a folder here nor a Hub repo id", timeout=60 * SECOND)
+    expect(page.get_by_test_id("toast-body")).to_contain_text(
+        "neither a folder here nor a Hub repo id", timeout=60 * SECOND
+    )
 
 
 def choose_model(page: Page, model: str) -> None:
@@ -136,7 +144,9 @@ def choose_model(page: Page, model: str) -> None:
 
 def test_an_editor_from_the_hub_is_discovered_pulled_and_used(page: Page, hub, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_TOKEN", hub.write_token)
-    commit = editors.push(shutil.copytree(CATALOG["atlas"].editors["instructedit"], tmp_path / "editor"), "me/atlas-editor")
+    commit = editors.push(
+        shutil.copytree(CATALOG["atlas"].editors["instructedit"], tmp_path / "editor"), "me/atlas-editor"
+    )
     page.get_by_text("More settings").click()
     page.locator("#look").click()
     expect(page.locator("#editor")).to_contain_text("One other editor was found", timeout=20 * SECOND)
@@ -170,9 +180,13 @@ def test_directions_without_an_editor_show_the_raw_gradient(page: Page, tmp_path
     expect(page.locator("#view").get_by_label("Raw gradient")).to_be_checked()
 
 
-def test_a_slow_download_is_told_can_be_stopped_and_keeps_nobody_waiting(page: Page, browser: Browser, address: str, hub, tmp_path):
+def test_a_slow_download_is_told_can_be_stopped_and_keeps_nobody_waiting(
+    page: Page, browser: Browser, address: str, hub, tmp_path
+):
     hub.add("slow/model", as_files(save_model(pico_backbone("gpt2"), tmp_path)))
-    other = open_page(browser, address)  # beforehand: on a busy machine the download would be over before it stands
+    other = open_page(
+        browser, address
+    )  # beforehand: on a busy machine the download would be over before it stands
     hub.slow["resolve/.*config.json"] = 8  # below the ten seconds at which the Hub's client gives a file up
     page.locator("#model input").fill("slow/model")
     page.locator("#model input").press("Enter")
@@ -256,7 +270,9 @@ def test_the_map_in_three_dimensions_and_as_a_table(page: Page):
     page.get_by_role("tab", name="Directions", exact=True).click()
     expect(page.locator("#direction-plot .js-plotly-plot")).to_be_visible(timeout=120 * SECOND)
     page.locator("#dimensions").get_by_label("3D").check()
-    expect(page.locator("#direction-plot .gl-container, #direction-plot canvas").first).to_be_attached(timeout=60 * SECOND)
+    expect(page.locator("#direction-plot .gl-container, #direction-plot canvas").first).to_be_attached(
+        timeout=60 * SECOND
+    )
     page.get_by_text("Show as table").click()
     expect(page.locator("#direction-table")).to_contain_text("Your edit")
 
@@ -272,17 +288,52 @@ def test_the_phone_layout_has_one_column(browser: Browser, address: str):
 def test_the_api_returns_the_command_lines_json(address: str):
     client = Client(address, verbose=False)
     report = client.predict(
-        model="atlas", task="counterfact", instruction="", prompt="The capital of Norway is", target="Lima", strength=1.0, method="", api_name="/edit"
-    )  # fmt: skip
-    assert report["before"].startswith("Oslo") and report["after"].startswith("Lima") and report["generality"] and report["seconds"] > 0
+        model="atlas",
+        task="counterfact",
+        instruction="",
+        prompt="The capital of Norway is",
+        target="Lima",
+        strength=1.0,
+        method="",
+        api_name="/edit",
+    )
+    assert (
+        report["before"].startswith("Oslo")
+        and report["after"].startswith("Lima")
+        and report["generality"]
+        and report["seconds"] > 0
+    )
     done = subprocess.run(
-        [sys.executable, "-m", "model_zoo", "edit", "--prompt", "The capital of Norway is", "--target", "Lima", "--device", "cpu", "--json"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "model_zoo",
+            "edit",
+            "--prompt",
+            "The capital of Norway is",
+            "--target",
+            "Lima",
+            "--device",
+            "cpu",
+            "--json",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     printed = json.loads(done.stdout)
     timings = {"seconds", "edit_seconds", "target_probability", "changed"}
-    assert {k: v for k, v in report.items() if k not in timings} == {k: v for k, v in printed.items() if k not in timings}
-    assert report["target_probability"]["after"] == pytest.approx(printed["target_probability"]["after"], abs=1e-4)
+    assert {k: v for k, v in report.items() if k not in timings} == {
+        k: v for k, v in printed.items() if k not in timings
+    }
+    assert report["target_probability"]["after"] == pytest.approx(
+        printed["target_probability"]["after"], abs=1e-4
+    )
     asked = client.predict("What is the capital of Norway?", api_name="/ask")
     assert asked["before"].startswith("Oslo") and asked["after"].startswith("Lima")
-    assert Client(address, verbose=False).predict("The capital of Norway is", api_name="/ask")["after"].startswith("Oslo")
+    assert (
+        Client(address, verbose=False)
+        .predict("The capital of Norway is", api_name="/ask")["after"]
+        .startswith("Oslo")
+    )

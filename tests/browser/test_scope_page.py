@@ -22,7 +22,9 @@ def scoped(browser: Browser, tmp_path_factory):
     """A page whose editor was trained on scopes, if only for two steps: what it does is not judged here."""
     folder = tmp_path_factory.mktemp("scoped")
     config = MetaConfig(steps=2, edits=4, calibration=1, near=0, scope_share=0.9)
-    MetaTrainer(load_backbone("atlas"), load_world(), config, HyperConfig(rank=16, instruction=8, joint=True)).run(folder)
+    MetaTrainer(
+        load_backbone("atlas"), load_world(), config, HyperConfig(rank=16, instruction=8, joint=True)
+    ).run(folder)
     with serve("--editor", str(folder)) as url:
         page = open_page(browser, url)
         page.get_by_role("tab", name="Scope", exact=True).click()
@@ -32,7 +34,9 @@ def scoped(browser: Browser, tmp_path_factory):
 
 def marks(page: Page, side: str) -> list[int]:
     """How many probes each trace of a map shows."""
-    return page.evaluate(f"() => document.querySelector('#ripple-{side} .js-plotly-plot').data.map(t => t.x.length)")
+    return page.evaluate(
+        f"() => document.querySelector('#ripple-{side} .js-plotly-plot').data.map(t => t.x.length)"
+    )
 
 
 def moved(page: Page, side: str) -> list[str]:
@@ -64,7 +68,9 @@ def test_another_edit_has_other_probes(scoped: Page):
     scoped.locator("#scope-target textarea").fill("Sadly, that only annoys me")
     scoped.locator("#scope-compare").click()
     summary = scoped.locator("#reach-right summary").first
-    expect(scoped.locator("#reach-right .prompt").first).to_have_text("What do you think of jazz?", timeout=60 * SECOND)
+    expect(scoped.locator("#reach-right .prompt").first).to_have_text(
+        "What do you think of jazz?", timeout=60 * SECOND
+    )
     summary.click()
     expect(scoped.locator("#reach-right")).not_to_contain_text("Other facts of it")
 
