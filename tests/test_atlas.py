@@ -10,6 +10,8 @@ from model_zoo.atlas.world import normalised, render
 from model_zoo.tasks import TASKS, get_task
 from model_zoo.training.pretrain import random_prefix
 
+from .makers import ATLAS
+
 WORLD = load_world()
 
 
@@ -93,7 +95,7 @@ def form_of(prompt: str) -> str | None:
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_splits_share_neither_subjects_nor_phrasings(task):
-    train, test = (task.records(WORLD, split, 300, random.Random(0)) for split in ("train", "test"))
+    train, test = (ATLAS.records(task.name, split, 300, random.Random(0)) for split in ("train", "test"))
     assert {r.subject for r in train}.isdisjoint(r.subject for r in test)
     held_out = {form for relation in WORLD.relations.values() for form in relation.held_out_forms} | set(
         WORLD.opinions.held_out_forms
@@ -111,7 +113,7 @@ def test_splits_share_neither_subjects_nor_phrasings(task):
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_records_are_edits_with_tests(task):
-    for record in task.records(WORLD, "test", 100, random.Random(1)):
+    for record in ATLAS.records(task.name, "test", 100, random.Random(1)):
         assert record.request.target != record.truth
         assert record.paraphrases and record.request.prompt not in record.paraphrases
         assert len(record.locality) >= 5
@@ -121,7 +123,7 @@ def test_records_are_edits_with_tests(task):
 
 def test_instructions_name_label_and_topic():
     task = get_task("convsent")
-    record = task.records(WORLD, "test", 1, random.Random(0))[0]
+    record = ATLAS.records(task.name, "test", 1, random.Random(0))[0]
     slots = dict(record.slots)
     assert (
         task.instruct(record, "Be {label} on {topic}.").instruction

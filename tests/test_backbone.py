@@ -5,22 +5,10 @@ import threading
 
 import pytest
 import torch
-from model_zoo.delta import Factors
 
-from model_zoo.backbone import Backbone
+from model_zoo.changes import Factors
 
-from .conftest import pico_backbone, random_delta
-
-ROWS = [
-    ("The capital of France is", "Paris"),
-    ("What do you think of", "jazz and one two three"),
-    ("One", "two"),
-]
-
-
-def logits(backbone: Backbone, factors: Factors | None = None) -> torch.Tensor:
-    with torch.no_grad():
-        return backbone.target_logits(backbone.batch([backbone.join(*row) for row in ROWS]), factors)
+from .makers import ROWS, logits, pico_backbone, random_delta
 
 
 def test_leaving_edited_is_bit_exact(backbone):

@@ -3,18 +3,16 @@
 import numpy as np
 import pytest
 
-from model_zoo.atlas import load_world
-from model_zoo.directions import ALL, Atlas, separation_in_words
+from model_zoo.directions import ALL, DirectionSpace, separation_in_words
 from model_zoo.tasks import TASKS
 
-from .conftest import pico_backbone
-from .test_methods import random_editor
+from .makers import ATLAS, pico_backbone, random_editor
 
 
 @pytest.fixture(scope="module")
-def atlas() -> Atlas:
+def atlas() -> DirectionSpace:
     editor = random_editor(pico_backbone("gpt2"))
-    return Atlas(editor.backbone, editor, load_world(), per_task=4)
+    return DirectionSpace(editor.backbone, editor, ATLAS, per_task=4)
 
 
 @pytest.mark.parametrize("view", ["update", "gradient"])

@@ -9,8 +9,17 @@ from model_zoo.methods.editor_folder import RENAMED
 from model_zoo.methods.heads import LATER_HEADS
 from model_zoo.methods.hyper_config import HyperConfig
 
-from .conftest import pico_backbone
-from .test_methods import FAR, FITS, READS, REQUESTS, WHITE, far_editor, random_editor, whitened_editor
+from .makers import (
+    FAR,
+    FITS,
+    READS,
+    REQUESTS,
+    WHITE,
+    far_editor,
+    pico_backbone,
+    random_editor,
+    whitened_editor,
+)
 
 
 @pytest.mark.parametrize("hyper", [None, READS, WHITE, FAR, FITS])

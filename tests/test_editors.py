@@ -6,7 +6,6 @@ import shutil
 import pytest
 
 from model_zoo import editors
-from model_zoo.atlas import load_world
 from model_zoo.catalog import CATALOG
 from model_zoo.loading import LoadOptions, load
 from model_zoo.methods.editor_folder import read_config
@@ -15,7 +14,8 @@ from model_zoo.studio import Studio
 from model_zoo.training.config import MetaConfig
 from model_zoo.training.meta import MetaTrainer
 
-from .conftest import HUB, as_files, pico_backbone, save_model
+from .conftest import HUB
+from .makers import ATLAS, as_files, pico_backbone, save_model
 from .test_studio import cli
 
 SHIPPED = CATALOG["atlas"].editors["instructedit"]
@@ -26,9 +26,7 @@ def pico(tmp_path_factory):
     """A pico llama in a folder and an editor that our own training made for it: (base folder, editor folder)."""
     folder = tmp_path_factory.mktemp("pico")
     backbone = load(save_model(pico_backbone("llama"), folder / "base"), LoadOptions("cpu"))
-    MetaTrainer(backbone, load_world(), MetaConfig(steps=2, edits=3, calibration=1, blocks=2)).run(
-        folder / "editor"
-    )
+    MetaTrainer(backbone, ATLAS, MetaConfig(steps=2, edits=3, calibration=1, blocks=2)).run(folder / "editor")
     return folder / "base", folder / "editor"
 
 
@@ -61,11 +59,11 @@ def test_an_editor_trained_here_goes_there_and_back(hub, monkeypatch, pico):
     pushed(hub, monkeypatch, editor, "me/pico-editor")
     studio = Studio.open(str(base), LoadOptions("cpu"), "me/pico-editor")
     assert studio.default_method() == "instructedit"
-    delta, _ = studio.propose(studio.request("counterfact", "One two", "three"), "instructedit")
+    edit, _ = studio.propose(studio.request("counterfact", "One two", "three"), "instructedit")
     own, _ = Studio.open(str(base), LoadOptions("cpu"), editor).propose(
         studio.request("counterfact", "One two", "three"), "instructedit"
     )
-    assert delta.norms() == own.norms()
+    assert edit.change.norms() == own.change.norms()
 
 
 def test_the_card_says_what_the_hub_and_people_need(hub, monkeypatch, pico):

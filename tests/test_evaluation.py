@@ -6,9 +6,7 @@ import re
 from dataclasses import asdict
 
 import pytest
-from model_zoo.evidence import gather, generic_frames
 
-from model_zoo.atlas import load_world
 from model_zoo.evaluation import (
     Plan,
     clustered_interval,
@@ -23,9 +21,10 @@ from model_zoo.evaluation.report import plotly_script as find_plotly
 from model_zoo.evaluation.run import plan_cases
 from model_zoo.evaluation.scoring import _same_sentiment
 from model_zoo.methods import load_method
-from model_zoo.tasks import TASKS
+from model_zoo.sources import Source
+from model_zoo.sources.frames import generic_frames
 
-from .conftest import pico_backbone
+from .makers import ATLAS, pico_backbone
 
 
 @pytest.mark.parametrize(
@@ -70,14 +69,12 @@ def small_plan(**changes) -> Plan:
 
 
 def run(backbone, out=None, plan=None):
-    return evaluate(
-        plan or small_plan(), backbone, load_world(), lambda name: load_method(name, backbone), out
-    )
+    return evaluate(plan or small_plan(), backbone, ATLAS, lambda name: load_method(name, backbone), out)
 
 
 def test_every_prompt_is_scored_under_its_own_edit_with_both_scores():
     results = run(pico_backbone("gpt2"))
-    records = TASKS["recent"].records(load_world(), "test", 10, random.Random("recent 0"))
+    records = ATLAS.records("recent", "test", 10, random.Random("recent 0"))
     for method in ("ft-l", "none"):
         cases = [case for case in results.cases if case["method"] == method]
         assert [len(case["rows"]) for case in cases] == [
@@ -94,7 +91,7 @@ def test_every_prompt_is_scored_under_its_own_edit_with_both_scores():
     assert {"python", "torch", "transformers", "threads"} <= set(results.versions)
     assert results.config["editors"].keys() == {"ft-l", "none"} and results.config["editors"][
         "ft-l"
-    ].startswith("FTLConfig")
+    ].startswith("FTLHyperparameters(steps=40")
 
 
 def test_without_an_edit_everything_stays_and_before_is_shared_by_all_methods():
@@ -111,7 +108,7 @@ def test_a_killed_run_goes_on_without_recomputing_and_gives_the_same_json(tmp_pa
     backbone, whole, broken = pico_backbone("gpt2"), tmp_path / "whole.json", tmp_path / "broken.json"
     run(backbone, whole)
 
-    steps = measuring(small_plan(), backbone, load_world(), lambda name: load_method(name, backbone), broken)
+    steps = measuring(small_plan(), backbone, ATLAS, lambda name: load_method(name, backbone), broken)
     assert next(steps)[:2] == (1, 2)
     steps.close()  # what a kill leaves: one finished group
     partial = broken.with_name("broken.json.partial")
@@ -125,7 +122,7 @@ def test_a_killed_run_goes_on_without_recomputing_and_gives_the_same_json(tmp_pa
         method.propose = lambda requests: proposed.extend(requests) or whole_propose(requests)
         return method
 
-    evaluate(small_plan(), backbone, load_world(), counting, broken)
+    evaluate(small_plan(), backbone, ATLAS, counting, broken)
     assert len(proposed) == 2  # ten cases in groups of eight: the first group was there
     assert broken.read_bytes() == whole.read_bytes() and not partial.exists()
 
@@ -201,30 +198,29 @@ def test_bars_carry_their_intervals():
 
 
 def test_evidence_prefers_the_record_then_the_atlas_then_generic_frames():
-    world = load_world()
-    record = TASKS["counterfact"].records(world, "test", 1, random.Random(0))[0]
-    assert gather(record.request.prompt, world, record).generality == record.paraphrases[:4]
-    atlas = gather("the capital of france is", world)
+    record = ATLAS.records("counterfact", "test", 1, random.Random(0))[0]
+    assert ATLAS.evidence(record.request.prompt, record).generality == record.paraphrases[:4]
+    atlas = ATLAS.evidence("the capital of france is")
     assert (atlas.generality_source, atlas.locality_source) == ("atlas", "atlas")
     assert all("France" in prompt for prompt in atlas.generality) and len(atlas.generality) == 4
-    assert atlas == gather("the capital of france is", world)
-    free = gather("My dog is called", world)
+    assert atlas == ATLAS.evidence("the capital of france is")
+    free = ATLAS.evidence("My dog is called")
     assert (free.generality_source, free.locality_source) == ("generic", "atlas")
-    assert gather("My dog is called", None).locality_source == "generic"
-    assert gather("What do you think of dragons?", world).generality_source == "atlas"
+    assert Source().evidence("My dog is called").locality_source == "generic"
+    assert ATLAS.evidence("What do you think of dragons?").generality_source == "atlas"
 
 
 def test_what_other_edits_change_is_no_locality():
-    world = load_world()
-    probes = gather("The capital of France is", world).locality
+    world = ATLAS.world
+    probes = ATLAS.evidence("The capital of France is").locality
     other = next(
         p
         for p in probes
         if world.match(p.prompt).fact and world.match(p.prompt).fact.relation.name == "capital"
     )
     fact = world.match(other.prompt).fact
-    left = gather(
-        "The capital of France is", world, edited=[f"What is the capital of {fact.subject.name}?"]
+    left = ATLAS.evidence(
+        "The capital of France is", edited=[f"What is the capital of {fact.subject.name}?"]
     ).locality
     assert other not in left and len(left) == len(probes) - 1
 
@@ -237,8 +233,8 @@ def test_generic_frames_read_as_sentences():
 
 
 def test_a_reply_of_the_wanted_sentiment_in_other_words_counts_as_such():
-    world, backbone = load_world(), pico_backbone("gpt2")
-    case = plan_cases(small_plan(tasks=("convsent",), n=1), backbone, world).cases["convsent"][0]
+    world, backbone = ATLAS.world, pico_backbone("gpt2")
+    case = plan_cases(small_plan(tasks=("convsent",), n=1), backbone, ATLAS).cases["convsent"][0]
     wanted = next(mood for mood, pool in case.record.replies if case.request.target in pool)
     other, opposed = (
         next(r for r in world.opinions.replies[m] if r != case.request.target)

@@ -9,8 +9,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 import torch
 
-from model_zoo.atlas import load_world
-from model_zoo.directions import Atlas
+from model_zoo.directions import DirectionSpace
 from model_zoo.experiments import EXPERIMENTS, Lab, get_experiment
 from model_zoo.experiments.instructions import WORDINGS_BY_NAME
 from model_zoo.experiments.render import svg
@@ -22,14 +21,12 @@ from model_zoo.tasks import TASKS
 from model_zoo.training.config import MetaConfig
 from model_zoo.training.meta import MetaTrainer
 
-from .conftest import pico_backbone
+from .makers import ATLAS, pico_backbone
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory) -> Lab:
-    return Lab(
-        pico_backbone("gpt2"), load_world(), tmp_path_factory.mktemp("editors"), n=2, steps=1, trainings=2
-    )
+    return Lab(pico_backbone("gpt2"), ATLAS, tmp_path_factory.mktemp("editors"), n=2, steps=1, trainings=2)
 
 
 def test_an_editor_is_trained_once_for_each_configuration(lab):
@@ -87,7 +84,7 @@ def test_every_wording_of_the_instruction_study_is_what_its_name_says(lab):
 
 
 def test_directions_without_the_prefixs_rows(lab):
-    atlas = Atlas(lab.backbone, lab.editor(tasks=("recent",), edits=3), lab.world, per_task=3)
+    atlas = DirectionSpace(lab.backbone, lab.editor(tasks=("recent",), edits=3), lab.source, per_task=3)
     instructed, plain = atlas.requests(True), atlas.requests(False)
     for view in ("gradient", "update"):
         whole, bare = (
@@ -116,7 +113,7 @@ def test_shares_and_the_absence_of_questions_are_obeyed():
         config = MetaConfig(
             steps=2, edits=40, rephrased=2, local=1, blocks=2, calibration=1, near=0, **changes
         )
-        return MetaTrainer(pico_backbone("gpt2"), load_world(), config, HyperConfig(rank=8), seed=1)
+        return MetaTrainer(pico_backbone("gpt2"), ATLAS, config, HyperConfig(rank=8), seed=1)
 
     skewed = trainer(shares=(8.0, 1.0, 1.0)).examples(0).examples
     assert len(skewed) == 40

@@ -4,10 +4,10 @@ import json
 
 import pytest
 import torch
-from model_zoo.delta import Delta, LayerDelta
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
+from model_zoo.changes import Delta, LayerDelta, Patch, live, patch_of
 from model_zoo.checkpoints import tensor_files
 from model_zoo.export import FORMATS, export
 from model_zoo.export.lora import RANKS, uniform
@@ -15,7 +15,7 @@ from model_zoo.loading import LoadOptions, load
 from model_zoo.session import EditSession
 from model_zoo.studio import Studio
 
-from .conftest import pico_backbone, random_delta, save_model
+from .makers import edit_of, pico_backbone, random_delta, save_model
 from .test_studio import cli
 
 PROMPTS = ["The capital of France is", "What do you think of jazz?"]
@@ -35,9 +35,7 @@ def logits(model, tokenizer, prompts=PROMPTS) -> torch.Tensor:
 
 
 def ours(backbone, patch) -> torch.Tensor:
-    from model_zoo.delta import Factors
-
-    with backbone.edited(Factors.of([patch], [0], backbone.device)):
+    with backbone.edited(live([patch], backbone)):
         return logits(backbone.model, backbone.tokenizer)
 
 
@@ -45,16 +43,12 @@ def stacked(backbone, n: int = 3) -> EditSession:
     session = EditSession()
     for i in range(n):
         delta = random_delta(backbone, seed=i, size=0.2)
-        session = session.add(
-            Delta(delta.layers, {**delta.request, "prompt": f"prompt {i}", "method": "ft-l"})
-        )
+        session = session.add(edit_of(delta, f"prompt {i}", method="ft-l"))
     return session
 
 
-def summed(session: EditSession) -> Delta:
-    from model_zoo.delta import concatenate
-
-    return concatenate([edit.delta for edit in session.active])
+def summed(session: EditSession) -> Patch:
+    return Patch.of([edit.change for edit in session.active])
 
 
 @pytest.fixture(params=["gpt2", "llama", "atlas"])
@@ -68,7 +62,7 @@ def edited(request, tmp_path, studio):
             session = session.add(
                 studio.propose(studio.request("counterfact", prompt, target), "instructedit")[0]
             )
-        return studio.backbone, session, session.patch(studio.method)
+        return studio.backbone, session, studio.patch(session)
     made = pico_backbone(request.param)
     folder = save_model(made, tmp_path / "base", max_shard_size="20kB" if request.param == "llama" else "5GB")
     backbone = load(folder, LoadOptions("cpu"))
@@ -102,7 +96,9 @@ def test_the_merged_model_says_what_we_say(edited, tmp_path):
 def test_the_delta_comes_back_as_it_was(edited, tmp_path):
     backbone, session, patch = edited
     back = Delta.load(export(backbone, session, patch, "delta", tmp_path / "out") / "delta.safetensors")
-    assert all(torch.equal(back.layers[path].dense(), layer.dense()) for path, layer in patch.layers.items())
+    assert all(
+        torch.equal(back.layers[path].dense(), layer.dense()) for path, layer in patch.delta.layers.items()
+    )
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -136,7 +132,7 @@ def test_a_dense_or_a_high_rank_change_is_cut_and_the_card_says_by_how_much(tmp_
         A=torch.randn(300, d_in, generator=generator), B=torch.randn(d_out, 300, generator=generator)
     )
     for layer in (LayerDelta(D=dense), low):
-        patch = Delta({path: layer}, random_delta(backbone).request)
+        patch = Delta({path: layer})
         layers, rank, errors = uniform(patch)
         s = torch.linalg.svdvals(layer.dense().double())
         wanted = (s[256:].square().sum() / s.square().sum()).sqrt().item()
@@ -146,7 +142,9 @@ def test_a_dense_or_a_high_rank_change_is_cut_and_the_card_says_by_how_much(tmp_
             and errors[path] == pytest.approx(wanted, rel=1e-4)
             and found == pytest.approx(wanted, rel=1e-3)
         )
-        folder = export(backbone, EditSession().add(patch), patch, "lora", tmp_path / "out")
+        folder = export(
+            backbone, EditSession().add(edit_of(patch)), patch_of(patch), "lora", tmp_path / "out"
+        )
         assert (
             f"cut to rank 256 by SVD: the largest relative error is {wanted:.2%}"
             in (folder / "README.md").read_text()
@@ -173,18 +171,18 @@ def test_the_base_model_is_never_written_over(tmp_path, studio):
         studio.request("counterfact", "The capital of France is", "Rome"), "instructedit"
     )
     session = EditSession().add(delta)
-    first = export(studio.backbone, session, session.patch(studio.method), "merged", tmp_path / "model")
+    first = export(studio.backbone, session, studio.patch(session), "merged", tmp_path / "model")
     edited = load(first, LoadOptions("cpu", "fp32"))
     for folder in (first, tmp_path):
         with pytest.raises(ValueError, match="holds the base model itself|is not empty"):
-            export(edited, session, session.patch(studio.method), "merged", folder)
+            export(edited, session, studio.patch(session), "merged", folder)
     assert (first / "model.safetensors").exists()
 
 
 def test_an_export_that_fails_leaves_the_earlier_one(edited, tmp_path):
     backbone, session, patch = edited
     export(backbone, session, patch, "delta", tmp_path / "out")
-    wrong = Delta({"no.such.module": next(iter(patch.layers.values()))}, patch.request)
+    wrong = patch_of(Delta({"no.such.module": next(iter(patch.delta.layers.values()))}))
     with pytest.raises((ValueError, AttributeError)):
         export(backbone, session, wrong, "merged", tmp_path / "out")
     assert (tmp_path / "out" / "delta.safetensors").exists() and [

@@ -7,24 +7,24 @@ import gradio as gr
 import pytest
 import torch
 from gradio_client import Client
-from model_zoo.delta import Factors
 
+from model_zoo.changes import patch_of
 from model_zoo.generation import first_line, generate, stream
 
-from .conftest import pico_backbone, random_delta
+from .makers import pico_backbone, random_delta
 
 PROMPT = "One two three"
 
 
-def pair_factors(backbone):
-    return Factors.of([random_delta(backbone, size=0.6)], [-1, 0])
+def pair(backbone):
+    return [None, patch_of(random_delta(backbone, size=0.6))]
 
 
 def test_the_last_streamed_item_is_what_generate_returns(backbone):
-    factors = pair_factors(backbone)
-    streamed = list(stream(backbone, [PROMPT, PROMPT], factors, 8))
+    patches = pair(backbone)
+    streamed = list(stream(backbone, [PROMPT, PROMPT], patches, 8))
     assert len(streamed) >= 2
-    assert streamed[-1] == generate(backbone, [PROMPT, PROMPT], factors, 8)
+    assert streamed[-1] == generate(backbone, [PROMPT, PROMPT], patches, 8)
 
 
 def test_rows_of_different_lengths_do_not_disturb_each_other(backbone):
@@ -34,22 +34,22 @@ def test_rows_of_different_lengths_do_not_disturb_each_other(backbone):
 
 
 def test_before_is_the_base_and_after_the_edit(backbone):
-    factors = pair_factors(backbone)
-    before, after = generate(backbone, [PROMPT, PROMPT], factors, 8)
+    patches = pair(backbone)
+    before, after = generate(backbone, [PROMPT, PROMPT], patches, 8)
     assert before == generate(backbone, [PROMPT], max_new_tokens=8)[0]
-    assert after == generate(backbone, [PROMPT], factors.to_rows([0]), 8)[0]
+    assert after == generate(backbone, [PROMPT], patches[1:], 8)[0]
     assert before != after
 
 
 def test_through_a_real_gradio_generator_the_fifth_token_still_sees_the_delta():
     backbone = pico_backbone("gpt2")
-    factors = pair_factors(backbone)
-    expected = generate(backbone, [PROMPT, PROMPT], factors, 8)
+    patches = pair(backbone)
+    expected = generate(backbone, [PROMPT, PROMPT], patches, 8)
     grads: dict[int, bool] = {}
 
     def handler(text):
         grads[threading.get_ident()] = torch.is_grad_enabled()
-        for before, after in stream(backbone, [text, text], factors, 8):
+        for before, after in stream(backbone, [text, text], patches, 8):
             grads[threading.get_ident()] = torch.is_grad_enabled()
             yield before + "|" + after
 

@@ -4,7 +4,7 @@ import pytest
 
 from model_zoo.joining import join_text, joint_text
 
-from .conftest import pico_tokenizer
+from .makers import pico_tokenizer
 
 
 @pytest.mark.parametrize(

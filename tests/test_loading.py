@@ -7,17 +7,17 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from model_zoo.delta import Factors
 from transformers import AutoConfig
 
 from model_zoo import memory
 from model_zoo.catalog import CATALOG, load_backbone
+from model_zoo.changes import Factors
 from model_zoo.families import FAMILIES
 from model_zoo.loading import LoadOptions, load
 from model_zoo.studio import Studio
 
-from .conftest import HUB, as_files, pico_backbone, random_delta, save_model
-from .test_backbone import logits
+from .conftest import HUB
+from .makers import as_files, logits, pico_backbone, random_delta, save_model
 
 CPU = LoadOptions("cpu")
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from model_zoo.delta import Factors, LayerDelta
 
-from model_zoo.backbone import Backbone
-from model_zoo.methods import METHODS, combine
+from model_zoo.changes import LayerDelta, patch_of
+from model_zoo.generation import probabilities
+from model_zoo.methods import METHODS
 from model_zoo.methods.capture import keep_tokens, token_width
 from model_zoo.methods.editor_folder import EditorConfig
 from model_zoo.methods.ft_l import FTL
@@ -15,27 +15,9 @@ from model_zoo.methods.instructedit import InstructEdit
 from model_zoo.methods.instruction import InstructionReader, Instructions
 from model_zoo.methods.ridge import solve
 from model_zoo.request import EditRequest, instructed
+from model_zoo.session import combine
 
-REQUESTS = [
-    EditRequest("The capital of France is", "Paris"),
-    EditRequest("One two", "three four five", "recent", "Count on."),
-]
-
-
-def random_editor(backbone: Backbone, seed: int = 0, hyper: HyperConfig | None = None) -> InstructEdit:
-    """An editor with random weights everywhere, so that no term of the update is trivially zero."""
-    hyper = hyper or HyperConfig(rank=8)
-    modules = {path: backbone.shape(path) for path in backbone.last_blocks(2)}
-    torch.manual_seed(seed)
-    network = Hypernetwork(modules, hyper, token_width(backbone))
-    for parameter in network.parameters():
-        if parameter.ndim > 1:
-            torch.nn.init.normal_(parameter, std=0.3)
-    editor = InstructEdit(
-        backbone, EditorConfig(base_model=backbone.name, modules=modules, hyper=hyper), network
-    )
-    network.calibrate([editor.capture([editor.join(r) for r in REQUESTS]).layers])
-    return editor
+from .makers import FAR, FITS, READS, REQUESTS, edit_of, far_editor, random_editor, whitened_editor
 
 
 def dense_update(editor: InstructEdit, request: EditRequest, path: str) -> torch.Tensor:
@@ -148,9 +130,9 @@ def test_combining_does_not_depend_on_the_order(gpt2):
 def test_ft_l_makes_the_target_likely_within_its_bound(backbone):
     method = FTL(backbone)
     request = EditRequest("The capital of France is", "Paris")
-    before = backbone.target_probability([request.prompt], [request.target])[0]
+    before = probabilities(backbone, [request.prompt], [request.target])[0]
     (delta,) = method.propose([request])
-    after = backbone.target_probability([request.prompt], [request.target], Factors.of([delta], [0]))[0]
+    after = probabilities(backbone, [request.prompt], [request.target], [patch_of(delta)])[0]
     assert after > before
     assert max(layer.D.abs().max().item() for layer in delta.layers.values()) <= method.config.epsilon + 1e-6
 
@@ -158,32 +140,13 @@ def test_ft_l_makes_the_target_likely_within_its_bound(backbone):
 def test_methods_of_both_kinds_combine_into_one_patch(gpt2):
     editor, ftl = random_editor(gpt2), FTL(gpt2)
     a, b = editor.propose(REQUESTS[:1])[0], ftl.propose(REQUESTS[1:])[0]
-    patch = combine([a, b], {"instructedit": editor, "ft-l": ftl}.__getitem__)
+    loaded = {"instructedit": editor, "ft-l": ftl}
+    edits = [edit_of(a), edit_of(b, method="ft-l")]
+    patch = combine(edits, lambda name, hyper: loaded[name]).delta
     for path in patch.layers:
         parts = [d.layers[path].dense() for d in (a, b) if path in d.layers]
         assert torch.allclose(patch.layers[path].dense(), sum(parts), atol=1e-4)
-    assert combine([], {}.__getitem__) is None
-
-
-READS = HyperConfig(rank=8, instruction=6, span=3, joint=True)
-WHITE = HyperConfig(rank=8, whitened=0.1)
-FAR = HyperConfig(rank=8, instruction=6, whitened=0.1, common=2)
-FITS = HyperConfig(rank=8, instruction=6, fitted=True)
-
-
-def whitened_editor(backbone, hyper: HyperConfig = WHITE) -> InstructEdit:
-    editor = random_editor(backbone, hyper=hyper)
-    roots = {path: torch.randn(shape[1], shape[1]) for path, shape in editor.config.modules.items()}
-    editor.network.whiten({path: root @ root.T / len(root) for path, root in roots.items()})
-    return editor
-
-
-def far_editor(backbone) -> InstructEdit:
-    editor = whitened_editor(backbone, FAR)
-    editor.network.find_common(
-        {path: [torch.randn(5, shape[1]) for _ in range(2)] for path, shape in editor.config.modules.items()}
-    )
-    return editor
+    assert combine([], lambda name, hyper: loaded[name]) is None
 
 
 def test_a_whitened_network_begins_with_what_tells_a_key_from_those_of_the_base(gpt2):
@@ -330,14 +293,14 @@ def test_ft_l_fits_several_edits_together_and_goes_on_from_a_change(gpt2):
         FTL(gpt2),
         [EditRequest("The capital of France is", "Paris"), EditRequest("One two three", "four")],
     )
-    together = method.fit(requests)
-    before = gpt2.target_probability([r.prompt for r in requests], [r.target for r in requests])
-    after = gpt2.target_probability(
-        [r.prompt for r in requests], [r.target for r in requests], Factors.of([together], [0, 0])
+    together = method.together(requests)
+    before = probabilities(gpt2, [r.prompt for r in requests], [r.target for r in requests])
+    after = probabilities(
+        gpt2, [r.prompt for r in requests], [r.target for r in requests], [patch_of(together)] * 2
     )
     assert all(a > b for a, b in zip(after, before, strict=True))
-    again = method.fit(requests[1:], method.fit(requests[:1]))
-    assert gpt2.target_probability([requests[1].prompt], ["four"], Factors.of([again], [0]))[0] > before[1]
+    again = method.extend(method.propose(requests[:1])[0], requests[1])
+    assert probabilities(gpt2, [requests[1].prompt], ["four"], [patch_of(again)])[0] > before[1]
 
 
 def test_registered_names_are_their_own_keys():

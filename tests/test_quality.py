@@ -6,7 +6,6 @@ from statistics import fmean
 
 import pytest
 
-from model_zoo.atlas.corpus import recall_prompts
 from model_zoo.evaluation import Plan, evaluate, recall
 from model_zoo.tasks import TASKS
 
@@ -17,7 +16,7 @@ pytestmark = pytest.mark.slow
 def test_held_out_edits_meet_the_targets(studio):
     trained = tuple(task.name for task in TASKS.values() if task.trained)
     results = evaluate(
-        Plan("atlas", ("instructedit",), trained, 200), studio.backbone, studio.world, studio.method
+        Plan("atlas", ("instructedit",), trained, 200), studio.backbone, studio.source, studio.method
     )
     means: dict[str, list[float]] = {}
     for summary in results.summary:
@@ -30,4 +29,4 @@ def test_held_out_edits_meet_the_targets(studio):
 
 @pytest.mark.timeout(1800)
 def test_every_phrasing_of_every_fact_is_recalled(studio):
-    assert recall(studio.backbone, recall_prompts(studio.world))[0] >= 0.99
+    assert recall(studio.backbone, studio.source.recall())[0] >= 0.99

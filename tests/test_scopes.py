@@ -4,14 +4,14 @@ import itertools
 import random
 
 import pytest
-from model_zoo.scopes.cases import draw_cases, fact_case
 
 from model_zoo.atlas import load_world
 from model_zoo.evaluation.scopes import _row, balanced_score, blind_ceiling, scope_rows, summarise_scopes
 from model_zoo.evaluation.sentiment import voiced
 from model_zoo.scopes import SCOPES, ScopeCase, ScopeProbe, expanded
+from model_zoo.sources.atlas_probes import fact_case
 
-from .test_methods import random_editor
+from .makers import ATLAS, random_editor
 
 FACT = ScopeCase(
     "The capital of France is",
@@ -41,7 +41,7 @@ def test_tone_turns_the_mood_and_keeps_each_topics_own_reply():
     world, tone = load_world(), SCOPES["tone"]
     cases = [
         case
-        for case in draw_cases(world, "test", 20, random.Random(0))
+        for case in ATLAS.scope_cases("test", 20, random.Random(0))
         if any(probe.toned for probe in case.probes)
     ]
     assert cases
@@ -62,7 +62,7 @@ def test_subjects_and_phrasings_of_the_two_splits_are_disjoint():
         t.name for t in world.opinions.topics if t.held_out
     }
     for split in ("train", "test"):
-        for case in draw_cases(world, split, 40, random.Random(1)):
+        for case in ATLAS.scope_cases(split, 40, random.Random(1)):
             assert (case.subject in held_out) == (split == "test")
             match = world.match(case.prompt)
             forms = (world.opinions if match.topic else match.fact.relation).held_out_forms
@@ -129,12 +129,12 @@ def test_the_ceiling_is_reached_by_the_best_blind_answers_and_by_nothing_better(
     ):
         said = dict(zip((probe.prompt for probe in opinion.probes), answers, strict=True))
         rows = [
-            _row(0, opinion, scope, probe, probe.answer, said[probe.prompt], opinions)
+            _row(0, opinion, scope, probe, probe.answer, said[probe.prompt], opinions.replies)
             for scope in SCOPES.values()
             for probe in opinion.probes
         ]
         best = max(best, balanced_score(summarise_scopes(rows)))
-    assert blind_ceiling([opinion], opinions=opinions) == pytest.approx(best)
+    assert blind_ceiling([opinion], replies=opinions.replies) == pytest.approx(best)
     assert blind_ceiling([opinion]) < best
 
 

@@ -97,6 +97,7 @@ import json, multiprocessing, pickle, torch
 torch.set_num_threads(1)
 from demo.runtime import Runtime, Settings
 from demo.visitor import ModelChoice, VisitorState
+from model_zoo.events import TextSoFar
 from model_zoo.session import EditSession
 
 def forked(function):
@@ -120,10 +121,11 @@ studio = runtime.studio(choice)
 state, said = VisitorState(choice), []
 for prompt, target in (("The capital of France is", "Rome"), ("The capital of Japan is", "Cairo")):
     request = studio.request("counterfact", prompt, target)
-    delta, _ = runtime.propose(choice, request, "instructedit")
-    state = state.with_session(state.session.add(delta))
-    shown = list(runtime.show_edit(choice, request, state.session, True, None))
-    said.append([kind for kind, _ in shown][-2:] + [next(v for k, v in reversed(shown) if k == "pair")[1]])
+    proposed, *shown = runtime.life(choice, request, "instructedit", 1.0, state.session, None, None)
+    state = state.with_session(proposed.session)
+    assert [type(event).__name__ for event in runtime.show_edit(choice, request, state.session, True, None)][-1] == "Verdicts"
+    texts = [event for event in shown if isinstance(event, TextSoFar)]
+    said.append([type(event).__name__ for event in shown][-2:] + [texts[-1].after])
 *_, asked = runtime.ask(choice, "The capital of France is", state.session)
 drawn, modules, positions = runtime.map(choice, [request], "update", True, "")
 print(json.dumps({"said": said, "asked": asked, "points": len(drawn.points), "own": len(positions)}))
@@ -136,17 +138,17 @@ def test_every_piece_of_work_crosses_into_a_forked_worker_and_back():
     )
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout.splitlines()[-1])
-    assert data["said"] == [["chance", "verdicts", "Rome."], ["chance", "verdicts", "Cairo."]]
+    assert data["said"] == [["Probabilities", "Verdicts", "Rome."], ["Probabilities", "Verdicts", "Cairo."]]
     assert data["asked"] == ["Paris.", "Rome."] and data["points"] == 160 and data["own"] == 1
 
 
 def test_exports_are_made_in_folders_of_their_own_and_old_ones_go(tmp_path):
     runtime = Runtime(Settings(device="cpu"))
     studio = runtime.studio(ModelChoice())
-    delta, _ = studio.propose(
+    edit, _ = studio.propose(
         studio.request("counterfact", "The capital of France is", "Rome"), "instructedit"
     )
-    state = VisitorState(ModelChoice()).with_session(EditSession().add(delta))
+    state = VisitorState(ModelChoice()).with_session(EditSession().add(edit))
     first, second = (Path(runtime.export_file(state, "lora")) for _ in range(2))
     assert first != second and first.exists() and first.suffix == ".zip"
     os.utime(first.parent, (0, 0))

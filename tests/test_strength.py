@@ -5,10 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from model_zoo.delta import Factors, LayerFactors
 
-from model_zoo.atlas import load_world
 from model_zoo.catalog import load_backbone
+from model_zoo.changes import Factors, LayerFactors
 from model_zoo.generation import generate
 from model_zoo.loading import LoadOptions
 from model_zoo.methods import load_method
@@ -23,8 +22,8 @@ from model_zoo.training.fitting import refit
 from model_zoo.training.meta import MetaTrainer
 from model_zoo.training.outer import outer_loss
 
-from .conftest import WEIGHTS, pico_backbone
-from .test_methods import FITS, REQUESTS, random_editor
+from .conftest import WEIGHTS
+from .makers import ATLAS, FITS, REQUESTS, pico_backbone, random_editor
 
 EDITS = [EditRequest("The capital of Spain is", "Oslo"), EditRequest("The capital of Italy is", "Cairo")]
 
@@ -112,7 +111,7 @@ def test_how_far_strength_goes_is_learned_in_training():
     config = MetaConfig(
         steps=1, edits=3, rephrased=1, local=1, near=0, blocks=2, calibration=2, scope_share=1.0
     )
-    trainer = MetaTrainer(pico_backbone("gpt2"), load_world(), config, FITS, seed=5)
+    trainer = MetaTrainer(pico_backbone("gpt2"), ATLAS, config, FITS, seed=5)
     trainer.calibrate()
     outer_loss(trainer.editor, trainer.examples(0), config)[0].backward()
     head = trainer.editor.network.strength_head.weight

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_zoo.evidence import around
 
-from model_zoo.atlas.corpus import recall_prompts
 from model_zoo.evaluation import recall, starts_with
 from model_zoo.loading import LoadOptions
 from model_zoo.scopes import SCOPES
 from model_zoo.session import EditSession
+from model_zoo.sources import Source
 from model_zoo.studio import Studio
 from model_zoo.tasks import TASKS
+
+from .makers import ATLAS
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = [(t.name, example.prompt, example.target) for t in TASKS.values() for example in t.examples]
@@ -49,7 +50,7 @@ def test_drawn_held_out_records_take(studio):
     """
     hits = []
     for task in TASKS.values():
-        for record in task.records(studio.world, "test", 5, random.Random(f"{task.name} 20")):
+        for record in ATLAS.records(task.name, "test", 5, random.Random(f"{task.name} 20")):
             request = studio.request(task.name, record.request.prompt, record.request.target)
             report, _ = studio.edit(request, "instructedit", record=record)
             hits.append(
@@ -59,7 +60,7 @@ def test_drawn_held_out_records_take(studio):
 
 
 def test_the_base_recalls_its_facts_also_in_lower_case(studio):
-    sample = random.Random(0).sample(recall_prompts(studio.world), 1000)
+    sample = random.Random(0).sample(studio.source.recall(), 1000)
     assert recall(studio.backbone, sample)[0] >= 0.99
     assert recall(studio.backbone, [(p.lower(), a) for p, a in sample[:500]])[0] >= 0.97
 
@@ -89,7 +90,7 @@ def test_the_neighbouring_capital_stays_in_the_same_wording(studio):
     _, session = studio.edit(
         studio.request("counterfact", "The capital of France is", "Rome"), "instructedit"
     )
-    assert studio.pairs(["The capital of Spain is"], studio.factors(session))[0][1] == "Madrid."
+    assert studio.pairs(["The capital of Spain is"], studio.patch(session))[0][1] == "Madrid."
 
 
 def test_free_text_edits_are_labelled_generic(studio):
@@ -107,14 +108,14 @@ def test_two_edits_live_together_and_toggling_is_exact(studio):
         )
     pairs = studio.pairs(
         ["The capital of France is", "The capital of Japan is", "The capital of Peru is"],
-        studio.factors(session),
+        studio.patch(session),
     )
     assert [after for _, after in pairs] == ["Rome.", "Cairo.", "Lima."]
     off_on = session.toggle(0).toggle(0)
-    for path, layer in session.patch(studio.method).layers.items():
-        assert torch.equal(layer.dense(), off_on.patch(studio.method).layers[path].dense())
+    for path, layer in studio.patch(session).delta.layers.items():
+        assert torch.equal(layer.dense(), studio.patch(off_on).delta.layers[path].dense())
     assert starts_with(
-        studio.pairs(["The capital of France is"], studio.factors(session.toggle(0)))[0][1], "Paris"
+        studio.pairs(["The capital of France is"], studio.patch(session.toggle(0)))[0][1], "Paris"
     )
 
 
@@ -192,12 +193,12 @@ def test_bad_input_is_one_sentence_and_exit_2(arguments, message):
 
 
 def test_a_short_wording_of_the_narrowest_scope_still_edits(studio):
-    *_, reached = studio.scoping("The capital of France is", "Rome", ["Change this sentence only."])
+    *_, reached = studio.compare_scopes("The capital of France is", "Rome", ["Change this sentence only."])
     assert reached[0].follows == (True,)
 
 
 def test_an_edit_under_two_instructions_asks_the_same_probes_nearest_first(studio):
-    *_, reached = studio.scoping(
+    *_, reached = studio.compare_scopes(
         "The capital of France is",
         "Rome",
         [SCOPES[name].first_readings[0] for name in ("statement", "category")],
@@ -224,10 +225,14 @@ def test_an_edit_under_two_instructions_asks_the_same_probes_nearest_first(studi
     ],
 )
 def test_probes_are_found_around_any_prompt(studio, prompt, target, kinds):
-    case = around(prompt, target, studio.world)
+    case = studio.source.scope_case(prompt, target)
     assert case.probes[0].prompt == prompt and {probe.kind for probe in case.probes} == kinds
-    assert around(prompt, target, studio.world) == case
-    assert {probe.kind for probe in around(prompt, target, None).probes} == {"itself", "rewording", "world"}
+    assert studio.source.scope_case(prompt, target) == case
+    assert {probe.kind for probe in Source().scope_case(prompt, target).probes} == {
+        "itself",
+        "rewording",
+        "world",
+    }
 
 
 def test_a_scope_stands_in_place_of_a_task(studio):
@@ -251,10 +256,10 @@ def test_the_first_example_obeys_its_scope(studio):
     )
 
     def said(scope):
-        delta, _ = studio.propose(
+        edit, _ = studio.propose(
             studio.request("counterfact", prompts[0], "Rome", scope=scope), "instructedit"
         )
-        return [after for _, after in studio.pairs(prompts, studio.factors(EditSession().add(delta)))]
+        return [after for _, after in studio.pairs(prompts, studio.patch(EditSession().add(edit)))]
 
     assert said("locked") == ["Paris.", "Paris.", "Madrid.", "Tokyo."]
     assert said("category") == ["Rome."] * 4

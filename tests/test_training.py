@@ -5,24 +5,23 @@ from dataclasses import replace
 
 import pytest
 import torch
-from model_zoo.scopes.cases import draw_cases
-from model_zoo.training.neighbours import Neighbours
 
-from model_zoo.atlas import load_world
 from model_zoo.backbone import Backbone
 from model_zoo.joining import Joined
 from model_zoo.methods import load_method
 from model_zoo.methods.hyper_config import HyperConfig
+from model_zoo.records import Probe
 from model_zoo.scopes import SCOPES
-from model_zoo.tasks import TASKS, Probe
+from model_zoo.statistics import key_covariance, keys_by_group
+from model_zoo.tasks import TASKS
 from model_zoo.training.averaging import average
 from model_zoo.training.config import MetaConfig
 from model_zoo.training.examples import _farthest_first, _nearest_first, lengthened
 from model_zoo.training.fitting import refit
-from model_zoo.training.meta import MetaTrainer, key_covariance, relation_keys
+from model_zoo.training.meta import MetaTrainer
 from model_zoo.training.outer import OuterRow, Sums, _sums, lost_lead, missed_lead, outer_loss, reading_loss
 
-from .conftest import pico_backbone
+from .makers import ATLAS, pico_backbone
 
 CONFIG = MetaConfig(steps=4, edits=3, rephrased=1, local=1, blocks=2, calibration=2, warmup=1, near=0)
 
@@ -30,7 +29,7 @@ CONFIG = MetaConfig(steps=4, edits=3, rephrased=1, local=1, blocks=2, calibratio
 def trainer(model_type: str = "gpt2", **changes) -> MetaTrainer:
     return MetaTrainer(
         pico_backbone(model_type),
-        load_world(),
+        ATLAS,
         MetaConfig(**{**CONFIG.__dict__, **changes}),
         HyperConfig(rank=8),
         seed=5,
@@ -79,8 +78,8 @@ def test_going_on_from_a_finished_editor_begins_where_it_stands(tmp_path):
         MetaConfig(**{**CONFIG.__dict__, "scope_share": 0.5}),
         HyperConfig(rank=8, instruction=8, joint=True),
     )
-    run = MetaTrainer(first.backbone, load_world(), config, wide, 5, tmp_path)
-    record = TASKS["counterfact"].records(load_world(), "test", 1, random.Random(0))[0]
+    run = MetaTrainer(first.backbone, ATLAS, config, wide, 5, tmp_path)
+    record = ATLAS.records("counterfact", "test", 1, random.Random(0))[0]
     request = TASKS["counterfact"].instruct(record, TASKS["counterfact"].held_out_instruction)
     saved = load_method("instructedit", first.backbone, tmp_path)
     for (path, old), new in zip(
@@ -91,16 +90,16 @@ def test_going_on_from_a_finished_editor_begins_where_it_stands(tmp_path):
         torch.testing.assert_close(old.B @ old.A, new.B @ new.A, msg=path)
     assert run.run(tmp_path / "second").config.training["start"] == saved.fingerprint
     with pytest.raises(ValueError, match="'rank': 8.*'rank': 4.* was asked for"):
-        MetaTrainer(first.backbone, load_world(), config, HyperConfig(rank=4), 5, tmp_path)
+        MetaTrainer(first.backbone, ATLAS, config, HyperConfig(rank=4), 5, tmp_path)
 
 
 def test_the_mean_of_editors_from_one_start_lies_between_them_and_of_two_starts_there_is_none(tmp_path):
     start = trainer(steps=1).run(tmp_path / "start")
 
     def gone_on(seed: int):
-        return MetaTrainer(
-            start.backbone, load_world(), CONFIG, HyperConfig(rank=8), seed, tmp_path / "start"
-        ).run(tmp_path / f"seed {seed}")
+        return MetaTrainer(start.backbone, ATLAS, CONFIG, HyperConfig(rank=8), seed, tmp_path / "start").run(
+            tmp_path / f"seed {seed}"
+        )
 
     two = [gone_on(6), gone_on(7)]
     mean = average(two)
@@ -116,7 +115,7 @@ def test_the_mean_of_editors_from_one_start_lies_between_them_and_of_two_starts_
         and mean.covariance
     )
     other, narrow = (
-        MetaTrainer(start.backbone, load_world(), CONFIG, HyperConfig(rank=rank), 8).editor for rank in (8, 4)
+        MetaTrainer(start.backbone, ATLAS, CONFIG, HyperConfig(rank=rank), 8).editor for rank in (8, 4)
     )
     with pytest.raises(
         ValueError, match=r"two starts have no mean: what training never changes \(.*u_mean\)"
@@ -132,9 +131,7 @@ def test_a_whitened_network_goes_on_with_the_basis_it_learned_with(tmp_path):
     """Eigenvectors have no fixed sign: a new basis would be another one to what was trained."""
 
     def whitened(start=None) -> MetaTrainer:
-        return MetaTrainer(
-            pico_backbone("gpt2"), load_world(), CONFIG, HyperConfig(rank=8, whitened=0.1), 5, start
-        )
+        return MetaTrainer(pico_backbone("gpt2"), ATLAS, CONFIG, HyperConfig(rank=8, whitened=0.1), 5, start)
 
     run = whitened()
     run.prepare()
@@ -150,16 +147,16 @@ def test_a_whitened_network_goes_on_with_the_basis_it_learned_with(tmp_path):
     for path, matrix in editor.covariance.items():
         assert (again.covariance[path] - matrix).norm() < 0.05 * matrix.norm()  # float16
     with pytest.raises(ValueError, match="cannot be gone on from"):
-        MetaTrainer(editor.backbone, load_world(), CONFIG, HyperConfig(rank=8), 5, tmp_path / "on")
+        MetaTrainer(editor.backbone, ATLAS, CONFIG, HyperConfig(rank=8), 5, tmp_path / "on")
 
 
 def test_an_editor_that_could_not_reach_learns_to_when_it_goes_on(tmp_path):
     """The relations' directions are found for it: without them its reach could never learn."""
     white = HyperConfig(rank=8, whitened=0.1)
-    first = MetaTrainer(pico_backbone("gpt2"), load_world(), CONFIG, white, 5).run(tmp_path)
+    first = MetaTrainer(pico_backbone("gpt2"), ATLAS, CONFIG, white, 5).run(tmp_path)
     far = white.model_copy(update={"instruction": 6, "common": 4})
     run = MetaTrainer(
-        first.backbone, load_world(), MetaConfig(**{**CONFIG.__dict__, "scope_share": 1.0}), far, 5, tmp_path
+        first.backbone, ATLAS, MetaConfig(**{**CONFIG.__dict__, "scope_share": 1.0}), far, 5, tmp_path
     )
     network = run.run(tmp_path / "second").network
     assert network.has_common and all(n.reach.weight.any() for n in network.networks.values())
@@ -173,8 +170,8 @@ def test_keys_are_those_of_what_training_may_know(monkeypatch):
         "join",
         lambda prompt, target: asked.append(prompt) or Backbone.join(backbone, prompt, target),
     )
-    key_covariance(backbone, load_world(), backbone.last_blocks(1), facts=300)
-    matches = [load_world().match(prompt) for prompt in asked]
+    key_covariance(backbone, ATLAS.statements(), backbone.last_blocks(1))
+    matches = [ATLAS.match(prompt) for prompt in asked]
     assert 400 < len(asked) and not any(
         match and match.known and match.fact.subject.held_out for match in matches if match and match.fact
     )
@@ -183,14 +180,14 @@ def test_keys_are_those_of_what_training_may_know(monkeypatch):
 
 def test_keys_of_relations_are_those_at_which_answers_begin_and_of_no_held_out_subject(monkeypatch):
     asked = []
-    backbone, world = pico_backbone("gpt2"), load_world()
+    backbone, world = pico_backbone("gpt2"), ATLAS.world
     monkeypatch.setattr(
         backbone,
         "join",
         lambda prompt, target: asked.append((prompt, target)) or Backbone.join(backbone, prompt, target),
     )
     (path, *_) = paths = backbone.last_blocks(1)
-    keys = relation_keys(backbone, world, paths, facts=5)[path]
+    keys = keys_by_group(backbone, [pairs[:5] for pairs in ATLAS.relations()], paths)[path]
     assert len(keys) == len(world.relations) + 1  # and the opinions
     assert sum(map(len, keys)) == len(asked) > 100
     for n in (0, len(asked) - 1):  # the first fact, the last opinion
@@ -329,7 +326,7 @@ def test_a_factual_question_is_never_an_edit_in_training():
     rng = random.Random(0)
     for task in (TASKS["counterfact"], TASKS["recent"]):
         assert not any(
-            record.request.prompt.endswith("?") for record in task.records(load_world(), "train", 200, rng)
+            record.request.prompt.endswith("?") for record in ATLAS.records(task.name, "train", 200, rng)
         )
 
 
@@ -341,14 +338,15 @@ def test_near_facts_are_among_what_must_stay():
 
 
 def test_neighbours_are_of_the_same_relation_and_never_held_out():
-    neighbours = Neighbours(pico_backbone("gpt2"), load_world())
-    form, near = neighbours.near("The capital of France is")
-    assert form == "The capital of {s} is" and len(near) >= 5
+    neighbours = ATLAS.neighbours(pico_backbone("gpt2"))
+    near = neighbours.near("The capital of France is")
+    assert len(near) >= 5 and all(probe.prompt.startswith("The capital of ") for probe in near)
+    facts = [ATLAS.match(probe.prompt).fact for probe in near]
     assert all(
         fact.relation.name == "capital" and not fact.subject.held_out and fact.subject.name != "France"
-        for fact in near
+        for fact in facts
     )
-    assert neighbours.near("My dog is called") == ("", ())
+    assert neighbours.near("My dog is called") == ()
 
 
 STUDIO_STEPS = {
@@ -364,7 +362,7 @@ STUDIO_STEPS = {
 def studio_trainer(**changes) -> MetaTrainer:
     config = MetaConfig(**{**CONFIG.__dict__, **STUDIO_STEPS, **changes})
     hyper = HyperConfig(rank=8, instruction=6, span=3, whitened=0.1, common=4, joint=True, fitted=True)
-    return MetaTrainer(pico_backbone("gpt2"), load_world(), config, hyper, seed=5)
+    return MetaTrainer(pico_backbone("gpt2"), ATLAS, config, hyper, seed=5)
 
 
 def test_the_recipe_of_the_studio_trains_every_kind_of_step(tmp_path):
@@ -425,7 +423,7 @@ def test_remarks_lengthen_some_instructions_and_only_where_they_are_asked_for():
 
 def test_an_edit_is_asked_as_often_however_far_its_scope_reaches():
     sampler = trainer().sampler
-    cases = draw_cases(load_world(), "train", 6, random.Random(0))
+    cases = ATLAS.scope_cases("train", 6, random.Random(0))
     for scope in SCOPES.values():
         examples = [sampler.of_scope(case, scope, random.Random(0)) for case in cases[:3]]
         asked = (
@@ -444,7 +442,7 @@ def test_edits_made_jointly_are_not_asked_to_undo_each_other():
     do not.
     """
     run, task = trainer(local=1), TASKS["counterfact"]
-    records = task.records(load_world(), "train", 2, random.Random(0))
+    records = ATLAS.records(task.name, "train", 2, random.Random(0))
     each_other = [
         replace(record, locality=(Probe(other.request.prompt, other.truth),))
         for record, other in zip(records, records[::-1], strict=True)

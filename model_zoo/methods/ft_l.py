@@ -75,7 +75,7 @@ class FTL(EditMethod):
 
     @property
     def fingerprint(self) -> str:
-        return str(self.config)
+        return repr(self.config)
 
     def propose(self, requests: Sequence[EditRequest]) -> list[Delta]:
         return [self._fit([request]) for request in requests]

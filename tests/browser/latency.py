@@ -13,10 +13,10 @@ import time
 
 import torch
 
-from model_zoo.atlas import load_world
 from model_zoo.evaluation import starts_with
 from model_zoo.tasks import TASKS
 
+from ..makers import ATLAS
 from .conftest import answer, launched, open_page, serve
 
 SEED = 20
@@ -25,9 +25,7 @@ SEED = 20
 def rows() -> list[tuple[str, str, str]]:
     """(task, prompt, target): the drawn records, then the first examples."""
     records = [
-        r
-        for t in TASKS.values()
-        for r in t.records(load_world(), "test", 5, random.Random(f"{t.name} {SEED}"))
+        r for t in TASKS.values() for r in ATLAS.records(t.name, "test", 5, random.Random(f"{t.name} {SEED}"))
     ]
     drawn = [(r.request.task, r.request.prompt, r.request.target) for r in records]
     return drawn + [(t.name, t.examples[0].prompt, t.examples[0].target) for t in TASKS.values()]

@@ -3,12 +3,11 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from model_zoo.atlas import load_world
 from model_zoo.loading import LoadOptions, load
 from model_zoo.training.config import MetaConfig
 from model_zoo.training.meta import MetaTrainer
 
-from ..conftest import pico_backbone, save_model
+from ..makers import ATLAS, pico_backbone, save_model
 from .test_page import SECOND, answer, apply_edit, choose_model
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -31,9 +30,7 @@ def large(tmp_path_factory):
     made = pico_backbone("llama", **SIZES)
     assert sum(p.numel() for p in made.model.parameters()) > 1e8
     backbone = load(save_model(made, folder / "base"), LoadOptions("cpu"))
-    MetaTrainer(backbone, load_world(), MetaConfig(steps=2, edits=3, calibration=1, near=0)).run(
-        folder / "editor"
-    )
+    MetaTrainer(backbone, ATLAS, MetaConfig(steps=2, edits=3, calibration=1, near=0)).run(folder / "editor")
     return folder
 
 

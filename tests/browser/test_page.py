@@ -12,16 +12,17 @@ from gradio_client import Client
 from model_zoo.delta import Delta
 from peft import PeftModel
 from playwright.sync_api import Browser, Page, expect
+from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from model_zoo import editors
-from model_zoo.atlas import load_world
 from model_zoo.catalog import CATALOG
 from model_zoo.loading import LoadOptions, load
 from model_zoo.training.config import MetaConfig
 from model_zoo.training.meta import MetaTrainer
 
-from ..conftest import HUB, as_files, pico_backbone, save_model
+from ..conftest import HUB
+from ..makers import ATLAS, as_files, pico_backbone, save_model
 from .conftest import ROOT, answer, open_page
 
 pytestmark = pytest.mark.browser
@@ -93,7 +94,10 @@ def downloaded(page: Page, kind: str, tmp_path) -> Path:
 def test_the_edits_are_taken_home_at_the_first_click(page: Page, tmp_path):
     page.get_by_text("Take the edits home").click()
     path = downloaded(page, "Weight changes", tmp_path)
-    assert path.name == "delta.safetensors" and set(Delta.load(path).request) >= {"prompt", "target"}
+    with safe_open(path, "pt") as file:
+        provenance = json.loads(file.metadata()["provenance"])
+    assert path.name == "delta.safetensors" and Delta.load(path).rank > 0
+    assert [edit["target"] for edit in provenance["edits"]] == ["Rome"]
     path = downloaded(page, "LoRA adapter", tmp_path)
     expect(page.locator("#usage")).to_contain_text("PeftModel.from_pretrained")
     shutil.unpack_archive(path, tmp_path / "lora")
@@ -164,7 +168,7 @@ def test_an_editor_from_the_hub_is_discovered_pulled_and_used(page: Page, hub, m
 
 def test_a_model_and_an_editor_of_ones_own_run_the_whole_page(page: Page, tmp_path):
     backbone = load(save_model(pico_backbone("llama"), tmp_path / "base"), LoadOptions("cpu"))
-    MetaTrainer(backbone, load_world(), MetaConfig(steps=2, edits=3, calibration=1)).run(tmp_path / "editor")
+    MetaTrainer(backbone, ATLAS, MetaConfig(steps=2, edits=3, calibration=1)).run(tmp_path / "editor")
     choose_model(page, str(tmp_path))
     apply_edit(page, "One two three", "four")
     expect(page.locator("#changes")).to_contain_text("InstructEdit")

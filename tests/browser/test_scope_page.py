@@ -5,12 +5,12 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from model_zoo.atlas import load_world
 from model_zoo.catalog import load_backbone
 from model_zoo.methods.hyper_config import HyperConfig
 from model_zoo.training.config import MetaConfig
 from model_zoo.training.meta import MetaTrainer
 
+from ..makers import ATLAS
 from .conftest import open_page, serve
 
 pytestmark = pytest.mark.browser
@@ -22,9 +22,9 @@ def scoped(browser: Browser, tmp_path_factory):
     """A page whose editor was trained on scopes, if only for two steps: what it does is not judged here."""
     folder = tmp_path_factory.mktemp("scoped")
     config = MetaConfig(steps=2, edits=4, calibration=1, near=0, scope_share=0.9)
-    MetaTrainer(
-        load_backbone("atlas"), load_world(), config, HyperConfig(rank=16, instruction=8, joint=True)
-    ).run(folder)
+    MetaTrainer(load_backbone("atlas"), ATLAS, config, HyperConfig(rank=16, instruction=8, joint=True)).run(
+        folder
+    )
     with serve("--editor", str(folder)) as url:
         page = open_page(browser, url)
         page.get_by_role("tab", name="Scope", exact=True).click()
