@@ -46,7 +46,7 @@ class Source:
     """
 
     name: str = GENERIC
-    title: str = "no records"
+    title: str = "nothing at hand"
     has_scopes: bool = False
 
     @property
@@ -63,16 +63,11 @@ class Source:
         """n records of a task; the subjects of the splits "train" and "test" are disjoint. ValueError where
         there are none.
         """
-        raise ValueError(
-            f"{self.title[:1].upper()}{self.title[1:]} has no records of the task {task}; give a file of "
-            "records."
-        )
+        raise ValueError(f"There are no records of the task {task} at hand; give a file of records.")
 
     def scope_cases(self, split: str, n: int, rng: random.Random) -> list[ScopeCase]:
         """n edits with probes around them, to be made under every scope. ValueError where there are none."""
-        raise ValueError(
-            f"Scoped edits need the kinds of probes around a fact, and {self.title} has none of them."
-        )
+        raise ValueError("Scoped edits need the kinds of probes around a fact, and none are at hand.")
 
     # ---- a prompt ------------------------------------------------------------------------------------------
 
@@ -127,7 +122,7 @@ class Source:
 
     def statements(self, seed: int = 0) -> list[Pair]:
         """Facts of the training split that edits should leave alone, for the statistics of keys."""
-        raise ValueError(f"Statistics of keys need known facts, and {self.title} has none.")
+        raise ValueError("Statistics of keys need known facts, and none are at hand.")
 
     def relations(self, seed: int = 0) -> list[list[Pair]]:
         """Facts of the training split, relation by relation."""

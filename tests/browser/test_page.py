@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from gradio_client import Client
-from model_zoo.delta import Delta
 from peft import PeftModel
 from playwright.sync_api import Browser, Page, expect
 from safetensors import safe_open
@@ -17,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from model_zoo import editors
 from model_zoo.catalog import CATALOG
+from model_zoo.changes import Delta
 from model_zoo.loading import LoadOptions, load
 from model_zoo.training.config import MetaConfig
 from model_zoo.training.meta import MetaTrainer
