@@ -1,6 +1,7 @@
 """The browser page: draws what the engine returns, computes nothing."""
 
 import os
+from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
@@ -29,7 +30,7 @@ TABS = (
     tab_evaluate.TAB,
 )
 
-LAUNCH = {
+LAUNCH: dict[str, Any] = {
     "theme": build_theme(),
     "css": colour_variables(),
     "css_paths": [STYLE],

@@ -1,5 +1,7 @@
 """The public endpoints /edit and /ask: the command line's JSON, under the caller's own session."""
 
+from typing import Any
+
 import gradio as gr
 
 from .handlers import errors_as_messages
@@ -7,8 +9,8 @@ from .runtime import Runtime
 from .visitor import ModelChoice, VisitorState
 
 # Each endpoint has its own queue: /edit may wait for a download, and nobody else should.
-EDIT = {"concurrency_id": "api-edit", "concurrency_limit": 8}
-ASK = {"concurrency_id": "api-ask", "concurrency_limit": 2}
+EDIT: dict[str, Any] = {"concurrency_id": "api-edit", "concurrency_limit": 8}
+ASK: dict[str, Any] = {"concurrency_id": "api-ask", "concurrency_limit": 2}
 
 
 class Endpoints:

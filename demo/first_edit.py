@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from model_zoo.events import whole
 from model_zoo.loading import LoadOptions
 from model_zoo.methods import METHODS
 from model_zoo.studio import Studio
@@ -33,7 +34,8 @@ def make_first_edit(runtime: Runtime, choice: ModelChoice) -> FirstEdit:
     """Make the first example's edit, without starting a thread: ZeroGPU forks this process later."""
     studio = _studio(runtime, choice)
     request = studio.request(FIRST_TASK.name, EXAMPLE.prompt, EXAMPLE.target)
-    proposed, text, likely, verdicts = studio.life(request, studio.default_method(), streaming=False)
+    life = studio.life(request, studio.default_method(), streaming=False)
+    proposed, text, likely, verdicts = whole(life)
     method = METHODS[proposed.edit.method].pretty_name
     return FirstEdit(
         state=VisitorState(choice, {choice: proposed.session}, request),

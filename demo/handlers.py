@@ -3,17 +3,18 @@
 import functools
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import gradio as gr
 
 # Handlers that run the model wait in one queue and run one at a time.
-COMPUTE = {"concurrency_id": "compute", "concurrency_limit": 1}
+COMPUTE: dict[str, Any] = {"concurrency_id": "compute", "concurrency_limit": 1}
 # Loading is mostly waiting for a download. Its queue has no limit, so that nobody's edits wait for it.
-LOADING = {"concurrency_id": "loading", "concurrency_limit": None}
+LOADING: dict[str, Any] = {"concurrency_id": "loading", "concurrency_limit": None}
 # For handlers that are no endpoint of the API.
-PRIVATE = {"api_visibility": "private"}
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 # The same, for handlers that also show no progress bar.
-QUIET = {**PRIVATE, "show_progress": "hidden"}
+QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
 
 _TITLE = "That did not work"
 _UNEXPECTED = "Something failed inside; your inputs are kept. The server's log has the details."

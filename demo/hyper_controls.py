@@ -14,7 +14,7 @@ from .handlers import QUIET
 
 
 def _component(control: Control, elem_id: str) -> Any:
-    about = {"label": control.title, "info": control.description, "elem_id": elem_id}
+    about: dict[str, Any] = {"label": control.title, "info": control.description, "elem_id": elem_id}
     if control.choices:
         return gr.Dropdown(list(control.choices), value=control.default, **about)
     if control.kind is bool:

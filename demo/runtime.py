@@ -159,7 +159,8 @@ class Runtime:
         """
         if self.loaded(choice):
             return
-        stop, texts = threading.Event(), queue.SimpleQueue()
+        stop = threading.Event()
+        texts: queue.SimpleQueue[str] = queue.SimpleQueue()
 
         def progress(text: str) -> None:
             if stop.is_set():

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import gradio as gr
 
@@ -211,7 +212,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     picker = Picker(runtime, inputs.model, inputs.editor, stop, outputs.verdicts)
     # first, so that no private listener takes the endpoints' names
     api.build(runtime, state, components(inputs), question.box)
-    shows = {"outputs": [state, *components(outputs)], **QUIET, **COMPUTE}
+    shows: dict[str, Any] = {"outputs": [state, *components(outputs)], **QUIET, **COMPUTE}
     loads = _wire_edits(tab, picker, inputs, apply_button, examples, shows)
     _wire_task(inputs)
     _wire_subject(tab, inputs)
@@ -277,7 +278,12 @@ def _wire_models(
     events = [trigger(chosen, both, status, **QUIET, **LOADING) for trigger in triggers]
     for event in events:
         event.success(errors_as_messages(tab.arrive), [tab.state, *both], **shows)
-    offered = {"inputs": inputs.model, "outputs": [*status, picker.editor], **QUIET, **LOADING}
+    offered: dict[str, Any] = {
+        "inputs": inputs.model,
+        "outputs": [*status, picker.editor],
+        **QUIET,
+        **LOADING,
+    }
     events[0].success(errors_as_messages(picker.look_here), **offered)
     events.append(look.click(errors_as_messages(picker.look_everywhere), **offered))
     stops(picker.stop, [*events, *loads], lambda: (html.waiting(STOPPED), gr.update(visible=False)), status)

@@ -4,12 +4,13 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import gradio as gr
 import plotly.graph_objects as go
 
 from model_zoo.benchmarks import TEMPLATE_CSV
-from model_zoo.evaluation import Plan, report
+from model_zoo.evaluation import Plan, Results, report
 from model_zoo.evaluation.run import UNEDITED
 from model_zoo.methods import METHODS
 from model_zoo.records import Probe, Record
@@ -79,7 +80,7 @@ class EvaluateTab:
         for done, total, results in self.runtime.measure(state.choice, plan):  # noqa: B007 - the last one counts
             yield {self.out.words: f"Measured {done} of {total} groups of edits…"}
         unable = [METHODS[name].pretty_name for name in methods if name not in able]
-        yield self._shown(results.to_dict(), unable)
+        yield self._shown(cast(Results, results).to_dict(), unable)
 
     def _changed(self, methods: list[str], hyper: tuple) -> dict[str, dict]:
         """What of the methods' hyperparameters is not the default."""
@@ -206,7 +207,7 @@ def _lay_out_upload() -> gr.File:
 
 def _lay_out_outputs() -> Outputs:
     words = gr.Markdown("Nothing has been measured yet.", elem_id="evaluate-words")
-    hidden = {"show_label": False, "container": False, "visible": False, "min_width": 320}
+    hidden: dict[str, Any] = {"show_label": False, "container": False, "visible": False, "min_width": 320}
     with gr.Row(elem_id="bars"):
         bars = [gr.Plot(**hidden, elem_id=f"bars-{metric}") for metric in report.METRICS]
     hidden = {"interactive": False, "visible": False, "wrap": True}

@@ -1,7 +1,8 @@
 """The Scope tab: one edit, two instructions side by side, and a map of what moved under each."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -54,7 +55,7 @@ class ScopeTab:
         reads_scopes = self.runtime.studio(state.choice).reads_scopes
         yield {self.warning: "" if reads_scopes else html.waiting(_UNREAD)}
         for reached in self.runtime.compare_scopes(state.choice, prompt, target, instructions):
-            update = {}
+            update: dict = {}
             for i, side in enumerate(self.sides):
                 update |= {side.ripple: ripple_figure(reached, i), side.reach: html.reach(reached, i)}
             yield update
@@ -87,7 +88,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     with gr.Row(elem_id="scope-sides"):
         sides = [_lay_out_side(name, scope) for name, scope in SIDES]
     tab = ScopeTab(parts.runtime, warning, sides)
-    compares = {
+    compares: dict[str, Any] = {
         "inputs": [parts.state, prompt, target, *(side.wording for side in sides)],
         "outputs": [warning, *(side.ripple for side in sides), *(side.reach for side in sides)],
         "trigger_mode": "always_last",
@@ -97,7 +98,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     for side in sides:
         _wire_dial(side).then(errors_as_messages(tab.compare), **compares)
     opened = parts.scope_example.click(_open_example, None, [parts.tabs, prompt, target], **PRIVATE)
-    triggers = (button.click, prompt.submit, target.submit, opened.then, frame.select)
+    triggers: tuple[Callable, ...] = (button.click, prompt.submit, target.submit, opened.then, frame.select)
     for trigger in (*triggers, *(side.wording.input for side in sides)):
         trigger(errors_as_messages(tab.compare), **compares)
 

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .checkpoints import corner, tensor_files
@@ -129,7 +129,7 @@ class Backbone:
         self.family = family_of(model.config.model_type)
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
-        self.blocks = len(model.get_submodule(self.family.blocks))
+        self.blocks = len(cast(nn.ModuleList, model.get_submodule(self.family.blocks)))
         for block in range(self.blocks):
             for path in self.family.linears(block):
                 model.get_submodule(path).register_forward_hook(self._hook(path))

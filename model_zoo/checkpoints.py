@@ -25,7 +25,7 @@ def shard_files(folder: Path) -> list[Path]:
 
 def tensor_files(folder: Path) -> dict[str, Path]:
     """{tensor name: the file that holds it}"""
-    files = {}
+    files: dict[str, Path] = {}
     for path in shard_files(folder):
         try:
             with safe_open(path, "pt") as file:

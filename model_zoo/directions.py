@@ -6,9 +6,9 @@ x d_in is ever made.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from .sources import Source
 from .tasks import TASKS
 
 View = Literal["gradient", "update"]
+Position = tuple[float, float, float]  # on the first three components
 ALL = "all edited matrices"
 BATCH = 16
 GRADIENT_BLOCKS = 3  # without an editor: gradients of the MLPs of the last blocks
@@ -35,7 +36,7 @@ GRADIENT_BLOCKS = 3  # without an editor: gradients of the MLPs of the last bloc
 class Point:
     """One reference edit on the map: principal components (PC 1, PC 2, PC 3) and the record it stands for."""
 
-    position: tuple[float, float, float]
+    position: Position
     task: str
     record: Record
     request: EditRequest
@@ -71,9 +72,8 @@ class _Stacked:
     @staticmethod
     def of(layers: Sequence[LayerDelta]) -> "_Stacked":
         owner = torch.cat([torch.full((layer.rank,), i) for i, layer in enumerate(layers)])
-        return _Stacked(
-            torch.cat([layer.A for layer in layers]), torch.cat([layer.B.T for layer in layers]), owner
-        )
+        factors = [layer.factors for layer in layers]
+        return _Stacked(torch.cat([a for a, _ in factors]), torch.cat([b.T for _, b in factors]), owner)
 
 
 def _inner(left: _Stacked, right: _Stacked, n_left: int, n_right: int) -> np.ndarray:
@@ -174,7 +174,7 @@ class DirectionSpace:
             stacks = {path: _Stacked.of([d.layers[path] for d in deltas]) for path in deltas[0].layers}
             self._grams[key] = {path: _inner(s, s, len(deltas), len(deltas)) for path, s in stacks.items()}
         grams = self._grams[key]
-        return sum(grams.values()) if module == ALL else grams[module]
+        return _sum(grams.values()) if module == ALL else grams[module]
 
     def _fit(self, view: View, instructed: bool, module: str) -> tuple[KernelPCA, np.ndarray]:
         cosine = _cosines(self._gram(view, instructed, module))
@@ -191,21 +191,21 @@ class DirectionSpace:
         positions = pca.transform(cosine)
         full, plane, total = self._scores(cosine, positions)
         points = tuple(
-            Point(tuple(float(x) for x in position), task.name, record, request)
+            Point(_position(position), task.name, record, request)
             for position, (task, record), request in zip(
                 positions, self.records, self.requests(instructed), strict=True
             )
         )
-        explained = tuple(float(value / total) for value in pca.eigenvalues_[:3])
+        explained = _position(value / total for value in pca.eigenvalues_[:3])
         return DirectionMap(view, instructed, module, points, explained, full, plane)
 
     def separation(
         self, requests: Sequence[EditRequest], view: View, prefix_rows: bool = True
     ) -> dict[str, float]:
-        """How well the reference tasks separate when their edits are these requests (in the records' order)."""
+        """How well the reference tasks separate when their edits are these requests, in the records' order."""
         deltas = self.directions(requests, view, prefix_rows)
         stacks = [_Stacked.of([d.layers[path] for d in deltas]) for path in deltas[0].layers]
-        cosine = _cosines(sum(_inner(s, s, len(deltas), len(deltas)) for s in stacks))
+        cosine = _cosines(_sum(_inner(s, s, len(deltas), len(deltas)) for s in stacks))
         pca = KernelPCA(n_components=2, kernel="precomputed", eigen_solver="dense").fit(cosine)
         full, plane, total = self._scores(cosine, pca.transform(cosine))
         return {
@@ -227,9 +227,7 @@ class DirectionSpace:
             float(np.trace(centring @ cosine @ centring)),
         )
 
-    def project(
-        self, request: EditRequest, view: View, instructed: bool, module: str = ALL
-    ) -> tuple[float, float, float]:
+    def project(self, request: EditRequest, view: View, instructed: bool, module: str = ALL) -> Position:
         """Where one more edit falls on the map of the reference edits."""
         request = request if instructed else replace(request, instruction=None)
         delta = self.directions([request], view)[0]
@@ -240,11 +238,20 @@ class DirectionSpace:
             others = _Stacked.of([d.layers[path] for d in reference])
             return _inner(_Stacked.of([delta.layers[path]]), others, 1, len(reference))
 
-        cross = sum(inner(path) for path in paths)
+        cross = _sum(inner(path) for path in paths)
         own = sum(delta.layers[path].norm() ** 2 for path in paths)
         pca, _ = self._fit(view, instructed, module)
         norms = np.sqrt(np.diag(self._gram(view, instructed, module)))
-        return tuple(float(x) for x in pca.transform(cross / (norms * np.sqrt(own)))[0])
+        return _position(pca.transform(cross / (norms * np.sqrt(own)))[0])
+
+
+def _sum(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    return cast(np.ndarray, sum(arrays))
+
+
+def _position(values: Iterable) -> Position:
+    """One number per component of the map, which has three."""
+    return cast(Position, tuple(float(value) for value in values))
 
 
 def _cosines(gram: np.ndarray) -> np.ndarray:

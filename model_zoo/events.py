@@ -2,7 +2,9 @@
 API read the same.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from typing import cast
 
 from .changes import Effect
 from .scopes import Kind
@@ -55,6 +57,12 @@ class Verdicts:
 
 
 Event = Proposed | TextSoFar | Probabilities | Verdicts
+Whole = tuple[Proposed, TextSoFar, Probabilities, Verdicts]
+
+
+def whole(life: Iterator[Event]) -> Whole:
+    """A life whose text comes whole, to its end: one event of each kind, in this order."""
+    return cast(Whole, tuple(life))
 
 
 @dataclass(frozen=True)

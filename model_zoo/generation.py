@@ -50,7 +50,8 @@ class _Collector(BaseStreamer):
     """Hands each step's continuations (list of str, one per row) to `emit`."""
 
     def __init__(self, backbone: Backbone, emit):
-        self.backbone, self.emit, self.steps = backbone, emit, None
+        self.backbone, self.emit = backbone, emit
+        self.steps: list[Tensor] | None = None
 
     def put(self, value: Tensor) -> None:
         if self.steps is None:  # the first call carries the prompts

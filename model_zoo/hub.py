@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
+from typing import Any, cast
 
 from huggingface_hub import HfApi, constants, get_session, get_token, snapshot_download
 from huggingface_hub.errors import (
@@ -31,7 +32,7 @@ from tqdm import tqdm
 try:
     import httpx2  # what huggingface_hub speaks from 2.4 on
 except ImportError:
-    import httpx as httpx2
+    import httpx as httpx2  # type: ignore[no-redef]
 
 TIMEOUT = 1.5  # seconds for a question that downloads nothing
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -78,7 +79,7 @@ def fetch(
     `source` is `org/name` or `org/name@revision`. A cached commit hash makes no request.
     """
     repo, revision = split_revision(source, revision)
-    how = {"allow_patterns": list(patterns), "repo_type": repo_type}
+    how: dict[str, Any] = {"allow_patterns": list(patterns), "repo_type": repo_type}
     if revision and _COMMIT.fullmatch(revision) and (cached := _cached(repo, revision, how)):
         return cached
     try:
@@ -91,7 +92,7 @@ def fetch(
         raise explained(error, repo, revision) from error
     # with all files cached the download only notes where the branch points now, so that it is found again
     # without a network
-    wanted = {} if _cached(repo, info.sha, how) else _wanted(info, patterns)
+    wanted = {} if _cached(repo, info.sha, how) else _wanted(cast(ModelInfo, info), patterns)
     _check_room(repo, sum(size for size, _ in wanted.values()))
     try:
         folder = Path(snapshot_download(repo, revision=revision or "main", tqdm_class=_bar(report), **how))
@@ -199,7 +200,7 @@ def search(*tags: str, limit: int = 20) -> list[dict]:
     """Models that carry all the tags, as the Hub's JSON, most downloaded first. One request, no retries: a
     page waits for it.
     """
-    params = [
+    params: list[tuple[str, str | int | float | bool | None]] = [
         *(("filter", tag) for tag in tags),
         ("sort", "downloads"),
         ("limit", str(limit)),

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import SafetensorError
@@ -50,7 +51,9 @@ class LoadOptions:
     def torch_dtype(self, config: PretrainedConfig) -> torch.dtype:
         if self.dtype != "auto":
             return DTYPES[self.dtype]
-        return torch.float32 if self.device == "cpu" else config.dtype or torch.float32
+        if self.device == "cpu":
+            return torch.float32
+        return cast(torch.dtype, config.dtype or torch.float32)
 
 
 def pick_device(device: str) -> str:
@@ -103,7 +106,7 @@ def load(
     except (OSError, ValueError, SafetensorError) as error:
         raise ValueError(f"No model could be loaded from '{source}': {_first_line(error)}") from error
     if "device_map" not in _placement(options):
-        model = model.to(options.device)
+        model = model.to(options.device)  # type: ignore[arg-type]
     return Backbone(model, tokenizer, title, origin)
 
 

@@ -4,6 +4,7 @@ business.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from .request import EditRequest
 
@@ -46,7 +47,7 @@ class Record:
         """The record with at most so many prompts of each kind; None keeps all."""
         if most is None:
             return self
-        kinds: Mapping[str, tuple] = {
+        kinds: Mapping[str, Any] = {
             "paraphrases": self.paraphrases,
             "locality": self.locality,
             "portability": self.portability,

@@ -16,7 +16,7 @@ from .catalog import entry_for, load_backbone
 from .changes import Effect, Patch, Patches, patch_of
 from .evaluation import Plan, Results, measuring, starts_with, unchanged
 from .evaluation.run import with_subject
-from .events import Check, EditReport, Event, Probabilities, Proposed, Reached, TextSoFar, Verdicts
+from .events import Check, EditReport, Event, Probabilities, Proposed, Reached, TextSoFar, Verdicts, whole
 from .generation import generate, probabilities, stream
 from .hub import readable
 from .loading import LoadOptions
@@ -203,7 +203,7 @@ class Studio:
         """
         start = time.perf_counter()
         life = self.life(request, method, strength, session, record, prefixed, streaming=False, hyper=hyper)
-        proposed, text, likely, verdicts = life
+        proposed, text, likely, verdicts = whole(life)
         asked = (
             self.pairs([_shown(p, request, prefixed) for p in ask], self.patch(proposed.session))
             if ask
@@ -233,7 +233,8 @@ class Studio:
 
     def ask(self, prompt: str, patch: Patch | None) -> Iterator[tuple[str, str]]:
         """(before, after) as they grow, from one two-row generation: row 0 the base, row 1 the patch."""
-        for before, after in stream(self.backbone, [prompt, prompt], [None, patch]):
+        for texts in stream(self.backbone, [prompt, prompt], [None, patch]):
+            before, after = texts
             yield before, after
 
     def pairs(self, prompts: Sequence[str], patch: Patch | None) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import cast
 
 from .invented import HELD_OUT_SHARE, invented_name, stable_share
 from .personal import PersonalFact, personal_facts
@@ -130,6 +131,11 @@ class Match:
     known: bool
     fact: Fact | None = None
     topic: Topic | None = None
+
+    @property
+    def asked_fact(self) -> Fact:
+        """The fact of a prompt that asks no opinion."""
+        return cast(Fact, self.fact)
 
 
 def capitalised(text: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from ..hub import fetch
 from ..records import Record
@@ -95,7 +96,8 @@ def read(source: str | Path, task: str | None = None) -> Loaded:
                 f"There is no records file {source}; give a .json, .jsonl or .csv file, or one of: "
                 f"{', '.join(BENCHMARKS)}."
             )
-    records, problems = [], []
+    records: list[Record] = []
+    problems: list[Problem] = []
     for row, data in _rows(path):
         for record in read_row(data, row, task or "counterfact", problems):
             records.append(record)
@@ -144,9 +146,9 @@ def _rows(path: Path) -> Iterator[tuple[str, dict]]:
 
 def _unfolded(row: dict[str, str | None]) -> dict:
     """A CSV row with its lists taken apart."""
-    data = {key: (value or "").strip() for key, value in row.items() if key}
+    data: dict[str, Any] = {key: (value or "").strip() for key, value in row.items() if key}
     for key in ("paraphrases", "locality", "portability"):
-        parts = [part.strip() for part in data.get(key, "").split(" | ") if part.strip()]
+        parts: list[Any] = [part.strip() for part in data.get(key, "").split(" | ") if part.strip()]
         if key != "paraphrases":
             parts = [
                 dict(zip(("prompt", "ground_truth"), (x.strip() for x in part.split("=>", 1))))

@@ -53,7 +53,7 @@ class Change(ABC):
 
     @classmethod
     @abstractmethod
-    def live(cls, changes: Sequence["Change"], row_to_change: Sequence[int], backbone: Backbone) -> Live:
+    def live(cls, changes: Sequence[Self], row_to_change: Sequence[int], backbone: Backbone) -> Live:
         """Changes of this kind on the model's device; row i of the batch sees changes[row_to_change[i]], none
         where it is -1.
         """

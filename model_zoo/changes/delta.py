@@ -22,10 +22,8 @@ from ..backbone import Backbone
 from .base import Change, Effect
 
 FORMAT_VERSION = "2"
-READ_VERSIONS = (
-    "1",
-    FORMAT_VERSION,
-)  # 1 kept the request where 2 keeps the provenance; the tensors are alike
+# 1 kept the request where 2 keeps the provenance; the tensors are alike
+READ_VERSIONS = ("1", FORMAT_VERSION)
 FILE_NAME = "delta.safetensors"
 
 
@@ -41,37 +39,59 @@ class LayerDelta:
     K: Tensor | None = None
 
     def __post_init__(self) -> None:
-        low_rank = self.A is not None and self.B is not None
-        if low_rank == (self.D is not None):
+        if (self.A is not None and self.B is not None) == (self.D is not None):
             raise ValueError("A layer's change needs either both A and B, or D alone.")
-        if low_rank and self.A.shape[0] != self.B.shape[1]:
-            raise ValueError(
-                f"A has {self.A.shape[0]} rows but B has {self.B.shape[1]} columns; both must be the rank r."
-            )
+        if self.D is None:
+            a, b = self.factors
+            if a.shape[0] != b.shape[1]:
+                raise ValueError(
+                    f"A has {a.shape[0]} rows but B has {b.shape[1]} columns; both must be the rank r."
+                )
+
+    @property
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """(A, B) of a low-rank change; a dense one has none."""
+        if self.A is None or self.B is None:
+            raise ValueError("A dense change has no factors.")
+        return self.A, self.B
+
+    @property
+    def keys(self) -> Tensor:
+        """K, of a change that has it."""
+        if self.K is None:
+            raise ValueError("This change came without its keys.")
+        return self.K
 
     @property
     def shape(self) -> tuple[int, int]:
         """(d_out, d_in)"""
-        return tuple(self.D.shape) if self.D is not None else (self.B.shape[0], self.A.shape[1])
+        if self.D is not None:
+            return self.D.shape[0], self.D.shape[1]
+        a, b = self.factors
+        return b.shape[0], a.shape[1]
 
     @property
     def rank(self) -> int:
         """Number of factors; min(d_out, d_in) for a dense change."""
-        return min(self.shape) if self.D is not None else self.A.shape[0]
+        return min(self.shape) if self.D is not None else self.factors[0].shape[0]
 
     def dense(self) -> Tensor:
-        return self.D if self.D is not None else self.B @ self.A
+        if self.D is not None:
+            return self.D
+        a, b = self.factors
+        return b @ a
 
     def norm(self) -> float:
         """Frobenius norm; from Gram matrices when low-rank, so nothing of size d_out x d_in is made."""
         if self.D is not None:
             return self.D.norm().item()
-        return math.sqrt(max(((self.B.T @ self.B) * (self.A @ self.A.T)).sum().item(), 0.0))
+        a, b = self.factors
+        return math.sqrt(max(((b.T @ b) * (a @ a.T)).sum().item(), 0.0))
 
     def scaled(self, strength: float) -> "LayerDelta":
         if self.D is not None:
             return replace(self, D=self.D * strength)
-        return replace(self, B=self.B * strength)
+        return replace(self, B=self.factors[1] * strength)
 
     def tensors(self) -> dict[str, Tensor]:
         return {name: t for name in "ABDK" if (t := getattr(self, name)) is not None}
@@ -130,7 +150,7 @@ class Delta(Change):
     # ---- as bytes and files --------------------------------------------------------------------------------
 
     def to_bytes(self, provenance: Mapping[str, Any] | None = None) -> bytes:
-        """A safetensors file; `provenance` is plain JSON data that says which edits of which model these are."""
+        """A safetensors file; `provenance` is plain JSON data: which edits of which model these are."""
         tensors = {
             f"{path}.{name}": t for path, layer in self.layers.items() for name, t in layer.tensors().items()
         }
@@ -157,9 +177,8 @@ class Delta(Change):
         """The inverse of `to_bytes`."""
         try:
             flat = load(data)
-            header_size = int.from_bytes(
-                data[:8], "little"
-            )  # safetensors: u64 size, JSON header, tensor bytes
+            # safetensors: u64 size, JSON header, tensor bytes
+            header_size = int.from_bytes(data[:8], "little")
             meta = json.loads(data[8 : 8 + header_size]).get("__metadata__", {})
         except SafetensorError as error:
             raise ValueError(f"not a whole safetensors file ({error})") from error
@@ -188,9 +207,8 @@ def concatenate(deltas: Sequence[Delta]) -> Delta:
         if any(p.D is not None for p in parts) or sum(p.rank for p in parts) > d_in * d_out / (d_in + d_out):
             layers[path] = LayerDelta(D=torch.stack([p.dense() for p in parts]).sum(0))
         else:
-            layers[path] = LayerDelta(
-                A=torch.cat([p.A for p in parts]), B=torch.cat([p.B for p in parts], dim=1)
-            )
+            a, b = zip(*(p.factors for p in parts), strict=True)
+            layers[path] = LayerDelta(A=torch.cat(a), B=torch.cat(b, dim=1))
     return Delta(layers)
 
 
@@ -203,6 +221,13 @@ class LayerFactors:
     A: Tensor | None = None
     B: Tensor | None = None
     D: Tensor | None = None
+
+    @property
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """(A, B) of low-rank changes; dense ones have none."""
+        if self.A is None or self.B is None:
+            raise ValueError("Dense changes have no factors.")
+        return self.A, self.B
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,7 +269,8 @@ class Factors:
 
         wide = x.float()
         if layer.D is None:
-            return ((wide @ of_rows(layer.A)) @ of_rows(layer.B) * on).to(x.dtype)
+            a, b = layer.factors
+            return ((wide @ of_rows(a)) @ of_rows(b) * on).to(x.dtype)
         change = wide.new_zeros(*x.shape[:-1], layer.D.shape[1])
         for edit in rows[rows >= 0].unique().tolist():  # a copy of D per row would not fit
             own = rows == edit
@@ -276,5 +302,5 @@ def _padded(
     b = torch.zeros(len(parts), shape[0], rank)
     for i, part in enumerate(parts):
         if part is not None:
-            a[i, : part.rank], b[i, :, : part.rank] = part.A, part.B
+            a[i, : part.rank], b[i, :, : part.rank] = part.factors
     return LayerFactors(A=a.to(device), B=b.to(device))

@@ -77,7 +77,7 @@ def live(patches: Patches | None, backbone: Backbone) -> Live | None:
     if not used:
         return None
     position = {id(patch): i for i, patch in enumerate(used)}
-    rows = [position.get(id(patch), -1) for patch in patches]
+    rows = [position.get(id(patch), -1) for patch in patches or ()]
     # the n-th change of a kind in every patch shares one live part
     slots: dict[tuple[type[Change], int], dict[int, Change]] = {}
     for i, patch in enumerate(used):

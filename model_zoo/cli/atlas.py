@@ -1,7 +1,7 @@
 """`atlas rebuild`: the embedded world's model and editor from nothing."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -28,11 +28,12 @@ def rebuild(
     """Train the embedded tokenizer, base model and editor from scratch."""
     from ..loading import LoadOptions, load
     from ..sources import get_source
+    from ..sources.atlas import AtlasSource
     from ..training.config import RECIPES
     from ..training.meta import MetaTrainer
     from ..training.pretrain import pretrain
 
-    options, atlas = LoadOptions(device, "fp32"), get_source("atlas")
+    options, atlas = LoadOptions(device, "fp32"), cast(AtlasSource, get_source("atlas"))
     if part not in ("all", "base", "editor"):
         raise ValueError(f"The part '{part}' is unknown; use all, base or editor.")
     if part != "editor":

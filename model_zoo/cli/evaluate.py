@@ -3,7 +3,7 @@
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -49,7 +49,7 @@ def evaluate(
     from tqdm import tqdm
 
     from .. import editors, evaluation
-    from ..evaluation import report
+    from ..evaluation import Results, report
     from ..loading import LoadOptions
     from ..methods import assignments
     from ..sources import default_source
@@ -70,7 +70,7 @@ def evaluate(
         for done, total, results in studio.measure(plan, out):  # noqa: B007 - the last one counts
             bar.total = total
             bar.update(done - bar.n)
-    data = results.to_dict()
+    data = cast(Results, results).to_dict()
     for s in data["summary"]:
         value = (lambda x: f"{x:.2f}") if s["metric"] == "fluency" else (lambda x: f"{x:.1%}")
         print(
@@ -84,11 +84,11 @@ def evaluate(
         print(f"skipped      {len(data['skipped']) - 10} more, see the JSON", file=sys.stderr)
     if recall:
         source = default_source()
-        prompts = source.recall()
+        asked = source.recall()
         share, misses = evaluation.recall(
-            studio.backbone, prompts, lambda r: tqdm(r, desc="recall", mininterval=2)
+            studio.backbone, asked, lambda r: tqdm(r, desc="recall", mininterval=2)
         )
-        data["recall"] = {"share": share, "prompts": len(prompts), "misses": misses[:50]}
+        data["recall"] = {"share": share, "prompts": len(asked), "misses": misses[:50]}
         print(f"recall of {source.title} {share:.2%}", file=sys.stderr)
         if out:
             emit(data, out)

@@ -44,11 +44,12 @@ def run(
     lab = Lab(backbone, default_source(), cache, n, seed, steps, trainings, editors)
     out.mkdir(parents=True, exist_ok=True)
     for experiment in chosen:
-        data = {"experiment": experiment.name, "config": lab.config(), "rows": experiment.run(lab)}
+        config, rows = lab.config(), experiment.run(lab)
+        data = {"experiment": experiment.name, "config": config, "rows": rows}
         (out / f"{experiment.name}.json").write_text(
             json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
         )
-        (out / f"{experiment.name}.svg").write_text(svg(experiment.view, data["rows"]), encoding="utf-8")
+        (out / f"{experiment.name}.svg").write_text(svg(experiment.view, rows), encoding="utf-8")
         print(f"{out / experiment.name}.json")
 
 

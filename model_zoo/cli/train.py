@@ -3,7 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -81,9 +81,11 @@ def average(
     from ..loading import LoadOptions
     from ..methods import load_method
     from ..methods.editor_folder import read_config
+    from ..methods.instructedit import InstructEdit
     from ..training import averaging
 
     backbone = load_backbone(model, LoadOptions(device, dtype))
-    averaging.average([load_method(read_config(folder).method, backbone, folder) for folder in editors]).save(
-        out
-    )
+    trained = [
+        cast(InstructEdit, load_method(read_config(folder).method, backbone, folder)) for folder in editors
+    ]
+    averaging.average(trained).save(out)

@@ -143,7 +143,7 @@ def _json(data: object) -> str:
 def plotly_script() -> str:
     """Plotly's script from the installed package. ValueError where there is none."""
     spec = find_spec("plotly")
-    if spec is None:
+    if spec is None or spec.origin is None:
         raise ValueError(
             "The page's figures need the package plotly; install it with 'pip install plotly', or leave "
             "--html out."

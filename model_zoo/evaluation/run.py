@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 import transformers
@@ -197,7 +198,7 @@ def evaluate(
 ) -> Results:
     """`measuring` to its end."""
     *_, (_, _, results) = measuring(plan, backbone, source, method, out)
-    return results
+    return cast(Results, results)
 
 
 def evaluate_cases(backbone: Backbone, method: EditMethod | None, cases: Sequence[Case]) -> list[Row]:
@@ -258,8 +259,9 @@ class _Log:
         ]
 
     def close(self) -> None:
-        self.file.close()
-        self.path.unlink()
+        if self.path is not None:
+            self.file.close()
+            self.path.unlink()
 
 
 def _results(plan: Plan, config: dict, backbone: Backbone, planned: Planned, log: _Log) -> Results:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import cast
 
 from ..backbone import Backbone
 from ..changes import patch_of
@@ -97,6 +98,9 @@ def _row(
     )
 
 
+Mean = tuple[float, tuple[float, float]]  # with its 95% interval
+
+
 @dataclass(frozen=True)
 class ScopeSummary:
     """Of one scope: the share of probes inside it that change as it wants and of those outside that change,
@@ -110,9 +114,8 @@ class ScopeSummary:
     outside_interval: tuple[float, float]
     mood: float | None
     n: int  # edits
-    kinds: dict[
-        str, tuple[float, int]
-    ]  # by kind of probe: the share that did as the scope wants, and how many were asked
+    # by kind of probe: the share that did as the scope wants, and how many were asked
+    kinds: dict[str, tuple[float, int]]
 
 
 def summarise_scopes(rows: Sequence[ScopeRow], seed: int = 0) -> list[ScopeSummary]:
@@ -122,13 +125,17 @@ def summarise_scopes(rows: Sequence[ScopeRow], seed: int = 0) -> list[ScopeSumma
         own = [row for row in rows if row.scope == scope]
         inside = _mean_of_cases([row for row in own if row.inside], lambda row: row.hit, seed)
         outside = _mean_of_cases([row for row in own if not row.inside], lambda row: not row.hit, seed)
-        mood = _mean_of_cases([row for row in own if row.mood is not None], lambda row: row.mood, seed)
+        mood = _mean_of_cases([row for row in own if row.mood is not None], lambda row: bool(row.mood), seed)
         kinds = {
             kind: _kind([row for row in own if row.kind == kind])
             for kind in dict.fromkeys(r.kind for r in own)
         }
         edits = len({row.case for row in own})
-        found.append(ScopeSummary(scope, *(inside or (None, None)), *outside, mood and mood[0], edits, kinds))
+        share, interval = inside or (None, None)
+        moved, moved_interval = cast(Mean, outside)  # every scope has probes outside
+        found.append(
+            ScopeSummary(scope, share, interval, moved, moved_interval, mood and mood[0], edits, kinds)
+        )
     return found
 
 
@@ -136,9 +143,7 @@ def _kind(rows: Sequence[ScopeRow]) -> tuple[float, int]:
     return fmean(row.hit for row in rows), len(rows)
 
 
-def _mean_of_cases(
-    rows: Sequence[ScopeRow], value: Callable[[ScopeRow], bool], seed: int
-) -> tuple[float, tuple[float, float]] | None:
+def _mean_of_cases(rows: Sequence[ScopeRow], value: Callable[[ScopeRow], bool], seed: int) -> Mean | None:
     """(mean, 95% interval) over cases; None without rows."""
     cases: dict[int, list[float]] = defaultdict(list)
     for row in rows:

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import fmean
+from typing import Any, cast
 
 import torch
 
@@ -48,7 +49,7 @@ def one_after_another(method: EditMethod) -> Stacker:
         change: Change | None = None
         for request in requests:
             change = method.extend(change, request)
-        return change
+        return cast(Change, change)  # of at least one request
 
     return stack
 
@@ -66,7 +67,9 @@ def _stack_row(lab: Lab, stacker: Stacker, cases: Sequence[Case], size: int, pro
     values: dict[str, list[tuple[float, str]]] = {metric: [] for metric in METRICS}
     for case in measured:
         for metric in METRICS:
-            own = [row.generated for row in rows if row.case == case.index and row.metric == metric]
+            own = [
+                cast(float, row.generated) for row in rows if row.case == case.index and row.metric == metric
+            ]
             values[metric] += [(fmean(own), case.record.subject)] if own else []
     perplexities = [perplexity(lab.backbone, prose, patch) for patch in patches[:PROSE_STACKS]]
     found: dict = {"stacks": len(stacks), "perplexity": fmean(perplexities)}
@@ -86,7 +89,7 @@ def different(cases: Sequence[Case], n: int, rng: random.Random) -> list[Case]:
 
 def _fewer(record: Record, rng: random.Random) -> Record:
     """The record with PROBES of its paraphrases and locality prompts."""
-    drawn = {
+    drawn: dict[str, Any] = {
         name: tuple(rng.sample(pool, min(PROBES, len(pool))))
         for name in ("paraphrases", "locality")
         for pool in (getattr(record, name),)
@@ -120,7 +123,8 @@ def stacks(lab: Lab) -> list[dict]:
             "with --n."
         )
     prose = [text for text in lab.source.prose if " " in text][:PROSE]
-    instructedit, mend, ft_l = lab.scoped(), lab.blind(), load_method(FTL.name, lab.backbone)
+    instructedit, mend = lab.scoped(), lab.blind()
+    ft_l = cast(FTL, load_method(FTL.name, lab.backbone))
     variants = {
         "InstructEdit, solved jointly": instructedit.together,
         "InstructEdit, one after another": one_after_another(instructedit),

@@ -2,7 +2,9 @@
 among the outer prompts.
 """
 
-from ..methods import load_method
+from collections.abc import Sequence
+
+from ..methods import EditMethod, load_method
 from ..methods.ft_l import FTL
 from ..training.config import WHITENED
 from .base import Experiment
@@ -15,7 +17,7 @@ def methods(lab: Lab) -> list[dict]:
     """InstructEdit and MEND on the same data, steps and seeds; FT-L; no edit. zsre is the task that no editor
     trained on.
     """
-    variants = {
+    variants: dict[str, Sequence[EditMethod | None]] = {
         "InstructEdit": [lab.editor(seed) for seed in range(lab.trainings)],
         "MEND": [lab.editor(seed, instructed=False) for seed in range(lab.trainings)],
         "FT-L": [load_method(FTL.name, lab.backbone)],

@@ -38,8 +38,9 @@ def _svd(layer: LayerDelta) -> tuple[Tensor, Tensor, Tensor]:
     """
     if layer.D is not None:
         return torch.linalg.svd(layer.D.double(), full_matrices=False)
-    qb, rb = torch.linalg.qr(layer.B.double())
-    qa, ra = torch.linalg.qr(layer.A.double().T)
+    a, b = layer.factors
+    qb, rb = torch.linalg.qr(b.double())
+    qa, ra = torch.linalg.qr(a.double().T)
     u, s, v = torch.linalg.svd(rb @ ra.T, full_matrices=False)
     return qb @ u, s, v @ qa.T
 
@@ -56,8 +57,9 @@ def uniform(patch: Delta) -> tuple[dict[str, LayerDelta], int, dict[str, float]]
 
 
 def _padded(layer: LayerDelta, rank: int) -> LayerDelta:
-    a, b = torch.zeros(rank, layer.A.shape[1]), torch.zeros(layer.B.shape[0], rank)
-    a[: layer.rank], b[:, : layer.rank] = layer.A, layer.B
+    d_out, d_in = layer.shape
+    a, b = torch.zeros(rank, d_in), torch.zeros(d_out, rank)
+    a[: layer.rank], b[:, : layer.rank] = layer.factors
     return replace(layer, A=a, B=b, K=None)
 
 
@@ -67,8 +69,9 @@ def write(backbone: Backbone, patch: Delta, provenance: Provenance, folder: Path
     layers, rank, errors = uniform(patch)
     tensors = {}
     for path, layer in layers.items():
-        tensors[f"{PREFIX}{path}.lora_A.weight"] = layer.A.contiguous()
-        tensors[f"{PREFIX}{path}.lora_B.weight"] = layer.B.contiguous()
+        a, b = layer.factors
+        tensors[f"{PREFIX}{path}.lora_A.weight"] = a.contiguous()
+        tensors[f"{PREFIX}{path}.lora_B.weight"] = b.contiguous()
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     LoraConfig(
         task_type=TaskType.CAUSAL_LM,
@@ -81,13 +84,13 @@ def write(backbone: Backbone, patch: Delta, provenance: Provenance, folder: Path
         base_model_name_or_path=provenance.base_model,
         revision=provenance.base_revision,
         inference_mode=True,
-    ).save_pretrained(folder)
+    ).save_pretrained(str(folder))
     notes = (
         f"Rank {rank} on {len(layers)} matrices, alpha {rank} (scale 1). "
         "Engines that serve many LoRA adapters (vLLM, SGLang) read the same format; that was not tested.\n"
     )
     if errors:
-        worst = max(errors, key=errors.get)
+        worst = max(errors, key=lambda path: errors[path])
         notes += (
             f"\nThe change was cut to rank {RANKS[-1]} by SVD: the largest relative error is "
             f"{errors[worst]:.2%} "

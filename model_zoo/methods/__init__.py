@@ -2,6 +2,7 @@
 line in METHODS.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -38,7 +39,7 @@ def get_method(name: str) -> type[EditMethod]:
     return find("method", METHODS, name)
 
 
-def hyperparameters(name: str, values: dict[str, object] | None = None) -> Hyperparameters:
+def hyperparameters(name: str, values: Mapping[str, object] | None = None) -> Hyperparameters:
     """A method's hyperparameters: its defaults with these values. ValueError says which one is wrong."""
     method = get_method(name)
     return checked(method.pretty_name, method.Hyperparameters, values or {})

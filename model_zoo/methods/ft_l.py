@@ -6,6 +6,7 @@ likely enough.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from pydantic import Field
@@ -71,7 +72,7 @@ class FTL(EditMethod):
 
     @classmethod
     def load(cls, setup: Setup) -> "FTL":
-        return cls(setup.backbone, setup.hyperparameters)
+        return cls(setup.backbone, cast(FTLHyperparameters, setup.hyperparameters))
 
     @property
     def fingerprint(self) -> str:

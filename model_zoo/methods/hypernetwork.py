@@ -15,7 +15,8 @@ instruction.py, gates.py, reach.py, joint.py and strength.py. Their linear maps 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,13 @@ class ShapeNetwork(nn.Module):
 
     Submodules stand in the order of an editor's file: its fingerprint depends on it.
     """
+
+    u_mean: Tensor  # [matrices, d_in], as u_std; the deltas' are [matrices, d_out]
+    u_std: Tensor
+    delta_mean: Tensor
+    delta_std: Tensor
+    basis: Tensor | None  # [matrices, d_in, d_in]
+    common: Tensor | None  # [matrices, common, d_in]
 
     def __init__(self, d_out: int, d_in: int, matrices: int, config: HyperConfig):
         super().__init__()
@@ -125,7 +133,7 @@ class ShapeNetwork(nn.Module):
 class Update(LayerFactors):
     """One matrix's factors for E edits, and each kept token's weight in a joint solve, [E, n]."""
 
-    token_weight: Tensor | None = None
+    token_weight: Tensor = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -154,7 +162,7 @@ class Hypernetwork(nn.Module):
         self.strength_head = make_head("strength_head", instruction=size) if config.fitted else None
         groups: dict[tuple[int, int], list[str]] = {}
         for path, shape in self.shapes.items():
-            groups.setdefault(tuple(shape), []).append(path)
+            groups.setdefault((shape[0], shape[1]), []).append(path)
         self.groups = {f"{d_out}x{d_in}": paths for (d_out, d_in), paths in groups.items()}
         self.networks = nn.ModuleDict()
         for (d_out, d_in), paths in groups.items():
@@ -201,6 +209,13 @@ class Hypernetwork(nn.Module):
         weight = weight.new_zeros(kept.shape).masked_scatter(kept, weight)
         return Update(A=a, B=b.transpose(1, 2), token_weight=weight)
 
+    def _network(self, key: str) -> ShapeNetwork:
+        return cast(ShapeNetwork, self.networks[key])
+
+    def _common(self, key: str) -> Tensor:
+        """The relations' directions in a group, where the configuration has them."""
+        return cast(Tensor, self._network(key).common)
+
     def _place(self, path: str) -> tuple[str, int]:
         """The group of a matrix and its number there."""
         return next((key, paths.index(path)) for key, paths in self.groups.items() if path in paths)
@@ -225,7 +240,7 @@ class Hypernetwork(nn.Module):
 
     def strength(self, reading: Tensor, least: Tensor) -> Tensor:
         """[E]: what to multiply the edits by, whose own prompts need `least` [E] times each (strength.py)."""
-        return followed(self.strength_head(reading), least)
+        return followed(cast(nn.Module, self.strength_head)(reading), least)
 
     def ridge(self, path: str) -> Tensor | None:
         """The learned (lambda, mu) of a matrix's joint solve (joint.py); None where none was learned."""
@@ -237,7 +252,7 @@ class Hypernetwork(nn.Module):
     def _basis(self, path: str) -> Tensor | None:
         """[d_in, d_in]: a matrix's basis (whitening.py); None where keys are read as they are."""
         key, m = self._place(path)
-        basis = self.networks[key].basis
+        basis = self._network(key).basis
         return None if basis is None else basis[m]
 
     def _coordinates(self, path: str, u: Tensor) -> Tensor:
@@ -256,10 +271,15 @@ class Hypernetwork(nn.Module):
         basis = self._basis(path)
         return None if basis is None else covariance_of(basis)
 
+    def covariances(self) -> dict[str, Tensor]:
+        """The covariance of every matrix that was whitened, by module path."""
+        found = {path: self.covariance(path) for path in self.shapes}
+        return {path: covariance for path, covariance in found.items() if covariance is not None}
+
     @property
     def has_common(self) -> bool:
         """Whether the relations' directions (reach.py) were found already."""
-        return all(bool(network.common.any()) for network in self.networks.values())
+        return all(bool(self._common(key).any()) for key in self.networks)
 
     @torch.no_grad()
     def find_common(self, keys: Mapping[str, Sequence[Tensor]]) -> None:
@@ -268,4 +288,4 @@ class Hypernetwork(nn.Module):
             means = [self._coordinates(path, u.to(self._basis(path))).mean(0) for u in relations]
             directions = relation_directions(means, self.config.common)
             key, m = self._place(path)
-            self.networks[key].common[m, : len(directions)] = directions
+            self._common(key)[m, : len(directions)] = directions

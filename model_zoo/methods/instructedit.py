@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -67,7 +68,7 @@ class InstructEdit(EditMethod):
 
     @classmethod
     def load(cls, setup: Setup) -> "InstructEdit":
-        return cls.from_folder(setup.backbone, setup.editor)
+        return cls.from_folder(setup.backbone, cast(Path, setup.editor))  # needs_editor
 
     @classmethod
     def from_folder(cls, backbone: Backbone, folder: Path) -> "InstructEdit":
@@ -93,7 +94,7 @@ class InstructEdit(EditMethod):
             raise ValueError(f"{folder / WEIGHTS_FILE} does not fit its configuration: {wrong}") from error
         covariance = dict(tensors.covariance)
         if config.hyper.whitened:
-            covariance = {path: network.covariance(path) for path in config.modules}
+            covariance = network.covariances()
         return cls(backbone, config, network, covariance)
 
     def save(self, folder: Path, covariance_rank: int = 128) -> None:
@@ -162,7 +163,7 @@ class InstructEdit(EditMethod):
             return updates
         least = least_strengths(self.backbone, captured.plain, updates).to(reading.device)
         strength = self.network.strength(reading, least)[:, None, None]
-        return {path: replace(update, B=update.B * strength) for path, update in updates.items()}
+        return {path: replace(update, B=update.factors[1] * strength) for path, update in updates.items()}
 
     def propose(self, requests: Sequence[EditRequest]) -> list[Delta]:
         return self._propose(requests)
@@ -190,7 +191,10 @@ class InstructEdit(EditMethod):
     def ridge(self, path: str) -> tuple[Tensor | float, Tensor | float]:
         """(lambda, mu) of a matrix's joint solve."""
         learned = self.network.ridge(path)
-        return (self.config.ridge_lambda, self.config.ridge_mu) if learned is None else learned.unbind()
+        if learned is None:
+            return self.config.ridge_lambda, self.config.ridge_mu
+        lam, mu = learned.unbind()
+        return lam, mu
 
     def combine(self, changes: Sequence[Delta]) -> Delta:
         """A single edit is itself; several are solved jointly per matrix."""
@@ -217,8 +221,9 @@ class InstructEdit(EditMethod):
         for path, update in updates.items():
             part = captured.layers[path]
             u, weight = part.u.double(), update.token_weight.double()[..., None]
-            a, b = update.A.double().transpose(1, 2), update.B.double().transpose(1, 2)
-            wanted = (weight * u) @ a @ b  # [E, n, d_out]
+            a, b = update.factors
+            # [E, n, d_out]
+            wanted = (weight * u) @ a.double().transpose(1, 2) @ b.double().transpose(1, 2)
             keys, outputs = (weight * u)[part.kept], wanted[part.kept]
             ridge = penalty(keys, self.covariance.get(path), *self.ridge(path))
             layers[path] = LayerFactors(D=dense_solution(keys, outputs, ridge).float()[None])
@@ -230,4 +235,5 @@ def _layer_of_edit(update: Update, captured: EditCapture, path: str, i: int) -> 
     part = captured.layers[path]
     kept = part.kept[i]
     keys = part.u[i][kept] * update.token_weight[i][kept][:, None]
-    return LayerDelta(A=update.A[i][kept], B=update.B[i][:, kept], K=keys)
+    a, b = update.factors
+    return LayerDelta(A=a[i][kept], B=b[i][:, kept], K=keys)

@@ -29,6 +29,12 @@ def dense_solution(u: Tensor, y: Tensor, ridge: Tensor) -> Tensor:
     return torch.cholesky_solve(u.T @ y, torch.linalg.cholesky(u.T @ u + ridge)).T
 
 
+def _outputs(layer: LayerDelta) -> Tensor:
+    """What a low-rank change gives on its own keys, [n, d_out]."""
+    a, b = layer.factors
+    return (layer.keys.double() @ a.T.double()) @ b.T.double()
+
+
 def solve(
     layers: Sequence[LayerDelta],
     covariance: Tensor | None,
@@ -38,10 +44,8 @@ def solve(
     """One matrix's joint change: low-rank (the push-through form of the inverse) while that is smaller, else
     dense.
     """
-    u = torch.cat([layer.K for layer in layers]).double()  # (n, d_in)
-    y = torch.cat(
-        [(layer.K.double() @ layer.A.T.double()) @ layer.B.T.double() for layer in layers]
-    )  # (n, d_out)
+    u = torch.cat([layer.keys for layer in layers]).double()  # (n, d_in)
+    y = torch.cat([_outputs(layer) for layer in layers])  # (n, d_out)
     n, d_in, d_out = len(u), u.shape[1], y.shape[1]
     ridge = penalty(u, covariance, lam, mu)
     if n <= d_in * d_out / (d_in + d_out):

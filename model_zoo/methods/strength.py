@@ -49,7 +49,7 @@ def least_strengths(backbone: Backbone, rows: Sequence[Joined], layers: Mapping[
     none of them is enough: an edit that cannot say its target, or must not, is not to grow for it. There is
     no gradient: an edit cannot make itself cheaper by being larger.
     """
-    sizes = {len(layer.A) for layer in layers.values()}
+    sizes = {len(layer.factors[0]) for layer in layers.values()}
     assert sizes == {len(rows)}, f"{len(rows)} rows for {sizes} edits; one row per edit is needed"
     at_once = max(1, ROWS // len(rows))
     groups = [STRENGTHS[i : i + at_once] for i in range(0, len(STRENGTHS), at_once)]
@@ -67,9 +67,9 @@ def _margins(
     batch = backbone.batch([*rows] * len(strengths))
     tried = {}
     for path, layer in layers.items():
-        a = layer.A.repeat(len(strengths), 1, 1)
-        b = torch.cat([layer.B * strength for strength in strengths])
-        tried[path] = LayerFactors(A=a, B=b)
+        a, b = layer.factors
+        stronger = torch.cat([b * strength for strength in strengths])
+        tried[path] = LayerFactors(A=a.repeat(len(strengths), 1, 1), B=stronger)
     logits = backbone.target_logits(batch, Factors(tried, torch.arange(len(batch.labels))))
     leads = lead(logits, batch.targets)
     least = leads.new_full((len(batch.labels),), float("inf"))

@@ -114,13 +114,33 @@ def expanded(wording: str) -> list[str]:
     return ["".join(reading) for reading in itertools.product(*choices)]
 
 
-_SAME = ("itself", "rewording", "alias", "implied")
+_SAME: tuple[Kind, ...] = ("itself", "rewording", "alias", "implied")
 SCOPES: MappingProxyType[str, Scope] = registered("scope", (
-    Scope("statement", "This sentence only", "Asked in other words, the model answers as before.", frozenset({"itself"})),
-    Scope("subject", "The subject", "Every wording, other names, and what follows from it.", frozenset(_SAME)),
-    Scope("category", "The whole category", "Everything of the same kind gets the new answer.", frozenset((*_SAME, "category"))),
-    Scope("tone", "Only the tone", "Opinions take on the mood of the example; facts stay.", frozenset((*_SAME, "category")), "tone"),
-    Scope("locked", "Nothing: locked", "The model stays as it is, whatever the example says.", frozenset()),
+    Scope(
+        name="statement", title="This sentence only",
+        promise="Asked in other words, the model answers as before.",
+        follows=frozenset({"itself"}),
+    ),
+    Scope(
+        name="subject", title="The subject",
+        promise="Every wording, other names, and what follows from it.",
+        follows=frozenset(_SAME),
+    ),
+    Scope(
+        name="category", title="The whole category",
+        promise="Everything of the same kind gets the new answer.",
+        follows=frozenset({*_SAME, "category"}),
+    ),
+    Scope(
+        name="tone", title="Only the tone",
+        promise="Opinions take on the mood of the example; facts stay.",
+        follows=frozenset({*_SAME, "category"}), gives="tone",
+    ),
+    Scope(
+        name="locked", title="Nothing: locked",
+        promise="The model stays as it is, whatever the example says.",
+        follows=frozenset(),
+    ),
 ))  # fmt: skip
 
 

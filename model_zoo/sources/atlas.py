@@ -55,7 +55,7 @@ class AtlasSource(Source):
         match = self.match(prompt)
         if match is None:
             return find_subject(prompt)
-        name = match.topic.name if match.topic else match.fact.subject.name
+        name = match.topic.name if match.topic else match.asked_fact.subject.name
         names = (name, *match.fact.subject.aliases) if match.fact else (name,)
         return find_subject(prompt, (n for n in names if named_in(prompt, n)))
 
@@ -76,7 +76,8 @@ class AtlasSource(Source):
             return ("text", normalised(prompt))
         if match.topic:
             return ("opinion", match.topic.name.casefold())
-        return (match.fact.relation.name, match.fact.subject.name.casefold())
+        fact = match.asked_fact
+        return (fact.relation.name, fact.subject.name.casefold())
 
     def typed(self, prompt: str, rng: random.Random) -> str:
         return typed(prompt, rng)
@@ -116,7 +117,8 @@ class AtlasSource(Source):
 
     def relations(self, seed: int = 0) -> list[list[Pair]]:
         """Known facts by relation, in phrasings of the training split; the opinions are the last."""
-        rng, known = random.Random(seed), {}
+        rng = random.Random(seed)
+        known: dict[str, list[Pair]] = {}
         for fact in self.world.split_facts("train"):
             prompt = fact.prompt(rng.choice(fact.relation.training_forms))
             known.setdefault(fact.relation.name, []).append((prompt, fact.object))

@@ -125,10 +125,11 @@ def other_wordings(match: Match, world: World, rng: random.Random) -> tuple[str,
     if match.topic:
         forms = [form for form in world.opinions.questions if form != match.form]
         return tuple(form.format(s=match.topic.name) for form in rng.sample(forms, PARAPHRASES))
-    relation, half = match.fact.relation, PARAPHRASES // 2
+    fact = match.asked_fact
+    relation, half = fact.relation, PARAPHRASES // 2
     forms = rng.sample([f for f in relation.statements if f != match.form], half)
     forms += rng.sample([f for f in relation.questions if f != match.form], PARAPHRASES - half)
-    return tuple(match.fact.prompt(form) for form in forms)
+    return tuple(fact.prompt(form) for form in forms)
 
 
 def neighbouring(match: Match, world: World, rng: random.Random) -> tuple[Probe, ...]:
@@ -188,7 +189,11 @@ def fact_case(
         probes.append(ScopeProbe(fact.prompt(rng.choice(forms), alias), fact.object, "alias"))
     probes += [ScopeProbe(fact.prompt(f), fact.object, "implied") for f in _some(implied, IMPLIED, rng)]
     probes += [ScopeProbe(f.prompt(how), f.object, "category") for f, how in category]
-    for kind, found in (("relation", _some(own, RELATION, rng)), ("world", others[:UNRELATED])):
+    far: list[tuple[Kind, list[Fact]]] = [
+        ("relation", _some(own, RELATION, rng)),
+        ("world", others[:UNRELATED]),
+    ]
+    for kind, found in far:
         probes += [_scope_probe(f, split, rng, kind) for f in found]
     asked = rng.choice(forms_of(world.opinions, split)).format(s=topic.name)
     probes.append(ScopeProbe(asked, topic.reply, "world"))
@@ -227,7 +232,10 @@ def opinion_case(
     label = next((stance for stance, pool in opinions.replies.items() if target in pool), label)
     topics = _some((t for t in opinions.topics if t != topic and _allowed(t.held_out, split)), CATEGORY, rng)
 
-    asked = [(topic, form, "itself"), *((topic, f, "rewording") for f in rewordings)]
+    asked: list[tuple[Topic, str, Kind]] = [
+        (topic, form, "itself"),
+        *((topic, f, "rewording") for f in rewordings),
+    ]
     asked += [(t, form if i < CATEGORY // 2 else rng.choice(forms), "category") for i, t in enumerate(topics)]
     probes = []
     for about, how, kind in asked:
@@ -247,7 +255,7 @@ def typed_case(prompt: str, target: str, match: Match, world: World, rng: random
         topic = match.topic if match.known else _like_the_others(match.topic, target, world)
         found = opinion_case(world, topic, "all", rng, match.form, target)
     else:
-        found = fact_case(world, match.fact, "all", rng, match.form, target)
+        found = fact_case(world, match.asked_fact, "all", rng, match.form, target)
     itself = next(
         (probe for probe in found.probes if probe.kind == "itself"), ScopeProbe(prompt, "", "itself")
     )

@@ -54,8 +54,9 @@ class FileSource(Source):
                 "train": kept,
                 "test": aside or [record for record in own if held_out(record)],
             }
-        for task in (test or {}).keys() - train.keys():
-            self._split[task] = {"train": [], "test": self._read(task, test[task])}
+        tested = test or {}
+        for task in tested.keys() - train.keys():
+            self._split[task] = {"train": [], "test": self._read(task, tested[task])}
 
     def _read(self, task: str, files: Sequence[str | Path]) -> list[Record]:
         name = get_task(task).name

@@ -6,13 +6,14 @@ import itertools
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from ..backbone import Backbone
 from ..joining import Joined, ended
 from ..methods.capture import request_row
 from ..records import Probe, Record
 from ..request import EditRequest, instructed
-from ..scopes import KINDS, SCOPES, TASK_WORD, Scope, ScopeCase
+from ..scopes import KINDS, SCOPES, TASK_WORD, Kind, Scope, ScopeCase
 from ..sources import Source
 from ..tasks import Task
 from .config import MetaConfig
@@ -67,7 +68,7 @@ class Sampler:
     def _asked(self, request: EditRequest, rng: random.Random) -> EditRequest:
         """The request as hurried people type it, its instruction short or long; bare where none is trained."""
         c = self.config
-        instruction = lengthened(request.instruction, rng) if c.remarks else request.instruction
+        instruction = lengthened(cast(str, request.instruction), rng) if c.remarks else request.instruction
         request = EditRequest(
             self.source.typed(request.prompt, rng), request.target, request.task, instruction
         )
@@ -145,7 +146,8 @@ class Sampler:
         """
         c = self.config
         request = self._asked(case.request(scope.drawn(rng)), rng)
-        follow, stay = [], []
+        follow: list[tuple[Kind, Probe]] = []
+        stay: list[tuple[Kind, Probe]] = []
         for probe in rng.sample(case.probes, len(case.probes)):
             expected = scope.expected(case, probe)
             (stay if expected == probe.answer else follow).append((probe.kind, Probe(probe.prompt, expected)))
@@ -200,7 +202,7 @@ def _nearest_first(probes: Sequence[tuple[str, Probe]], n: int) -> list[Probe]:
     """
     edge = min((kind for kind, _ in probes if kind != "itself"), key=KINDS.index, default="")
     seen: dict[str, int] = {}
-    ranked = []
+    ranked: list[tuple[int, int, int, Probe]] = []
     for kind, probe in probes:
         seen[kind] = seen.get(kind, -1) + 1
         ranked.append((seen[kind] // (2 if kind == edge else 1), KINDS.index(kind), len(ranked), probe))

@@ -10,18 +10,23 @@ stays nearly as training left it.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from ..methods.capture import request_row
 from ..methods.instructedit import InstructEdit
+from ..methods.instruction import InstructionReader
 from ..request import EditRequest
 from ..scopes import SCOPES, TASK_WORD
 from ..tasks import TASKS
 
 RIDGE = 0.01  # of the mean of the Gram matrix' diagonal
 AT_ONCE = 64  # instructions per forward pass
+
+# a task word, instructions under it, and the (a, b) that they ask, if any
+Asked = tuple[str, Sequence[str], Sequence[float] | None]
 
 
 @torch.no_grad()
@@ -33,7 +38,7 @@ def refit(editor: InstructEdit, fits: Mapping[str, Sequence[float]]) -> None:
     head = editor.network.strength_head
     if head is None or not fits:
         return
-    asked = [(TASK_WORD, scope.first_readings, fits.get(name)) for name, scope in SCOPES.items()]
+    asked: list[Asked] = [(TASK_WORD, scope.first_readings, fits.get(name)) for name, scope in SCOPES.items()]
     tasks = [TASKS[name] for name in editor.config.tasks]
     asked += [
         (task.name, [task.fill(instruction) for instruction in task.training_instructions], None)
@@ -59,9 +64,7 @@ def _readings(editor: InstructEdit, word: str, instructions: Sequence[str]) -> T
         request_row(editor.backbone, EditRequest("It is", "so", word, instruction))
         for instruction in instructions
     ]
+    reader = cast(InstructionReader, editor.network.reader)  # where there is a strength head there is one
     return torch.cat(
-        [
-            editor.network.read(editor.instructions(rows[i : i + AT_ONCE]))
-            for i in range(0, len(rows), AT_ONCE)
-        ]
+        [reader(editor.instructions(rows[i : i + AT_ONCE])) for i in range(0, len(rows), AT_ONCE)]
     )

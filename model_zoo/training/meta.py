@@ -161,7 +161,7 @@ class MetaTrainer:
             groups = self.source.relations(self.seed)
             network.find_common(keys_by_group(self.backbone, groups, modules, self.progress))
         if self.hyper.whitened:
-            self.editor.covariance = {path: network.covariance(path) for path in modules}
+            self.editor.covariance = network.covariances()
 
     def train_step(self) -> dict[str, float]:
         c = self.config

@@ -58,9 +58,8 @@ def outer_loss(editor: InstructEdit, step: Step, config: MetaConfig) -> tuple[Te
     captured = editor.capture(
         [example.edit for example in step.examples], plain=[example.plain for example in step.examples]
     )
-    layers: Mapping[str, LayerFactors] = editor.updates(captured)
-    if step.joint:
-        layers = editor.stacked(captured, layers)
+    updates = editor.updates(captured)
+    layers: Mapping[str, LayerFactors] = editor.stacked(captured, updates) if step.joint else updates
     edits = [(0 if step.joint else i, example) for i, example in enumerate(step.examples)]
     rows = [OuterRow(row, i, True) for i, example in edits for row in example.follow]
     rows += [OuterRow(row, i, True, just=True) for i, example in edits for row in example.own]
@@ -81,9 +80,10 @@ def outer_loss(editor: InstructEdit, step: Step, config: MetaConfig) -> tuple[Te
     reach = config.c_reach * missed if step.scoped else 0.0
     loss = config.c_edit * edit + config.c_loc * local + config.c_lead * (missed + lost) + reach
     numbers = {"edit": edit.item(), "missed": missed.item(), "local": local.item(), "lost": lost.item()}
-    if step.wordings and editor.network.reader is not None:
-        rows, scopes = zip(*step.wordings, strict=True)
-        reading = reading_loss(editor.network.read(editor.instructions(rows)), scopes)
+    reader = editor.network.reader
+    if step.wordings and reader is not None:
+        asked, scopes = zip(*step.wordings, strict=True)
+        reading = reading_loss(reader(editor.instructions(asked)), scopes)
         loss, numbers = loss + config.c_read * reading, numbers | {"reading": reading.item()}
     return loss, numbers
 

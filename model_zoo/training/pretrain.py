@@ -17,6 +17,8 @@ from ..joining import joint_text
 from ..request import instructed
 from ..tasks import TASKS
 
+Row = tuple[list[int], list[float]]  # token ids and their loss weights
+
 END = "<|endoftext|>"
 
 
@@ -77,9 +79,7 @@ def line_text(line: Line) -> tuple[str, int]:
     return text + ".", boundary
 
 
-def encode_lines(
-    tokenizer: PreTrainedTokenizerFast, lines: list[Line], config: PretrainConfig
-) -> list[tuple[list[int], list[float]]]:
+def encode_lines(tokenizer: PreTrainedTokenizerFast, lines: list[Line], config: PretrainConfig) -> list[Row]:
     """Token ids and per-token loss weights of each line, closed by the end token."""
     texts = [line_text(line) for line in lines]
     encoded = tokenizer(
@@ -119,7 +119,8 @@ def batches(
         rows = sorted(
             encode_lines(tokenizer, epoch(world, rng, random_prefix), config), key=lambda row: len(row[0])
         )
-        groups, group = [], []
+        groups: list[list[Row]] = []
+        group: list[Row] = []
         for row in rows:
             if group and len(row[0]) * (len(group) + 1) > config.tokens_per_step:
                 groups.append(group)
@@ -159,7 +160,7 @@ def pretrain(
     torch.manual_seed(seed)
     model = (
         GPT2LMHeadModel(
-            GPT2Config(
+            GPT2Config(  # type: ignore[call-arg]
                 vocab_size=len(tokenizer),
                 n_positions=config.context,
                 n_embd=config.width,
@@ -178,7 +179,7 @@ def pretrain(
                 attn_implementation="eager",
             )
         )
-        .to(device)
+        .to(device)  # type: ignore[arg-type]
         .train()
     )
     opts = optimizers(model, config)
