@@ -71,6 +71,7 @@ def lay_out_inputs(runtime: Runtime) -> tuple[EditInputs, HyperControls, gr.Butt
         strength, method = _strength_and_method()
         hyper = lay_out_hyper_controls("hyper")
         subject = gr.Textbox(
+            "",
             label="Subject",
             elem_id="subject",
             max_lines=1,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .checkpoints import corner, tensor_files
+from .checkpoints import Checkpoint
 from .families import family_of
 from .joining import Joined, join_text
 
@@ -188,8 +188,8 @@ class Backbone:
         """
         paths = self.last_blocks(self.blocks)
         if self.origin:
-            files = tensor_files(self.origin.folder)
-            corners = [corner(files, path) for path in paths]
+            stored = Checkpoint(self.origin.folder)
+            corners = [stored.corner(path) for path in paths]
         else:
             corners = [self.model.get_submodule(path).weight[:16, :16] for path in paths]
         numbers = b"".join(c.float().cpu().numpy().tobytes() for c in corners)

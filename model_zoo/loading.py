@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 
 from . import memory
 from .backbone import Backbone, Origin
-from .checkpoints import shard_files
+from .checkpoints import Checkpoint
 from .families import family_of
 from .hub import HubError, Report, fetch, readable
 from .progress import Progress, no_progress
@@ -96,7 +96,7 @@ def load(
     if origin.repo:
         report = _counting(f"Downloading {title}", progress)
         origin = _locate(f"{origin.repo}@{origin.commit}", MODEL_FILES, report)
-    shard_files(origin.folder)
+    _ = Checkpoint(origin.folder).shards  # a file that is missing is told before anything is loaded
     progress(f"Loading {title}…")
     try:
         model = AutoModelForCausalLM.from_pretrained(

@@ -8,7 +8,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from model_zoo.changes import Delta, LayerDelta, Patch, live, patch_of
-from model_zoo.checkpoints import tensor_files
+from model_zoo.checkpoints import Checkpoint
 from model_zoo.export import FORMATS, export
 from model_zoo.export.lora import RANKS, uniform
 from model_zoo.loading import LoadOptions, load
@@ -88,7 +88,7 @@ def test_the_merged_model_says_what_we_say(edited, tmp_path):
     folder = export(backbone, session, patch, "merged", tmp_path / "out")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     assert (logits(model, backbone.tokenizer) - ours(backbone, patch)).abs().max() < 1e-5
-    source, target = tensor_files(backbone.origin.folder), tensor_files(folder)
+    source, target = Checkpoint(backbone.origin.folder).files, Checkpoint(folder).files
     assert source.keys() == target.keys()
     assert [p.name for p in source.values()] == [p.name for p in target.values()]
 

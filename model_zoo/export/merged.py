@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..backbone import Backbone
 from ..changes import Delta, LayerDelta, Patch
-from ..checkpoints import shard_files, tensor_files, weight_name
+from ..checkpoints import Checkpoint
 from ..generation import probabilities
 from .base import Format
 from .provenance import Provenance
@@ -34,10 +34,10 @@ def write(backbone: Backbone, patch: Delta, provenance: Provenance, folder: Path
     for pattern in COPIED:
         for path in source.glob(pattern):
             shutil.copyfile(path, folder / path.name)
-    files = tensor_files(source)
-    edited = {weight_name(files, path): path for path in patch.layers}
+    stored = Checkpoint(source)
+    edited = {stored.name_of(path): path for path in patch.layers}
     dtypes: set[torch.dtype] = set()
-    for shard in shard_files(source):
+    for shard in stored.shards:
         dtypes |= _write_shard(shard, folder / shard.name, edited, backbone, patch)
     survival = _survival(backbone, patch, provenance, next(iter(dtypes)))
     return f"The {len(edited)} edited matrices are stored in float32. {survival}\n"
