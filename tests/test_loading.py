@@ -26,7 +26,7 @@ def test_a_folder_and_a_hub_repo_give_the_same_model(hub, tmp_path):
     made = pico_backbone("llama")
     commit = hub.add("someone/pico", as_files(save_model(made, tmp_path / "m")))
     said = []
-    here, there = load(tmp_path / "m", CPU), load("someone/pico", CPU, say=said.append)
+    here, there = load(tmp_path / "m", CPU), load("someone/pico", CPU, progress=said.append)
     assert torch.equal(logits(here), logits(made)) and torch.equal(logits(there), logits(made))
     assert here.fingerprint == there.fingerprint == made.fingerprint
     assert (there.origin.repo, there.origin.commit) == ("someone/pico", commit) and here.origin.commit is None
