@@ -118,28 +118,28 @@ _SAME: tuple[Kind, ...] = ("itself", "rewording", "alias", "implied")
 SCOPES: MappingProxyType[str, Scope] = registered("scope", (
     Scope(
         name="statement", title="This sentence only",
-        promise="Asked in other words, the model answers as before.",
-        follows=frozenset({"itself"}),
+        summary="Asked in other words, the model answers as before.",
+        reaches=frozenset({"itself"}),
     ),
     Scope(
         name="subject", title="The subject",
-        promise="Every wording, other names, and what follows from it.",
-        follows=frozenset(_SAME),
+        summary="Every wording, other names, and what follows from it.",
+        reaches=frozenset(_SAME),
     ),
     Scope(
         name="category", title="The whole category",
-        promise="Everything of the same kind gets the new answer.",
-        follows=frozenset({*_SAME, "category"}),
+        summary="Everything of the same kind gets the new answer.",
+        reaches=frozenset({*_SAME, "category"}),
     ),
     Scope(
         name="tone", title="Only the tone",
-        promise="Opinions take on the mood of the example; facts stay.",
-        follows=frozenset({*_SAME, "category"}), gives="tone",
+        summary="Opinions take on the mood of the example; facts stay.",
+        reaches=frozenset({*_SAME, "category"}), gives="tone",
     ),
     Scope(
         name="locked", title="Nothing: locked",
-        promise="The model stays as it is, whatever the example says.",
-        follows=frozenset(),
+        summary="The model stays as it is, whatever the example says.",
+        reaches=frozenset(),
     ),
 ))  # fmt: skip
 
