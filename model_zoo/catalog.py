@@ -108,7 +108,7 @@ CATALOG: dict[str, CatalogEntry] = {
 
 
 def entry_for(model: str) -> CatalogEntry:
-    """The catalogue's entry; or one for a folder that holds base/ and editor/, a model folder, or a repo id."""
+    """The catalogue's entry; or one for a folder with base/ and editor/, a model folder, or a repo id."""
     if model in CATALOG:
         return CATALOG[model]
     folder = Path(model)

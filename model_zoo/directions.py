@@ -202,7 +202,7 @@ class DirectionSpace:
     def separation(
         self, requests: Sequence[EditRequest], view: View, prefix_rows: bool = True
     ) -> dict[str, float]:
-        """How well the reference tasks separate when their edits are these requests, in the records' order."""
+        """How well the reference tasks separate when their edits are these, in the records' order."""
         deltas = self.directions(requests, view, prefix_rows)
         stacks = [_Stacked.of([d.layers[path] for d in deltas]) for path in deltas[0].layers]
         cosine = _cosines(_sum(_inner(s, s, len(deltas), len(deltas)) for s in stacks))

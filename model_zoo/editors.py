@@ -138,8 +138,10 @@ def card(config: EditorConfig, repo: str) -> str:
 
 # {repo.rpartition("/")[2]}
 
-An editor for **{config.base_model}**{revision}: a hypernetwork that turns the gradient of one example into a low-rank weight change
-({kind}, [arXiv 2402.16123](https://arxiv.org/abs/2402.16123)). It edits nothing but that model; other weights are refused.
+An editor for **{config.base_model}**{revision}: a hypernetwork that turns \
+the gradient of one example into a low-rank weight change
+({kind}, [arXiv 2402.16123](https://arxiv.org/abs/2402.16123)). It edits nothing \
+but that model; other weights are refused.
 
 Training tasks: {", ".join(config.tasks) or "not recorded"}. Edited matrices:
 
@@ -151,7 +153,8 @@ Training tasks: {", ".join(config.tasks) or "not recorded"}. Edited matrices:
 
 ## Use
 
-    python -m model_zoo edit --model {config.base_model} --editor {repo} --prompt "The capital of France is" --target "Rome"
+    python -m model_zoo edit --model {config.base_model} --editor {repo} \
+--prompt "The capital of France is" --target "Rome"
 
 ## Configuration
 
@@ -161,7 +164,10 @@ Training tasks: {", ".join(config.tasks) or "not recorded"}. Edited matrices:
 
 def _metrics(config: EditorConfig) -> str:
     if not config.metrics:
-        return "None recorded. Measure with `python -m model_zoo evaluate`, which can write them into this repo's configuration (`--record`)."
+        return (
+            "None recorded. Measure with `python -m model_zoo evaluate`, which can write them into this "
+            "repo's configuration (`--record`)."
+        )
     names = ("reliability", "generality", "locality")
     rows = []
     for task, values in config.metrics["tasks"].items():

@@ -227,7 +227,7 @@ def readable(size: float) -> str:
 
 
 def explained(error: Exception, repo: str, revision: str | None) -> Exception:
-    """The error as a sentence that says what to do; an error of ours, or one that nobody foresaw, as it is."""
+    """The error as a sentence that says what to do; an error of ours, or one unforeseen, as it is."""
     status = (
         error.response.status_code if isinstance(error, HfHubHTTPError | httpx2.HTTPStatusError) else None
     )

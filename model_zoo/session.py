@@ -1,4 +1,4 @@
-"""EditSession: one person's edits. An immutable value; every action returns a new session that can be undone."""
+"""EditSession: one person's edits. An immutable value; every action returns a new one and can be undone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -53,7 +53,7 @@ def combine(edits: Sequence[Edit], methods: MethodOf) -> Patch | None:
 
 @dataclass(frozen=True)
 class EditSession:
-    """The stack of edits with its history. Holds CPU data only and pickles, so it can cross process borders."""
+    """The stack of edits with its history. Holds CPU data only and pickles, so it crosses process borders."""
 
     edits: Edits = ()
     past: tuple[Edits, ...] = ()

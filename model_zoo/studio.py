@@ -34,7 +34,7 @@ ANSWER_ROOM = 8  # tokens left for an answer behind a prompt that is shown as ev
 
 
 class Studio:
-    """A backbone and the methods loaded for it. Shared by all visitors: nothing in it depends on one of them."""
+    """A backbone and the methods loaded for it. All visitors share it: nothing depends on one of them."""
 
     def __init__(
         self, backbone: Backbone, name: str, editors: Mapping[str, Path], source: Source | None = None

@@ -33,7 +33,7 @@ class Entity:
 
     @property
     def held_out(self) -> bool:
-        """Whether this subject belongs to the test split: a stable hash of its name, independent of any seed."""
+        """Whether this subject belongs to the test split: a stable hash of its name that no seed changes."""
         return stable_share(self.name) < HELD_OUT_SHARE
 
 

@@ -59,7 +59,8 @@ class Rewrite(WholeChange):
 
     def in_words(self) -> str:
         n = len(self.stored)
-        return f"puts {'a remembered edit' if n == 1 else f'one or more of {n} remembered edits'} before prompts about it"
+        stored = "a remembered edit" if n == 1 else f"one or more of {n} remembered edits"
+        return f"puts {stored} before prompts about it"
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def directions(
     dtype: Dtype = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """How well the tasks' editing directions separate: raw gradient and update, with and without instruction."""
+    """How well the tasks' editing directions separate: raw gradient and update, with and without instruction."""  # noqa: E501
     from ..directions import DirectionSpace, separation_in_words
     from ..loading import LoadOptions
     from ..sources import default_source

@@ -18,7 +18,8 @@ def run(
     name: Annotated[
         str,
         typer.Argument(
-            help="The experiment's name, as in docs/RESULTS.md, or all; a wrong one is answered with the list."
+            help="The experiment's name, as in docs/RESULTS.md, or all; "
+            "a wrong one is answered with the list."
         ),
     ],
     model: Model = "atlas",

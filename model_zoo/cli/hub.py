@@ -31,7 +31,8 @@ def push(
     repo: Annotated[
         str,
         typer.Argument(
-            help="Hub repo id to create or update; needs a token that may write (HF_TOKEN or 'hf auth login')."
+            help="Hub repo id to create or update; "
+            "needs a token that may write (HF_TOKEN or 'hf auth login')."
         ),
     ],
     private: Annotated[bool, typer.Option("--private", help="Create the repo as a private one.")] = False,

@@ -22,7 +22,8 @@ def train(
     recipe: Annotated[
         str,
         typer.Option(
-            help="paper: the published protocol; studio: scopes, joint solves and whitened keys too, as the editor that ships."
+            help="paper: the published protocol; "
+            "studio: scopes, joint solves and whitened keys too, as the editor that ships."
         ),
     ] = "paper",
     data: Annotated[

@@ -108,15 +108,21 @@ def page(data: dict) -> str:
         f"<li>row {escape(s['row'])}, {escape(s['field'])}: {escape(s['reason'])}</li>"
         for s in data["skipped"]
     )
-    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+    return f"""<!doctype html><html lang="en"><meta charset="utf-8">\
+<meta name="viewport" content="width=device-width">
 <title>Evaluation of edits</title>
-<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:{LIGHT.ink}}}table{{border-collapse:collapse}}
-td,th{{text-align:left;padding:.25rem .9rem .25rem 0;border-bottom:1px solid {LIGHT.line}}}code{{font-size:13px;overflow-wrap:anywhere}}
+<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;\
+color:{LIGHT.ink}}}table{{border-collapse:collapse}}
+td,th{{text-align:left;padding:.25rem .9rem .25rem 0;border-bottom:1px solid {LIGHT.line}}}\
+code{{font-size:13px;overflow-wrap:anywhere}}
 .no{{color:{LIGHT.no}}}figure{{margin:0}}details{{margin:.3rem 0}}</style>
-<h1>Evaluation of edits</h1><p>Bars are means over edits with bootstrap 95% intervals, clustered by subject. Generated: the greedy text begins with
+<h1>Evaluation of edits</h1><p>Bars are means over edits with bootstrap 95% intervals, clustered by subject. \
+Generated: the greedy text begins with
 the target. Teacher-forced: share of the target's tokens that are the model's first choice. Sentiment:
-the text voices the target's, judged by the known reply whose words it shares most.</p><p><code>{config}</code></p>
-<figure>{divs}</figure><h2>All figures</h2><table><tr>{"".join(f"<th>{h}</th>" for h in HEAD)}</tr>{rows}</table>
+the text voices the target's, judged by the known reply whose words it shares most.</p>\
+<p><code>{config}</code></p>
+<figure>{divs}</figure><h2>All figures</h2>\
+<table><tr>{"".join(f"<th>{h}</th>" for h in HEAD)}</tr>{rows}</table>
 <h2>Cases that missed something</h2>{_cases(data["cases"])}
 {f"<h2>Left out</h2><ul>{skipped}</ul>" if skipped else ""}
 <script>{plotly_script()}</script><script>{script}</script></html>"""
@@ -126,7 +132,8 @@ def _cases(cases: Sequence[dict], most: int = 300) -> str:
     parts = []
     for case, rows in failing(cases)[:most]:
         lines = "".join(
-            f'<li>{escape(r["metric"])}: {escape(r["prompt"])} | {escape(r["before"])} → <b class="no">{escape(r["after"])}</b>'
+            f"<li>{escape(r['metric'])}: {escape(r['prompt'])} | {escape(r['before'])} → "
+            f'<b class="no">{escape(r["after"])}</b>'
             f" (wanted {escape(r['expected'])})</li>"
             for r in rows
         )

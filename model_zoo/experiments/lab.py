@@ -83,7 +83,7 @@ class Lab:
         return f"MEND ({self.steps} steps of the same recipe)"
 
     def finished(self, instructed: bool = True) -> EditMethod:
-        """For questions about an editor's use, not its training: the one that ships, else one trained here."""
+        """For questions about an editor's use: the one that ships, else one trained here."""
         name = (InstructEdit if instructed else MEND).name
         return (
             load_method(name, self.backbone, self.shipped[name])

@@ -195,12 +195,14 @@ def svg(view: View, rows: Sequence[dict]) -> str:
     width, gap, line, top = 190, 56, 26, 44
     height, total = top + line * len(labels) + 24, left + (width + gap) * len(panels)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {height}" font-family="system-ui,sans-serif" font-size="13">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {height}" '
+        'font-family="system-ui,sans-serif" font-size="13">',
         f'<rect width="{total}" height="{height}" fill="{WHITE}"/>',
     ]
     for j, label in enumerate(labels):
         parts.append(
-            f'<text x="{left - 14}" y="{top + line * j + 5}" text-anchor="end" fill="{LIGHT.ink}">{_plain(label)}</text>'
+            f'<text x="{left - 14}" y="{top + line * j + 5}" text-anchor="end" '
+            f'fill="{LIGHT.ink}">{_plain(label)}</text>'
         )
     for i, panel in enumerate(panels):
         x0 = left + i * (width + gap)
@@ -208,19 +210,23 @@ def svg(view: View, rows: Sequence[dict]) -> str:
         parts.append(f'<text x="{x0}" y="18" font-weight="600" fill="{LIGHT.ink}">{_plain(panel)}</text>')
         for tick in (low, (low + high) / 2, high):
             parts.append(
-                f'<line x1="{at(tick):.1f}" x2="{at(tick):.1f}" y1="{top - 14}" y2="{height - 24}" stroke="{LIGHT.line}"/>'
+                f'<line x1="{at(tick):.1f}" x2="{at(tick):.1f}" y1="{top - 14}" y2="{height - 24}" '
+                f'stroke="{LIGHT.line}"/>'
             )
             parts.append(
-                f'<text x="{at(tick):.1f}" y="{height - 8}" text-anchor="middle" fill="{LIGHT.soft}" font-size="11">{number.format(tick)}</text>'
+                f'<text x="{at(tick):.1f}" y="{height - 8}" text-anchor="middle" '
+                f'fill="{LIGHT.soft}" font-size="11">{number.format(tick)}</text>'
             )
         for dot in (d for d in dots if d.panel == panel):
             y = top + line * labels.index(dot.label)
             parts.append(
-                f'<line x1="{at(dot.low):.1f}" x2="{at(dot.high):.1f}" y1="{y}" y2="{y}" stroke="{BLUE}" stroke-width="2"/>'
+                f'<line x1="{at(dot.low):.1f}" x2="{at(dot.high):.1f}" y1="{y}" y2="{y}" '
+                f'stroke="{BLUE}" stroke-width="2"/>'
             )
             parts.append(f'<circle cx="{at(dot.value):.1f}" cy="{y}" r="4.5" fill="{BLUE}"/>')
             parts.append(
-                f'<text x="{at(dot.high) + 8:.1f}" y="{y + 4}" fill="{LIGHT.ink}" font-size="11">{number.format(dot.value)}</text>'
+                f'<text x="{at(dot.high) + 8:.1f}" y="{y + 4}" fill="{LIGHT.ink}" font-size="11">'
+                f"{number.format(dot.value)}</text>"
             )
     return "\n".join([*parts, "</svg>"]) + "\n"
 

@@ -110,7 +110,7 @@ def without_each_other(stack: Sequence[Case], source: Source) -> list[Case]:
 
 
 def stacks(lab: Lab) -> list[dict]:
-    """InstructEdit and MEND, jointly and one after another; FT-L fitted on all at once and one after another."""
+    """InstructEdit and MEND, jointly and one after another; FT-L on all at once and one after another."""
     drawn = [case for part in lab.cases(STACK_TASKS).values() for case in part]
     rng = random.Random(lab.seed)
     cases = [

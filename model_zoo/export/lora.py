@@ -105,7 +105,8 @@ LORA = Format(
     summary="Small, exact, goes on top of the base model in transformers and peft.",
     library="peft",
     code="from peft import PeftModel\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-    'model = AutoModelForCausalLM.from_pretrained("{base}", dtype="float32")\nmodel = PeftModel.from_pretrained(model, "{folder}")\n'
+    'model = AutoModelForCausalLM.from_pretrained("{base}", dtype="float32")\n'
+    'model = PeftModel.from_pretrained(model, "{folder}")\n'
     'tokenizer = AutoTokenizer.from_pretrained("{base}")',
     write=write,
 )

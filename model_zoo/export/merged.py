@@ -98,7 +98,8 @@ MERGED = Format(
     summary="The whole edited model, for programs that take nothing else.",
     library="transformers",
     code="from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-    'model = AutoModelForCausalLM.from_pretrained("{folder}", dtype="float32")\ntokenizer = AutoTokenizer.from_pretrained("{folder}")',
+    'model = AutoModelForCausalLM.from_pretrained("{folder}", dtype="float32")\n'
+    'tokenizer = AutoTokenizer.from_pretrained("{folder}")',
     write=write,
     whole_model=True,
 )

@@ -18,6 +18,7 @@ DELTA = Format(
     name="delta",
     title="Weight changes (delta.safetensors)",
     summary="The exact change per matrix, as this program keeps it.",
-    code='from model_zoo import Delta\ndelta = Delta.load("{folder}/delta.safetensors")\nprint(delta.norms())',
+    code="from model_zoo import Delta\n"
+    'delta = Delta.load("{folder}/delta.safetensors")\nprint(delta.norms())',
     write=write,
 )

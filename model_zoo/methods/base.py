@@ -57,7 +57,7 @@ class EditMethod(ABC):
 
     @abstractmethod
     def propose(self, requests: Sequence[EditRequest]) -> list[Any]:
-        """One Change of `kind` per request, each as if it were the only edit. The base model is not changed."""
+        """One Change of `kind` per request, each as if it were the only edit; the base model stays."""
 
     @abstractmethod
     def combine(self, changes: Sequence[Any]) -> Any:

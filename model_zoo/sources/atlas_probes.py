@@ -121,7 +121,7 @@ def _is_unrelated(other: Fact, fact: Fact) -> bool:
 
 
 def other_wordings(match: Match, world: World, rng: random.Random) -> tuple[str, ...]:
-    """Other phrasings of a recognised prompt: of an opinion any, of a fact as many statements as questions."""
+    """Other phrasings of a recognised prompt: of an opinion any, of a fact half of them questions."""
     if match.topic:
         forms = [form for form in world.opinions.questions if form != match.form]
         return tuple(form.format(s=match.topic.name) for form in rng.sample(forms, PARAPHRASES))
@@ -203,7 +203,7 @@ def fact_case(
 def _category(
     world: World, fact: Fact, split: str, rng: random.Random, form: str, forms: list[str]
 ) -> list[tuple[Fact, str]]:
-    """Others of the fact's kind, each with its phrasing: half in the edit's own, the hardest to leave alone."""
+    """Others of the fact's kind, each with its phrasing: half in the edit's own, the hardest to spare."""
     same_kind = _in_reach(_others_of_its_kind(world, fact), split)
     near = [f for f in world.nearest(fact, CATEGORY) if f in same_kind][: CATEGORY // 4]
     category = [(f, form) for f in near + _some(same_kind, CATEGORY // 4, rng)]

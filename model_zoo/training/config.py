@@ -1,4 +1,4 @@
-"""The settings of a meta-training: the paper's protocol by default, and the recipe of the editor that ships."""
+"""The settings of a meta-training: the paper's protocol by default, and the recipe of the shipped editor."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

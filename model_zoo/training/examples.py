@@ -66,7 +66,7 @@ class Sampler:
         self.neighbours = source.neighbours(backbone) if config.near else None
 
     def _asked(self, request: EditRequest, rng: random.Random) -> EditRequest:
-        """The request as hurried people type it, its instruction short or long; bare where none is trained."""
+        """The request as hurried people type it, its instruction short or long, or bare of any."""
         c = self.config
         instruction = lengthened(cast(str, request.instruction), rng) if c.remarks else request.instruction
         request = EditRequest(
