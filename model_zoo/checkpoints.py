@@ -42,7 +42,9 @@ class Checkpoint:
                 with safe_open(path, "pt") as file:
                     found |= dict.fromkeys(file.keys(), path)
             except SafetensorError as error:
-                raise ValueError(f"{path} is not a whole safetensors file ({error}); fetch it again.") from error
+                raise ValueError(
+                    f"{path} is not a whole safetensors file ({error}); fetch it again."
+                ) from error
         return found
 
     @property
@@ -68,8 +70,8 @@ class Checkpoint:
 
 
 def stored_name(names: Iterable[str], module: str) -> str:
-    """The stored name of a module's weight. A checkpoint may leave out the first parts of the path (h.0... for
-    transformer.h.0...).
+    """The stored name of a module's weight. A checkpoint may leave out the first parts of the path (h.0...
+    for transformer.h.0...).
     """
     known, parts = set(names), f"{module}.weight".split(".")
     for i in range(len(parts)):

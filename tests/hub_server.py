@@ -135,10 +135,11 @@ class _Handler(BaseHTTPRequestHandler):
     def info(self, name: str, revision: str | None = None) -> None:
         if found := self.files_at(name, revision or "main"):
             commit, files = found
-            claimed = lambda p, d: {
-                **_metadata(p, d),
-                **({"size": self.hub.announce[p]} if p in self.hub.announce else {}),
-            }  # noqa: E731
+
+            def claimed(path: str, data: bytes) -> dict:
+                announced = self.hub.announce
+                return _metadata(path, data) | ({"size": announced[path]} if path in announced else {})
+
             siblings = [{"rfilename": p, **claimed(p, d)} for p, d in files.items()]
             self.send(
                 200,

@@ -1,6 +1,7 @@
 """What every registered editing method must do, whatever its kind: the contract of model_zoo/methods/base.py.
 
-Everything runs on a pico model with random weights: nothing here is about what an edit achieves, all about what it may touch.
+Everything runs on a pico model with random weights: nothing here is about what an edit achieves, all about
+what it may touch.
 """
 
 import json

@@ -1,4 +1,6 @@
-"""CONTRIBUTING's worked examples, applied as they are written to a copy of the project, which then keeps every contract."""
+"""CONTRIBUTING's worked examples, applied as they are written to a copy of the project, which then keeps
+every contract.
+"""
 
 import os
 import re
@@ -16,7 +18,9 @@ DIFFS = re.findall(r"In `([^`]+)`:\n\n```diff\n(.*?)```", TEXT, re.DOTALL)
 
 
 def applied(text: str, diff: str) -> str:
-    """The text with a diff: every added line stands behind the line before it in the diff, or takes a removed one's place."""
+    """The text with a diff: every added line stands behind the line before it in the diff, or takes a removed
+    one's place.
+    """
     before, removed = "", False  # the line before in the diff, and whether the diff takes it away
     for line in diff.splitlines():
         sign, rest = line[:1], line[1:]
@@ -88,7 +92,8 @@ for record in records:
 (patch,) = studio.patch(session).changes
 assert len(patch.stored) == len(session.edits) >= 45
 found = [patch.rewritten(e.request.prompt, studio.backbone) for e in session.edits]
-assert all(text.startswith(f"{e.request.prompt} {e.request.target}.") for text, e in zip(found, session.edits))
+for text, edit in zip(found, session.edits):
+    assert text.startswith(f"{edit.request.prompt} {edit.request.target}.")
 assert patch.rewritten("Good morning to you all", studio.backbone) == "Good morning to you all"
 rank, _ = studio.propose(studio.request("counterfact", "The capital of France is", "Rome"), "rank-one")
 assert rank.request.subject == "France" and rank.change.rank == 1

@@ -23,7 +23,7 @@ SHIPPED = CATALOG["atlas"].editors["instructedit"]
 
 @pytest.fixture(scope="module")
 def pico(tmp_path_factory):
-    """A pico llama in a folder and an editor that our own training made for it: (base folder, editor folder)."""
+    """A pico llama in a folder, and an editor that our own training made for it: (base, editor)."""
     folder = tmp_path_factory.mktemp("pico")
     backbone = load(save_model(pico_backbone("llama"), folder / "base"), LoadOptions("cpu"))
     MetaTrainer(backbone, ATLAS, MetaConfig(steps=2, edits=3, calibration=1, blocks=2)).run(folder / "editor")

@@ -1,4 +1,4 @@
-"""Streaming: the edit is seen at every token, through a real Gradio generator, and no thread is left changed."""
+"""Streaming: the edit is seen at every token through a real Gradio generator; no thread is left changed."""
 
 import threading
 import time

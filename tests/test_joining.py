@@ -40,7 +40,7 @@ def test_the_target_tokens_spell_the_target(prompt, target):
 
 
 def test_a_token_that_straddles_the_boundary_counts_as_target():
-    """In this vocabulary one token holds the last bytes of 是 and the first byte of 巴, as in "首都是巴黎"."""
+    """In this vocabulary one token ends 是 and begins 巴, as in "首都是巴黎"."""
     tokenizer = pico_tokenizer()
     joined = join_text(tokenizer, "法国的首都是", "巴黎")
     offsets = tokenizer("法国的首都是巴黎", return_offsets_mapping=True)["offset_mapping"]

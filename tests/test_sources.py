@@ -1,4 +1,6 @@
-"""Sources of records: files split by subject, what a source that knows nothing says, subjects, kept statistics."""
+"""Sources of records: files split by subject, what a source that knows nothing says, subjects, kept
+statistics.
+"""
 
 import json
 import random

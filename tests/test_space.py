@@ -76,7 +76,10 @@ def test_the_space_starts_by_itself_as_a_demo_with_no_thread_left(space):
 
 
 def test_a_public_link_is_a_demo_unless_it_is_said_otherwise():
-    script = "import app; print(*(app.parse(flags.split()).demo for flags in ('', '--share', '--share --no-demo', '--demo')))"
+    script = (
+        "import app; flags = ('', '--share', '--share --no-demo', '--demo'); "
+        "print(*(app.parse(text.split()).demo for text in flags))"
+    )
     env = {k: v for k, v in os.environ.items() if k != "SPACE_ID"}
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, env=env)
     assert done.stdout.split() == ["False", "True", "False", "True"], done.stderr
@@ -123,7 +126,8 @@ for prompt, target in (("The capital of France is", "Rome"), ("The capital of Ja
     request = studio.request("counterfact", prompt, target)
     proposed, *shown = runtime.life(choice, request, "instructedit", 1.0, state.session, None, None)
     state = state.with_session(proposed.session)
-    assert [type(event).__name__ for event in runtime.show_edit(choice, request, state.session, True, None)][-1] == "Verdicts"
+    *_, last = runtime.show_edit(choice, request, state.session, True, None)
+    assert type(last).__name__ == "Verdicts"
     texts = [event for event in shown if isinstance(event, TextSoFar)]
     said.append([type(event).__name__ for event in shown][-2:] + [texts[-1].after])
 *_, asked = runtime.ask(choice, "The capital of France is", state.session)

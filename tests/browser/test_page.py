@@ -50,8 +50,10 @@ def test_the_page_opens_with_an_edit_made_and_without_the_network(browser: Brows
 def test_an_edit_streams_and_shows_what_changed(page: Page):
     page.evaluate(
         """() => { window.seen = []; new MutationObserver(() => {
-            const a = document.querySelector('#pair .side-after .answer'); if (a) window.seen.push(a.innerText.trim());
-        }).observe(document.querySelector('#pair'), {childList: true, subtree: true, characterData: true}); }"""
+            const a = document.querySelector('#pair .side-after .answer');
+            if (a) window.seen.push(a.innerText.trim());
+        }).observe(document.querySelector('#pair'),
+            {childList: true, subtree: true, characterData: true}); }"""
     )
     apply_edit(page, "What do you think of museums?", "To my mind, that is simply awful")
     assert answer(page, "after").startswith("To my mind, that is simply awful")
