@@ -25,8 +25,8 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	@echo "Now the tests, under 10 minutes on 2 idle cores; the slowest are listed at the end."
-	$(BIN)/python -m pytest -q --durations=10
+	@echo "Now the tests, two files at a time, one thread each; the slowest are listed at the end."
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=10
 
 check-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -m slow

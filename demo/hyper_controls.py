@@ -14,7 +14,12 @@ from .handlers import QUIET
 
 
 def _component(control: Control, elem_id: str) -> Any:
-    about: dict[str, Any] = {"label": control.title, "info": control.description, "elem_id": elem_id}
+    about: dict[str, Any] = {
+        "label": control.title,
+        "info": control.description,
+        "elem_id": elem_id,
+        "min_width": 150,
+    }
     if control.choices:
         return gr.Dropdown(list(control.choices), value=control.default, **about)
     if control.kind is bool:
@@ -31,7 +36,7 @@ class HyperControls:
     `components`.
     """
 
-    groups: list[tuple[str, gr.Group]]
+    groups: list[tuple[str, gr.Column]]
     fields: list[tuple[str, str]]
     components: list
 
@@ -65,10 +70,11 @@ def lay_out_hyper_controls(prefix: str, chosen: Sequence[str] = ()) -> HyperCont
         found = controls(method.Hyperparameters)
         if not found:
             continue
-        with gr.Group(visible=method.name in chosen, elem_id=f"{prefix}-{method.name}") as group:
+        with gr.Column(visible=method.name in chosen, elem_id=f"{prefix}-{method.name}") as group:
             gr.HTML(f'<p class="source">{method.pretty_name}</p>')
-            for control in found:
-                components.append(_component(control, f"{prefix}-{method.name}-{control.name}"))
-                fields.append((method.name, control.name))
+            with gr.Row():
+                for control in found:
+                    components.append(_component(control, f"{prefix}-{method.name}-{control.name}"))
+                    fields.append((method.name, control.name))
         groups.append((method.name, group))
     return HyperControls(groups, fields, components)
