@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from model_zoo.catalog import load_backbone
-from model_zoo.changes import Factors, LayerFactors
+from model_zoo.changes import Factors, LayerFactors, patch_of
 from model_zoo.generation import generate
 from model_zoo.loading import LoadOptions
 from model_zoo.methods import load_method
@@ -41,7 +41,7 @@ def test_from_the_least_strength_on_the_target_is_said_and_below_it_is_not(studi
     assert torch.allclose(torch.cat(alone), least, atol=1e-3)
     for times, says in ((1.1, True), (0.8, False)):
         scaled = [delta.scaled(float(found) * times) for delta, found in zip(deltas, least, strict=True)]
-        texts = generate(backbone, [edit.prompt for edit in EDITS], Factors.of(scaled, [0, 1]))
+        texts = generate(backbone, [edit.prompt for edit in EDITS], [patch_of(delta) for delta in scaled])
         assert [text.startswith(edit.target) for text, edit in zip(texts, EDITS, strict=True)] == [says, says]
 
 

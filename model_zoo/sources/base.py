@@ -126,9 +126,7 @@ class Source:
 
     def relations(self, seed: int = 0) -> list[list[Pair]]:
         """Facts of the training split, relation by relation."""
-        raise ValueError(
-            f"Directions that relations share need facts by relation, and {self.title} has none."
-        )
+        raise ValueError("Directions that relations share need facts by relation, and none are at hand.")
 
     def recall(self) -> list[Pair]:
         """Every known fact in every wording, with its answer."""
