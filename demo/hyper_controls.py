@@ -24,6 +24,8 @@ def _component(control: Control, elem_id: str) -> Any:
         return gr.Dropdown(list(control.choices), value=control.default, **about)
     if control.kind is bool:
         return gr.Checkbox(value=control.default, **about)
+    if control.kind is str:
+        return gr.Textbox(value=control.default, **about)
     precision = 0 if control.kind is int else None
     return gr.Number(
         value=control.default, precision=precision, minimum=control.low, maximum=control.high, **about
@@ -56,7 +58,8 @@ class HyperControls:
         """Show the groups of the methods that are chosen."""
 
         def visible(names: str | list[str] | None):
-            updates = [gr.update(visible=method in (names or ())) for method, _ in self.groups]
+            ticked = [names] if isinstance(names, str) else names or []
+            updates = [gr.update(visible=method in ticked) for method, _ in self.groups]
             return updates[0] if len(updates) == 1 else updates
 
         if self.groups:

@@ -3,7 +3,7 @@ answers.
 
 A key is the input u [d_in] of an edited matrix at one token. Methods measure an edit's keys against those of
 everything that should stay (the covariance of ROME, arXiv 2202.05262, and MEMIT). Any rows will do: facts of
-a source, or running text. Results are kept on disk, by the base model's weights and a digest of the rows.
+a source, or running text. Results are kept on disk, by the base model's fingerprint and a digest of the rows.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -97,6 +98,6 @@ def _keep(found: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
         part = path.with_suffix(f".{os.getpid()}.part")
         save_file({name: tensor.contiguous() for name, tensor in found.items()}, part)
         part.replace(path)
-    except OSError:
+    except (OSError, SafetensorError):
         pass
     return found

@@ -239,6 +239,8 @@ class Studio:
 
     def pairs(self, prompts: Sequence[str], patch: Patch | None) -> list[tuple[str, str]]:
         """(before, after) of every prompt, from one batch."""
+        if not prompts:
+            return []
         rows: list[str] = [prompt for prompt in prompts for _ in range(2)]
         seen: Patches = [None, patch] * len(prompts)
         texts = generate(self.backbone, rows, seen)
@@ -261,7 +263,8 @@ class Studio:
             request.prompt, record, [edit.request.prompt for edit in session.active]
         )
         fitting = tuple(p for p in evidence.generality if self._fits(_shown(p, request, prefixed)))
-        evidence = replace(evidence, generality=fitting)
+        around = tuple(p for p in evidence.locality if self._fits(_shown(p.prompt, request, prefixed)))
+        evidence = replace(evidence, generality=fitting, locality=around)
         prompts = [*evidence.generality, *(probe.prompt for probe in evidence.locality)]
         pairs = self.pairs([_shown(prompt, request, prefixed) for prompt in prompts], patch)
         return _verdicts(evidence, request.target, pairs)

@@ -108,9 +108,9 @@ def test_an_editor_for_other_weights_is_refused_with_both_sides_named(pico, tmp_
         ValueError,
         match=r"made for .*base \(weights [0-9a-f]{16}\), but other has other weights \([0-9a-f]{16}\)",
     ):
-        InstructEdit.load(other, editor)
+        InstructEdit.from_folder(other, editor)
     with pytest.raises(ValueError, match=r"mlp.*gate_proj is 48x32; .*no such module"):
-        InstructEdit.load(pico_backbone("gpt2"), editor)
+        InstructEdit.from_folder(pico_backbone("gpt2"), editor)
     with pytest.raises(ValueError, match="Choose an editor made for"):
         Studio.open(str(tmp_path / "other"), LoadOptions("cpu"), editor)
 
@@ -132,7 +132,7 @@ def test_what_is_no_editor_is_refused(hub, pico, tmp_path):
             editors.pull("someone/bad")
     (bad / "config.json").write_text(json.dumps(config | {"hyper": config["hyper"] | {"rank": 8}}))
     with pytest.raises(ValueError, match="does not fit its configuration"):
-        InstructEdit.load(load(pico[0], LoadOptions("cpu")), bad)
+        InstructEdit.from_folder(load(pico[0], LoadOptions("cpu")), bad)
 
 
 def test_a_private_editor_needs_its_token(hub, monkeypatch, pico):

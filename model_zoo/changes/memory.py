@@ -3,6 +3,7 @@
 Codebooks (GRACE, arXiv 2211.11031) remember keys with radii and values; nothing in the weights changes.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -50,10 +51,12 @@ class Codebook:
         """x [T, d_in] and the module's output y [T, d_out] -> its new output: the nearest key within its
         radius decides.
         """
+        if not len(self.keys):
+            return y
         distance = torch.cdist(x.float(), self.keys)  # (T, n)
-        nearest, index = (distance - self.radii).min(dim=1)
+        nearest, index = distance.masked_fill(distance > self.radii, math.inf).min(dim=1)
         value = self.values[index].to(y.dtype)
-        return torch.where((nearest <= 0)[:, None], y + value if self.adds else value, y)
+        return torch.where(nearest.isfinite()[:, None], y + value if self.adds else value, y)
 
 
 def _codebook(tensors: bytes, adds: bool) -> Codebook:

@@ -71,6 +71,12 @@ class _Several:
         return changed
 
 
+def _order(slot: tuple) -> tuple[bool, int]:
+    """Weights first and then the others, each kind in its order, whatever the rows of a batch are."""
+    (kind, n), _ = slot
+    return not issubclass(kind, Delta), n
+
+
 def live(patches: Patches | None, backbone: Backbone) -> Live | None:
     """The live form of one patch per row; None when no row sees one."""
     used = list({id(patch): patch for patch in patches or () if patch is not None}.values())
@@ -86,7 +92,7 @@ def live(patches: Patches | None, backbone: Backbone) -> Live | None:
             n = seen[type(change)] = seen.get(type(change), -1) + 1
             slots.setdefault((type(change), n), {})[i] = change
     parts = []
-    for (kind, _), held in slots.items():
+    for (kind, _), held in sorted(slots.items(), key=_order):
         index = {i: n for n, i in enumerate(held)}
         parts.append(kind.live(list(held.values()), [index.get(row, -1) for row in rows], backbone))
     return parts[0] if len(parts) == 1 else _Several(tuple(parts))

@@ -25,7 +25,7 @@ class Control:
     title: str
     description: str
     default: Any
-    kind: type
+    kind: Any  # int, float, bool or str
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ def controls(kind: type[Hyperparameters]) -> list[Control]:
         )
         choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
         title, about = field.title or name, field.description or ""
-        found.append(Control(name, title, about, field.default, type(field.default), low, high, choices))
+        found.append(Control(name, title, about, field.default, field.annotation or str, low, high, choices))
     return found
 
 

@@ -11,7 +11,7 @@ from ..records import Record
 from ..registry import find
 from ..scopes import ScopeCase, ScopeProbe
 from ..subjects import find_subject, named_in, normalised
-from .atlas_neighbours import AtlasNeighbours
+from .atlas_hard_negatives import AtlasNeighbours
 from .atlas_probes import any_fact_probes, draw_cases, neighbouring, other_wordings, typed_case
 from .atlas_records import MAKERS
 from .base import GENERIC, NEIGHBOURS, Evidence, Pair, Source, generic_case

@@ -93,13 +93,12 @@ class FileSource(Source):
         return list(dict.fromkeys(pairs)) or super().statements(seed)
 
     def relations(self, seed: int = 0) -> list[list[Pair]]:
-        """Facts grouped by what their prompts say beside the subject, where at least two prompts share it."""
+        """Known truths by what their prompts say beside the subject, where at least two prompts share it."""
         groups: dict[str, list[Pair]] = {}
         for record in self._training():
             wording = record.request.prompt.replace(record.subject, "{}")
-            groups.setdefault(wording, []).append(
-                (record.request.prompt, record.truth or record.request.target)
-            )
+            if record.truth and wording not in ("{}", record.request.prompt):
+                groups.setdefault(wording, []).append((record.request.prompt, record.truth))
         return [pairs for pairs in groups.values() if len(pairs) > 1] or super().relations(seed)
 
     def _training(self) -> list[Record]:
