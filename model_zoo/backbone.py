@@ -259,8 +259,10 @@ class Backbone:
         return self._head(hidden[batch.predicting])
 
     def _head(self, hidden: Tensor) -> Tensor:
-        """Float32 logits [N, vocab] on the device of `hidden`."""
-        return self.model.get_output_embeddings()(hidden).float().to(hidden.device)
+        """Float32 logits [N, vocab] on the device of `hidden`; c tanh(x / c) where the model has a cap c."""
+        logits = self.model.get_output_embeddings()(hidden).float().to(hidden.device)
+        cap = getattr(self.model.config, "final_logit_softcapping", None)
+        return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def row_nll(self, batch: Batch, live: Live | None = None) -> Tensor:
         """Mean NLL in nats of each row's target tokens, [rows]."""

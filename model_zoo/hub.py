@@ -102,6 +102,13 @@ def fetch(
     return Snapshot(folder, repo, folder.name)
 
 
+def is_cached(source: str) -> bool:
+    """Whether a model's weights of this repo lie in the local cache; makes no request."""
+    repo, revision = split_revision(source)
+    cached = _cached(repo, revision, {"allow_patterns": ["*.safetensors"]})
+    return cached is not None and any(cached.folder.glob("*.safetensors"))
+
+
 def _cached(repo: str, revision: str | None, how: dict) -> Snapshot | None:
     try:
         folder = Path(snapshot_download(repo, revision=revision, local_files_only=True, **how))

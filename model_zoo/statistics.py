@@ -18,18 +18,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .backbone import Backbone
+from .cache import cache_folder
 from .progress import Progress, no_progress
 
 Pair = tuple[str, str]  # a prompt and the answer behind it
 ROWS = 128  # of one forward pass
-
-
-def cache_folder() -> Path:
-    """Where what was computed once is kept: INSTRUCTEDIT_CACHE, else a folder in the user's cache."""
-    given = os.environ.get("INSTRUCTEDIT_CACHE")
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "instructedit-studio"
 
 
 @torch.no_grad()

@@ -9,8 +9,10 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 # from the bottom up; names on one line must not import each other
 LAYERS = [
-    {"registry", "progress", "palette"},
+    {"registry", "progress", "palette", "cache"},
     {"families", "joining", "checkpoints", "atlas", "hub", "request", "subjects"},
+    {"gguf_files"},
+    {"wheels"},
     {"memory", "records"},
     {"tasks", "scopes", "benchmarks", "backbone"},
     {"changes"},

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
-from . import atlas, edit, evaluate, experiment, hub, train
+from . import atlas, edit, evaluate, experiment, fetch, hub, train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Edit what a language model believes.")
 for command in (
@@ -14,6 +14,7 @@ for command in (
     train.average,
     evaluate.evaluate,
     evaluate.directions,
+    fetch.fetch,
     hub.pull,
     hub.push,
     hub.discover,

