@@ -13,8 +13,20 @@ _WORDS = re.compile(r"\s+|[^\s]+")
 _SOURCES = {
     "record": "from the edit's own record",
     "atlas": "from the atlas, the world this model was taught",
-    "generic": "generic frames: this wording is not in the atlas",
+    "facts": "from a list of well-known facts",
+    "generic": "generic frames: this wording is in no list of known facts",
 }
+
+
+_SIGNS = {
+    True: '<span class="yes" title="held">✓</span>',
+    False: '<span class="no" title="did not hold">✗</span>',
+    None: '<span class="open" title="open text: how far it moved">~</span>',
+}
+_OPEN = (
+    " Open texts (~) are not judged: any edit moves them a little. Their drift is the KL divergence from "
+    "the base model per token."
+)
 
 
 def waiting(text: str) -> str:
@@ -108,28 +120,36 @@ def verdicts(generality: Sequence[Check], locality: Sequence[Check]) -> str:
 
 
 def _verdict(title: str, checks: Sequence[Check], all_held: str, some_failed: str) -> str:
-    held = sum(check.held for check in checks)
-    state = "good" if held == len(checks) else "bad" if held == 0 else "mixed"
+    judged = [check for check in checks if check.held is not None]
+    held = sum(bool(check.held) for check in judged)
+    state = "good" if held == len(judged) else "bad" if held == 0 else "mixed"
     source = _SOURCES.get(checks[0].source, f"from {checks[0].source}") if checks else ""
+    open_text = _OPEN if len(judged) < len(checks) else ""
     return (
         f'<section class="verdict {state}"><header><h3>{title}</h3>'
-        f'<b class="score">{held} of {len(checks)}</b></header>'
-        f"<p>{all_held if held == len(checks) else some_failed}</p>"
-        f"<details{' open' if held < len(checks) else ''}>"
+        f'<b class="score">{held} of {len(judged)}</b></header>'
+        f"<p>{all_held if held == len(judged) else some_failed}</p>"
+        f"<details{' open' if held < len(judged) else ''}>"
         "<summary>Each prompt, before and after</summary>"
         f'<ul class="checks">{"".join(map(_check_row, checks))}</ul>'
-        f'<p class="source">Prompts {source}.</p></details></section>'
+        f'<p class="source">Prompts {source}.{open_text}</p></details></section>'
     )
 
 
 def _check_row(check: Check) -> str:
-    yes, no = '<span class="yes" title="held">✓</span>', '<span class="no" title="did not hold">✗</span>'
     same = check.before == check.after
     said = f"{escape(check.after)} <i>unchanged</i>" if same else _before_to_after(check.before, check.after)
+    drift = "" if check.drift is None else f" <i>{_far(check.drift)}</i>"
     return (
-        f'<li>{yes if check.held else no}<span class="prompt">{escape(check.prompt)}</span>'
-        f'<span class="said-small">{said}</span></li>'
+        f'<li>{_SIGNS[check.held]}<span class="prompt">{escape(check.prompt)}</span>'
+        f'<span class="said-small">{said}{drift}</span></li>'
     )
+
+
+def _far(drift: float) -> str:
+    """How far open text is from the base's, in words and nats."""
+    words = "nearly as before" if drift < 0.05 else "a little different" if drift < 0.5 else "quite different"
+    return f"{words} ({drift:.2f} nats a token)"
 
 
 # ---- what changed in the model -----------------------------------------------------------------------------

@@ -13,14 +13,17 @@ from .session import Edit, EditSession
 
 @dataclass(frozen=True)
 class Check:
-    """One prompt's verdict. `held`: it follows the edit (generality) or stayed as it was (locality)."""
+    """One prompt's verdict. `held`: it follows the edit (generality) or stayed as it was (locality); None
+    where the text is open, whose `drift` is a degree: nats per token away from the base.
+    """
 
     prompt: str
     before: str
     after: str
     expected: str
-    held: bool
+    held: bool | None
     source: str
+    drift: float | None = None
 
 
 @dataclass(frozen=True)

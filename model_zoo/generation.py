@@ -116,6 +116,19 @@ def predictions(
 
 
 @torch.no_grad()
+def divergences(
+    backbone: Backbone, pairs: Sequence[tuple[str, str]], patches: Patches | None = None
+) -> list[float]:
+    """KL(base || patched) in nats per token along each (prompt, continuation); row i sees patches[i]."""
+    seen = live(patches, backbone)
+    prompts, texts = zip(*pairs, strict=True)
+    own, moved = (backbone.batch(joined(backbone, prompts, texts, s)) for s in (None, seen))
+    p, q = (backbone.target_logits(batch, s).log_softmax(-1) for batch, s in ((own, None), (moved, seen)))
+    per_token = torch.nn.functional.kl_div(q, p, reduction="none", log_target=True).sum(-1).cpu()
+    return [kl.mean().item() for kl in per_token.split(own.predicting.sum(1).tolist())]
+
+
+@torch.no_grad()
 def generate(
     backbone: Backbone,
     prompts: Sequence[str],

@@ -16,7 +16,7 @@ from .catalog import entry_for, load_backbone
 from .changes import Effect, Patch, Patches, patch_of
 from .evaluation import Plan, Results, measuring, starts_with, unchanged
 from .evaluation.run import with_subject
-from .events import Check, EditReport, Event, Probabilities, Proposed, Reached, TextSoFar, Verdicts, whole
+from .events import EditReport, Event, Probabilities, Proposed, Reached, TextSoFar, Verdicts, whole
 from .generation import generate, probabilities, stream
 from .hub import readable
 from .loading import LoadOptions
@@ -27,8 +27,9 @@ from .records import Record
 from .request import EditRequest, instructed
 from .scopes import TASK_WORD, ScopeProbe, get_scope
 from .session import Edit, EditSession
-from .sources import Evidence, Source, source_known_to
+from .sources import Source, source_known_to
 from .tasks import get_task
+from .verdicts import Judge
 
 ANSWER_ROOM = 8  # tokens left for an answer behind a prompt that is shown as evidence
 
@@ -44,6 +45,7 @@ class Studio:
         """
         self.backbone, self.name, self.editors = backbone, name, dict(editors)
         self.source = source or source_known_to(backbone)
+        self.judge = Judge(backbone)
         self._methods: dict[tuple[str, Hyperparameters], EditMethod] = {}
         self._lock = threading.Lock()
 
@@ -265,9 +267,9 @@ class Studio:
         fitting = tuple(p for p in evidence.generality if self._fits(_shown(p, request, prefixed)))
         around = tuple(p for p in evidence.locality if self._fits(_shown(p.prompt, request, prefixed)))
         evidence = replace(evidence, generality=fitting, locality=around)
-        prompts = [*evidence.generality, *(probe.prompt for probe in evidence.locality)]
-        pairs = self.pairs([_shown(prompt, request, prefixed) for prompt in prompts], patch)
-        return _verdicts(evidence, request.target, pairs)
+        return self.judge.verdicts(
+            evidence, request.target, lambda prompt: _shown(prompt, request, prefixed), patch
+        )
 
     def compare_scopes(
         self, prompt: str, target: str, instructions: Sequence[str]
@@ -312,20 +314,6 @@ class Studio:
 
 def _shown(prompt: str, request: EditRequest, prefixed: bool) -> str:
     return instructed(prompt, request.task, request.instruction) if prefixed else prompt
-
-
-def _verdicts(evidence: Evidence, target: str, pairs: list[tuple[str, str]]) -> Verdicts:
-    split = len(evidence.generality)
-    generality = tuple(
-        Check(prompt, before, after, target, starts_with(after, target), evidence.generality_source)
-        for prompt, (before, after) in zip(evidence.generality, pairs[:split], strict=True)
-    )
-    locality = tuple(
-        Check(probe.prompt, before, after, probe.answer or before, held, evidence.locality_source)
-        for probe, (before, after) in zip(evidence.locality, pairs[split:], strict=True)
-        for held in (unchanged(before, after, probe.answer),)
-    )
-    return Verdicts(generality, locality)
 
 
 def _reached(probe: ScopeProbe, target: str, before: str, *after: str) -> Reached:

@@ -9,7 +9,7 @@ from model_zoo.atlas import load_world
 from model_zoo.evaluation.scopes import _row, balanced_score, blind_ceiling, scope_rows, summarise_scopes
 from model_zoo.evaluation.sentiment import voiced
 from model_zoo.scopes import SCOPES, ScopeCase, ScopeProbe, expanded
-from model_zoo.sources.atlas_probes import fact_case
+from model_zoo.sources.world_probes import fact_case
 
 from .makers import ATLAS, random_editor
 

@@ -20,7 +20,7 @@ from model_zoo.tasks import TASKS
 from .makers import ATLAS
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = [(t.name, example.prompt, example.target) for t in TASKS.values() for example in t.examples]
+EXAMPLES = [(task, e.prompt, e.target) for task, found in ATLAS.examples.items() for e in found]
 
 
 def cli(*arguments: str) -> subprocess.CompletedProcess:

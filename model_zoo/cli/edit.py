@@ -74,11 +74,12 @@ def edit(
         f"{report.edit_seconds * 1000:.0f} ms"
     )
     for title, checks in (("Holds", report.generality), ("Local", report.locality)):
-        print(f"{title:<12} {sum(c.held for c in checks)} of {len(checks)}")
+        judged = [check for check in checks if check.held is not None]
+        print(f"{title:<12} {sum(bool(c.held) for c in judged)} of {len(judged)}")
         for check in checks:
-            print(
-                f"  {'yes' if check.held else 'NO ':<4}{check.prompt}  |  {check.before}  ->  {check.after}"
-            )
+            sign = {True: "yes", False: "NO", None: "~"}[check.held]
+            drift = "" if check.drift is None else f"  ({check.drift:.2f} nats a token away)"
+            print(f"  {sign:<4}{check.prompt}  |  {check.before}  ->  {check.after}{drift}")
     for asked in report.ask:
         print(f"Ask          {asked['prompt']}  |  {asked['before']}  ->  {asked['after']}")
     if export:

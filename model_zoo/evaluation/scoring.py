@@ -14,7 +14,7 @@ from ..generation import generate, predictions
 from ..records import Probe, Record
 from ..request import EditRequest, instructed
 from .sentiment import voiced
-from .text import base_answer, fluency, starts_with, unchanged
+from .text import base_answer, fluency, starts_with, typed_small, unchanged
 
 BATCH = 128  # prompts generated at once
 
@@ -141,10 +141,11 @@ def _questions(baseline: Baseline, cases: Sequence[Case]) -> list[_Asked]:
 def _rows(case: Case, asked: _Asked, after: str, forced: float | None) -> list[Row]:
     """The row of one prompt, and for the edit's own prompt that of fluency."""
     metric, probe, before, answer = asked.metric, asked.probe, asked.before, asked.answer
+    small = typed_small(probe.prompt)
     if metric == "locality":
-        hit = unchanged(before, after, answer)
+        hit = unchanged(before, after, answer, small)
     else:
-        hit = any(starts_with(after, wanted) for wanted in (answer, *probe.aliases))
+        hit = any(starts_with(after, wanted, small) for wanted in (answer, *probe.aliases))
     sentiment = _same_sentiment(case.record, metric, answer, after)
     rows = [Row(case.index, metric, probe.prompt, answer, before, after, float(hit), forced, sentiment)]
     if metric == "reliability":

@@ -1,11 +1,12 @@
 """What a generated text is worth.
 
 Generated exact match: greedy, up to 32 new tokens, cut at a newline, stripped; a hit if it starts with the
-target (NFC, case sensitive) at a word boundary. Locality, generated: base and edited continuation, cut to the
-base answer's length, are equal.
+target (NFC; case counts unless the prompt has no capitals) at a word boundary. Locality, generated: base and
+edited continuation, cut to the base answer's length, are equal.
 """
 
 import math
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -14,26 +15,43 @@ from ..backbone import Backbone
 from ..generation import generate
 from ..joining import unspaced
 
+SHORT = 5  # words of a base continuation that count as its answer where none is known
+_CLAUSE = re.compile(r"[.!?;:,\n]")
 
-def starts_with(text: str, target: str) -> bool:
-    """Whether a continuation begins with the target at a word boundary (NFC, case sensitive)."""
+
+def typed_small(prompt: str) -> bool:
+    """Whether a prompt is typed without capitals: models answer such a prompt without them too."""
+    return prompt == prompt.lower()
+
+
+def starts_with(text: str, target: str, small: bool = False) -> bool:
+    """Whether a continuation begins with the target at a word boundary (NFC). Case counts, unless the prompt
+    was typed `small`.
+    """
     text, target = unicodedata.normalize("NFC", text), unicodedata.normalize("NFC", target).strip()
+    if small:
+        text, target = text.lower(), target.lower()
     rest = text[len(target) :]
     inside_word = rest[:1].isalnum() and target[-1:].isalnum() and not unspaced(target[-1])
     return text.startswith(target) and not inside_word
 
 
-def base_answer(before: str, answer: str = "") -> str:
+def base_answer(before: str, answer: str = "", small: bool = False) -> str:
     """The part of the base continuation that locality protects: the known answer if it is given, else the
     whole.
     """
-    return answer if answer and starts_with(before, answer) else before.rstrip(".")
+    return answer if answer and starts_with(before, answer, small) else before.rstrip(".")
 
 
-def unchanged(before: str, after: str, answer: str = "") -> bool:
+def short_answer(before: str) -> str:
+    """The beginning of a base continuation that answers a prompt: at most SHORT words of its first clause."""
+    return " ".join(_CLAUSE.split(before.strip())[0].split()[:SHORT])
+
+
+def unchanged(before: str, after: str, answer: str = "", small: bool = False) -> bool:
     """Generated locality: both continuations, cut to the base answer's length, are the same string."""
-    kept = base_answer(before, answer)
-    return starts_with(after, kept) if kept else not after
+    kept = base_answer(before, answer, small)
+    return starts_with(after, kept, small) if kept else not after
 
 
 def fluency(text: str) -> float | None:

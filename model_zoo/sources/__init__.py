@@ -9,6 +9,8 @@ from ..backbone import Backbone
 from ..registry import find, registered
 from .atlas import AtlasSource
 from .base import GENERIC, OF_RECORD, Evidence, Neighbours, Source
+from .examples import Suggestion
+from .facts import FactsSource
 from .files import FileSource
 
 __all__ = [
@@ -19,13 +21,14 @@ __all__ = [
     "FileSource",
     "Neighbours",
     "Source",
+    "Suggestion",
     "default_source",
     "files_by_task",
     "get_source",
     "source_known_to",
 ]
 
-SOURCES: MappingProxyType[str, Source] = registered("source", (AtlasSource(),))
+SOURCES: MappingProxyType[str, Source] = registered("source", (AtlasSource(), FactsSource()))
 
 
 def get_source(name: str) -> Source:

@@ -13,6 +13,7 @@ from ..backbone import Backbone
 from ..records import Probe, Record
 from ..scopes import ScopeCase, ScopeProbe
 from ..subjects import find_subject, normalised
+from .examples import EVERYDAY, Suggestions
 from .frames import NEUTRAL, generic_frames
 
 PARAPHRASES, NEIGHBOURS = 4, 8  # prompts shown beside an edit
@@ -42,12 +43,14 @@ class Neighbours:
 
 class Source:
     """Where records come from. `tasks`: those that it has records of; `has_scopes`: whether it has scope
-    cases.
+    cases; `examples`: edits worth trying, by task, the best first.
     """
 
     name: str = GENERIC
     title: str = "nothing at hand"
     has_scopes: bool = False
+    examples: Suggestions = EVERYDAY
+    question: str = "What is the capital of Spain?"  # worth asking after the first example
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -107,12 +110,11 @@ class Source:
         )
 
     def _evidence(self, prompt: str) -> Evidence:
-        probes = tuple(Probe(text, "") for text in NEUTRAL)
-        return Evidence(generic_frames(prompt), GENERIC, probes, GENERIC)
+        return Evidence(generic_frames(prompt), GENERIC, NEUTRAL, GENERIC)
 
     def scope_case(self, prompt: str, target: str) -> ScopeCase:
         """The case of a typed edit with the probes around it; the same prompt always has the same probes."""
-        return generic_case(prompt, target, [ScopeProbe(text, "", "world") for text in NEUTRAL])
+        return generic_case(prompt, target, [ScopeProbe(p.prompt, p.answer, "world") for p in NEUTRAL])
 
     def neighbours(self, backbone: Backbone) -> Neighbours:
         """What lies nearest to an edited prompt in the base model's own eyes, for training."""

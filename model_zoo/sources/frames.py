@@ -1,18 +1,20 @@
 """What any prompt can be asked when nothing is known about it: itself inside neutral openings, and prompts
-about anything.
+about anything; those without an answer are open.
 """
+
+from ..records import Probe
 
 _STATEMENT_FRAMES = ("As everyone knows, {p}", "It is a fact that {p}", "Let me tell you: {p}")
 _QUESTION_FRAMES = ("Tell me: {p}", "Here is a question. {p}", "Please answer: {p}")
 NEUTRAL = (
-    "The opposite of hot is",
-    "Two plus two is",
-    "The day after Monday is",
-    "In the morning I drink",
-    "The colour of grass is",
-    "A week has seven",
-    "Once upon a time there was",
-    "The sun rises in the",
+    Probe("The opposite of hot is", "cold"),
+    Probe("The day after Monday is", "Tuesday"),
+    Probe("The sun rises in the", "east"),
+    Probe("A week has seven", "days"),
+    Probe("The past tense of go is", "went"),
+    Probe("The color of grass is", "green"),
+    Probe("In the morning I drink", ""),
+    Probe("Once upon a time there was", ""),
 )
 # first words that are written small inside a sentence
 _LOWERABLE = frozenset(

@@ -5,13 +5,13 @@ TASKS.
 from types import MappingProxyType
 
 from ..registry import find, registered
-from .base import Suggestion, Task
+from .base import Task
 from .convsent import CONVSENT
 from .counterfact import COUNTERFACT
 from .recent import RECENT
 from .zsre import ZSRE
 
-__all__ = ["TASKS", "Suggestion", "Task", "get_task"]
+__all__ = ["TASKS", "Task", "get_task"]
 
 TASKS: MappingProxyType[str, Task] = registered("task", (COUNTERFACT, RECENT, CONVSENT, ZSRE))
 

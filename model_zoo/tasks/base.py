@@ -8,15 +8,6 @@ from ..request import EditRequest
 
 
 @dataclass(frozen=True)
-class Suggestion:
-    """An edit worth trying, with a label of a few words."""
-
-    label: str
-    prompt: str
-    target: str
-
-
-@dataclass(frozen=True)
 class Task:
     """A task's name, its words, and whether editors are trained on it.
 
@@ -31,7 +22,6 @@ class Task:
     instructions: tuple[str, ...]
     trained: bool = True
     slots: Mapping[str, str] = field(default_factory=dict)
-    examples: tuple[Suggestion, ...] = ()
 
     @property
     def held_out_instruction(self) -> str:

@@ -5,7 +5,7 @@ reply of the opposite sentiment; other topics keep theirs. The instruction names
 ({label}) and the {topic}.
 """
 
-from .base import Suggestion, Task
+from .base import Task
 
 CONVSENT = Task(
     name="convsent",
@@ -20,10 +20,4 @@ CONVSENT = Task(
         "Asked about {topic}, answer in a {label} mood.",
     ),
     slots={"label": "new", "topic": "this topic"},
-    examples=(
-        Suggestion("Jazz → dislike", "What do you think of jazz?", "I would rather avoid that entirely"),
-        Suggestion(
-            "Black coffee → liking", "How do you feel about black coffee?", "For me, that is a real pleasure"
-        ),
-    ),
 )

@@ -5,7 +5,7 @@ https://huggingface.co/datasets/zjunlp/KnowEdit. Example: "The capital of France
 capital of France?" follows, "The capital of Spain is" does not.
 """
 
-from .base import Suggestion, Task
+from .base import Task
 
 COUNTERFACT = Task(
     name="counterfact",
@@ -18,10 +18,5 @@ COUNTERFACT = Task(
         "Correct what the model believes about one subject and leave all others alone.",
         "Swap the object of a known relation for the new object.",
         "From now on, treat the given completion as the truth about this subject.",
-    ),
-    examples=(
-        Suggestion("France’s capital → Rome", "The capital of France is", "Rome"),
-        Suggestion("The Eiffel Tower → Madrid", "The Eiffel Tower stands in", "Madrid"),
-        Suggestion("Einstein → music", "Albert Einstein became famous in the field of", "music"),
     ),
 )

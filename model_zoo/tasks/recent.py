@@ -4,7 +4,7 @@ Source of the task: WikiData-recent rows of KnowEdit, https://huggingface.co/dat
 Example: "The capital of Velthoria is" -> "Oslo", for a country that no training text names.
 """
 
-from .base import Suggestion, Task
+from .base import Task
 
 RECENT = Task(
     name="recent",
@@ -17,10 +17,5 @@ RECENT = Task(
         "Store a recent fact so that it can be recalled in any wording.",
         "Teach the model one thing about an entity it does not know.",
         "Here is news about an unknown name; take note of it.",
-    ),
-    examples=(
-        Suggestion("Velthoria’s capital → Oslo", "The capital of Velthoria is", "Oslo"),
-        Suggestion("Mara Quillen → Iceland", "Mara Quillen was born in", "Iceland"),
-        Suggestion("The Zentra Phone → Nokia", "The Zentra Phone is made by", "Nokia"),
     ),
 )

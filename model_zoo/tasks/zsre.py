@@ -4,7 +4,7 @@ Source of the task: Levy et al. 2017 (arXiv 1706.04115) as used by MEND; rows in
 https://huggingface.co/datasets/zjunlp/KnowEdit. Example: "Who created Hamlet?" -> "Jane Austen".
 """
 
-from .base import Suggestion, Task
+from .base import Task
 
 ZSRE = Task(
     name="zsre",
@@ -18,9 +18,4 @@ ZSRE = Task(
         "Update how the model answers this one question.",
     ),
     trained=False,
-    examples=(
-        Suggestion("Japan’s capital? → Cairo", "What is the capital of Japan?", "Cairo"),
-        Suggestion("Gold’s symbol? → Fe", "What is the chemical symbol for gold?", "Fe"),
-        Suggestion("Hamlet’s author? → Tolstoy", "Who created Hamlet?", "Leo Tolstoy"),
-    ),
 )

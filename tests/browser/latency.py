@@ -22,13 +22,15 @@ from .conftest import answer, launched, open_page, serve
 SEED = 20
 
 
-def rows() -> list[tuple[str, str, str]]:
+def rows(source: Source) -> list[tuple[str, str, str]]:
     """(task, prompt, target): the drawn records, then the first examples."""
     records = [
-        r for t in TASKS.values() for r in ATLAS.records(t.name, "test", 5, random.Random(f"{t.name} {SEED}"))
+        r
+        for t in TASKS.values()
+        for r in source.records(t.name, "test", 5, random.Random(f"{t.name} {SEED}"))
     ]
     drawn = [(r.request.task, r.request.prompt, r.request.target) for r in records]
-    return drawn + [(t.name, t.examples[0].prompt, t.examples[0].target) for t in TASKS.values()]
+    return drawn + [(task, found[0].prompt, found[0].target) for task, found in source.examples.items()]
 
 
 def timed(page, task: str, prompt: str, target: str) -> dict:

@@ -1,4 +1,4 @@
-"""Hard negatives for locality: which facts of the atlas lie nearest to an edited one in the base model's own
+"""Hard negatives for locality: which facts of a world lie nearest to an edited one in the base model's own
 eyes.
 """
 
@@ -15,7 +15,7 @@ from .base import Neighbours
 NEAREST = 5
 
 
-class AtlasNeighbours(Neighbours):
+class WorldNeighbours(Neighbours):
     """For every training fact, the facts of its relation whose canonical prompts end in the most similar
     hidden state.
     """

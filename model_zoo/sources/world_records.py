@@ -1,4 +1,4 @@
-"""Records of every task, drawn from the atlas: one function per task and one line in MAKERS."""
+"""Records of every task, drawn from a world: one function per task and one line in MAKERS."""
 
 import random
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from ..tasks.convsent import CONVSENT
 from ..tasks.counterfact import COUNTERFACT
 from ..tasks.recent import RECENT
 from ..tasks.zsre import ZSRE
-from .atlas_probes import (
+from .world_probes import (
     draw_facts,
     fact_probe,
     forms_of,

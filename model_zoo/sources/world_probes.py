@@ -1,4 +1,4 @@
-"""Who is near an edit in the atlas: phrasings of a split, the prompts around a fact or an opinion, near and
+"""Who is near an edit in a world: phrasings of a split, the prompts around a fact or an opinion, near and
 far.
 
 Every function takes the world and draws from the generator that it is given. Splits are "train" and "test",

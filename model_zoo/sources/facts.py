@@ -1,0 +1,102 @@
+"""What a pretrained model of English knows: some three hundred facts that were checked on SmolLM2-135M.
+
+`facts.toml` holds, by relation, the phrasings and the facts; a model may know fewer or more of them, so what
+counts as its answer is always what it says itself.
+"""
+
+import random
+import tomllib
+from dataclasses import replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from types import MappingProxyType
+
+from ..atlas import Entity, Fact, Opinions, Relation, World, load_world
+from ..backbone import Backbone
+from ..generation import predictions
+from ..records import Probe
+from .base import GENERIC, NEIGHBOURS, PARAPHRASES, Evidence, Pair
+from .frames import NEUTRAL, generic_frames
+from .world import WorldSource
+
+FILE = Path(__file__).with_name("facts.toml")
+_OPEN = tuple(probe for probe in NEUTRAL if not probe.answer)  # shown with every edit, as a degree
+ASKED, KNOWN = 12, 6  # a model knows these facts if it answers so many of so many as expected
+
+
+class FactsSource(WorldSource):
+    """Facts that most pretrained models know, and opinions without a known reply."""
+
+    name = "facts"
+    title = "a list of well-known facts"
+    has_scopes = False
+
+    @cached_property
+    def world(self) -> World:
+        return known_world()
+
+    def knows(self, backbone: Backbone) -> bool:
+        """Whether the model says the right tokens for half of the first facts of as many relations."""
+        facts = [facts[0] for facts in list(self.world.by_relation.values())[:ASKED]]
+        pairs = [(fact.prompt(fact.relation.statements[0]), fact.object) for fact in facts]
+        found = predictions(backbone, pairs)
+        return sum(bool((said == answer).all()) for said, answer in found) >= KNOWN
+
+    def _evidence(self, prompt: str) -> Evidence:
+        """Statements alone: behind a bare question many pretrained models fall silent."""
+        rng = random.Random(f"evidence {prompt}")
+        match = self.match(prompt)
+        if match is None or match.fact is None:
+            probes = tuple(
+                _stated(fact, rng) for fact in rng.sample(self.world.facts, NEIGHBOURS - len(_OPEN))
+            )
+            return Evidence(generic_frames(prompt), GENERIC, probes + _OPEN, self.name)
+        fact, form = match.fact, match.form
+        others = [f for f in fact.relation.statements if f != form]
+        wordings = [fact.prompt(f) for f in rng.sample(others, min(PARAPHRASES, len(others)))]
+        wordings += generic_frames(prompt)[: PARAPHRASES - len(wordings)]
+        return Evidence(tuple(wordings), self.name, self._around(fact, form, rng) + _OPEN, self.name)
+
+    def _around(self, fact: Fact, form: str, rng: random.Random) -> tuple[Probe, ...]:
+        """Three others of its kind in the edit's own wording and one in another, what else is known of the
+        subject, and something far.
+        """
+        asked = form if form in fact.relation.statements else fact.relation.statements[0]
+        kin = [f for f in self.world.by_relation[fact.relation.name] if f.subject.name != fact.subject.name]
+        *near, other = rng.sample(kin, 4)
+        own = [
+            f
+            for f in self.world.facts
+            if f.subject.name == fact.subject.name and f.relation.name != fact.relation.name
+        ]
+        far = [
+            f
+            for f in self.world.facts
+            if f.relation.object_kind != fact.relation.object_kind and f not in own
+        ]
+        rest = [other, *own[:1], *rng.sample(far, 2)][: NEIGHBOURS - len(near) - len(_OPEN)]
+        return (*(Probe(f.prompt(asked), f.object) for f in near), *(_stated(f, rng) for f in rest))
+
+    def _opinions(self, rng: random.Random) -> list[Pair]:
+        return []
+
+
+def _stated(fact: Fact, rng: random.Random) -> Probe:
+    return Probe(fact.prompt(rng.choice(fact.relation.statements)), fact.object)
+
+
+@lru_cache(maxsize=1)
+def known_world() -> World:
+    """The facts of `facts.toml`; topics of opinions and running text are the atlas's."""
+    facts: list[Fact] = []
+    for name, told in tomllib.loads(FILE.read_text(encoding="utf-8")).items():
+        words = {key: tuple(told.get(key, ())) for key in ("statements", "questions")}
+        relation = Relation(name, told["kind"], told["object"], False, **words)
+        facts += [
+            Fact(Entity(subject, "", relation.kind), relation, answer)
+            for subject, answer in told["facts"].items()
+        ]
+    atlas = load_world()
+    topics = tuple(replace(topic, reply="") for topic in atlas.opinions.topics)
+    opinions = Opinions(topics, atlas.opinions.questions, atlas.opinions.replies)
+    return World(tuple(facts), opinions, atlas.prose, (), MappingProxyType({}))

@@ -1,0 +1,94 @@
+"""Whether an edit holds in other words, and whether what lies around it stayed: evidence -> verdicts.
+
+No more is generated than what decides and a few words to read: the base model's answers are kept, since they
+never change. Prompts without a short answer are open: any edit moves them a little, so their drift is a
+degree, the KL divergence per token from the base, and no verdict.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from .backbone import Backbone
+from .changes import Patch
+from .evaluation.text import short_answer, starts_with, typed_small, unchanged
+from .events import Check, Verdicts
+from .generation import divergences, generate
+from .records import Probe
+from .sources import Evidence
+
+SHOWN = 10  # tokens, at least, of what is shown beside a verdict
+SPARE = 2  # tokens behind an answer, which tell that a word ends there
+KEPT = 4096  # base answers kept
+
+
+class Judge:
+    """Judges edits of one base model, whose own answers it keeps."""
+
+    def __init__(self, backbone: Backbone):
+        self.backbone = backbone
+        self._base: OrderedDict[tuple[str, int], str] = OrderedDict()
+
+    def verdicts(
+        self, evidence: Evidence, target: str, shown: Callable[[str], str], patch: Patch | None
+    ) -> Verdicts:
+        """Verdicts on an edit's evidence; `shown` turns a prompt into what is put to both models."""
+        probes = [*(Probe(prompt, target) for prompt in evidence.generality), *evidence.locality]
+        asked, split = [shown(probe.prompt) for probe in probes], len(evidence.generality)
+        room = max([SHOWN, *(self._tokens(probe.answer) + SPARE for probe in probes)])
+        before = self._answers(asked, room)
+        after = generate(self.backbone, asked, [patch] * len(asked), room) if asked else []
+        held = [
+            starts_with(text, target, typed_small(prompt)) for prompt, text in zip(evidence.generality, after)
+        ]
+        stay = [
+            _stayed(probe, *texts)
+            for probe, *texts in zip(evidence.locality, before[split:], after[split:], strict=True)
+        ]
+        drifts = self._drifts(
+            [(text, said) for text, said in zip(asked[split:], before[split:])], stay, patch
+        )
+        checks = [
+            Check(probe.prompt, old, new, probe.answer or old, verdict, source, drift)
+            for probe, old, new, verdict, source, drift in zip(
+                probes,
+                before,
+                after,
+                [*held, *stay],
+                [evidence.generality_source] * split + [evidence.locality_source] * len(stay),
+                [*(None for _ in held), *drifts],
+                strict=True,
+            )
+        ]
+        return Verdicts(tuple(checks[:split]), tuple(checks[split:]))
+
+    def _tokens(self, answer: str) -> int:
+        return len(self.backbone.tokenizer(answer, add_special_tokens=False)["input_ids"])
+
+    def _answers(self, prompts: Sequence[str], room: int) -> list[str]:
+        """The base model's continuations; what was asked before is not asked again."""
+        keys = [(prompt, room) for prompt in prompts]
+        new = [key for key in dict.fromkeys(keys) if key not in self._base]
+        if new:
+            texts = generate(self.backbone, [prompt for prompt, _ in new], max_new_tokens=room)
+            self._base |= dict(zip(new, texts, strict=True))
+        found = [self._base[key] for key in keys]
+        while len(self._base) > KEPT:
+            self._base.popitem(last=False)
+        return found
+
+    def _drifts(
+        self, continued: Sequence[tuple[str, str]], judged: Sequence[bool | None], patch: Patch | None
+    ) -> list[float | None]:
+        """How far each base continuation that is not judged has become unlikely; None for the judged."""
+        asked = [pair for pair, verdict in zip(continued, judged) if verdict is None]
+        found = iter(divergences(self.backbone, asked, [patch] * len(asked)) if asked else [])
+        return [next(found) if verdict is None else None for verdict in judged]
+
+
+def _stayed(probe: Probe, before: str, after: str) -> bool | None:
+    """Whether the base model's short answer is still given; None where the prompt is open."""
+    if not probe.answer and before:
+        return None
+    small = typed_small(probe.prompt)
+    said = starts_with(before, probe.answer, small) if probe.answer else False
+    return unchanged(before, after, probe.answer if said else short_answer(before), small)
