@@ -7,6 +7,8 @@ import os
 import sys
 
 from demo import LAUNCH, Settings, build
+from model_zoo.catalog import entry_for
+from model_zoo.progress import Printed
 
 
 def parse(arguments: list[str]) -> Settings:
@@ -25,6 +27,11 @@ def parse(arguments: list[str]) -> Settings:
     parser.add_argument("--dtype", default="auto", help="auto, fp32, bf16 or fp16")
     parser.add_argument("--quantize", default="", help="8bit or 4bit, with bitsandbytes")
     parser.add_argument(
+        "--accept-licence",
+        action="store_true",
+        help="you have read the terms of use that --model comes with, and accept them",
+    )
+    parser.add_argument(
         "--demo", action=argparse.BooleanOptionalAction, help="listed models only; on for a Space and --share"
     )
     parser.add_argument("--share", action="store_true", help="open a public Gradio link")
@@ -34,11 +41,15 @@ def parse(arguments: list[str]) -> Settings:
     return Settings(**flags)
 
 
-settings = parse(sys.argv[1:] if __name__ == "__main__" else [])
+settings, progress = parse(sys.argv[1:] if __name__ == "__main__" else []), Printed()
 try:
-    demo = build(settings)
+    if settings.accept_licence and (terms := entry_for(settings.model).terms):
+        terms.accept()
+    demo = build(settings, progress)
 except ValueError as error:
     sys.exit(f"error: {error}")
+finally:
+    progress.done()
 
 if __name__ == "__main__":
     demo.launch(server_name=settings.host, server_port=settings.port, share=settings.share, **LAUNCH)

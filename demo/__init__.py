@@ -13,8 +13,12 @@ except ImportError:
 import gradio as gr
 from transformers.utils import logging
 
+from model_zoo.progress import Progress, no_progress
+
 from . import tab_directions, tab_edit, tab_evaluate, tab_scope
 from .first_edit import make_first_edit
+from .handlers import QUIET
+from .picker import listed
 from .runtime import Runtime, Settings
 from .tab import PageParts
 from .theme import STYLE, build_theme, colour_variables
@@ -46,12 +50,12 @@ _HEADER = (
 )
 
 
-def build(settings: Settings | None = None) -> gr.Blocks:
+def build(settings: Settings | None = None, progress: Progress = no_progress) -> gr.Blocks:
     """The page for these settings. The first edit is made here, so that nobody meets an empty screen."""
     logging.disable_progress_bar()
     runtime = Runtime(settings or Settings())
     choice = ModelChoice(runtime.settings.model)
-    first = make_first_edit(runtime, choice)
+    first = make_first_edit(runtime, choice, progress)
     with gr.Blocks(title="InstructEdit Studio", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.HTML(_HEADER)
         # Without an edit: callers of the API start from this value. A page gets the first edit when it loads.
@@ -61,6 +65,8 @@ def build(settings: Settings | None = None) -> gr.Blocks:
             for tab in TABS:
                 with gr.Tab(tab.name, id=tab.name.lower()) as frame:
                     tab.build(parts, frame)
-        page.load(lambda: first.state, None, state, api_visibility="private", show_progress="hidden")
+        page.load(lambda: first.state, None, state, **QUIET)
+        # what was fetched since the page was built is not to be fetched any more
+        page.load(lambda: gr.update(**listed(runtime, choice.model)), None, parts.inputs.model, **QUIET)
     page.queue(max_size=64)
     return page

@@ -11,7 +11,7 @@ from model_zoo.tasks import TASKS
 
 from .first_edit import EXAMPLE, FIRST_TASK
 from .hyper_controls import HyperControls, lay_out_hyper_controls
-from .picker import editor_dropdown, model_dropdown
+from .picker import ModelInputs, editor_dropdown, lay_out_model
 from .runtime import Runtime
 from .visitor import ModelChoice
 
@@ -60,10 +60,9 @@ def about_subject(studio: Studio, prompt: str):
     return gr.update(placeholder=studio.subject_of(prompt) or "none found in the prompt")
 
 
-def lay_out_inputs(runtime: Runtime) -> tuple[EditInputs, HyperControls, gr.Button, gr.Button]:
-    """(inputs, hyperparameters, the button that stops a loading, the button that looks for editors)."""
-    model = model_dropdown(runtime)
-    stop = gr.Button("Stop loading", size="sm", elem_id="stop-loading", visible=False)
+def lay_out_inputs(runtime: Runtime) -> tuple[EditInputs, ModelInputs, HyperControls, gr.Button]:
+    """(inputs, what belongs to the model's, hyperparameters, the button that looks for editors)."""
+    loads = lay_out_model(runtime)
     task, instruction = _task_and_instruction()
     prompt = gr.Textbox(EXAMPLE.prompt, label="Prompt", elem_id="prompt", max_lines=3)
     target = gr.Textbox(EXAMPLE.target, label="Make it say", elem_id="target", max_lines=3)
@@ -82,8 +81,8 @@ def lay_out_inputs(runtime: Runtime) -> tuple[EditInputs, HyperControls, gr.Butt
         look = gr.Button(
             "Look for editors on the Hub", size="sm", elem_id="look", visible=not runtime.settings.demo
         )
-    inputs = EditInputs(model, task, instruction, prompt, target, strength, method, editor, subject)
-    return inputs, hyper, stop, look
+    inputs = EditInputs(loads.model, task, instruction, prompt, target, strength, method, editor, subject)
+    return inputs, loads, hyper, look
 
 
 def _task_and_instruction() -> tuple[gr.Radio, gr.Dropdown]:

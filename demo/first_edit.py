@@ -8,6 +8,7 @@ import torch
 from model_zoo.events import whole
 from model_zoo.loading import LoadOptions
 from model_zoo.methods import METHODS
+from model_zoo.progress import Progress, no_progress
 from model_zoo.studio import Studio
 from model_zoo.tasks import TASKS
 
@@ -30,9 +31,10 @@ class FirstEdit:
     changes: str
 
 
-def make_first_edit(runtime: Runtime, choice: ModelChoice) -> FirstEdit:
+def make_first_edit(runtime: Runtime, choice: ModelChoice, progress: Progress = no_progress) -> FirstEdit:
     """Make the first example's edit, without starting a thread: ZeroGPU forks this process later."""
-    studio = _studio(runtime, choice)
+    studio = _studio(runtime, choice, progress)
+    progress("Making the first edit…")
     request = studio.request(FIRST_TASK.name, EXAMPLE.prompt, EXAMPLE.target)
     life = studio.life(request, studio.default_method(), streaming=False)
     proposed, text, likely, verdicts = whole(life)
@@ -45,12 +47,12 @@ def make_first_edit(runtime: Runtime, choice: ModelChoice) -> FirstEdit:
     )
 
 
-def _studio(runtime: Runtime, choice: ModelChoice) -> Studio:
+def _studio(runtime: Runtime, choice: ModelChoice, progress: Progress) -> Studio:
     """On ZeroGPU the first edit is made on the CPU, with one thread.
 
     The main process has no GPU there, and a forked worker hangs if OpenMP's threads were started before.
     """
-    studio = runtime.studio(choice)
+    studio = runtime.studio(choice, progress)
     if not ZERO_GPU:
         return studio
     torch.set_num_threads(1)

@@ -23,7 +23,8 @@ _UNEXPECTED = "Something failed inside; your inputs are kept. The server's log h
 def errors_as_messages(handler: Callable) -> Callable:
     """Show the engine's ValueErrors as messages on the page. The inputs stay as they are.
 
-    Any other error is logged, and the message says so. The handler may return one value or yield several.
+    Any other error is logged, and the message says so. The handler may return one value or yield several;
+    one that yields none would empty its outputs.
     """
 
     @functools.wraps(handler)

@@ -34,6 +34,27 @@ def waiting(text: str) -> str:
     return f'<div class="verdicts waiting"><p>{escape(text)}</p></div>'
 
 
+def note(text: str) -> str:
+    """A sentence that says what can be seen here, and what not."""
+    return f'<p class="note">{escape(text)}</p>'
+
+
+def loading(text: str, busy: bool = True) -> str:
+    """How far a loading is; with a moving line while it is going on."""
+    line = '<span class="busy"></span>' if busy else ""
+    return f'<div class="loading" role="status"><p>{escape(text)}</p>{line}</div>'
+
+
+def terms(model: str, title: str, url: str) -> str:
+    """What a person is asked to read before a model is fetched."""
+    link = f'<a href="{escape(url)}" target="_blank" rel="noopener">{escape(title)}</a>'
+    return (
+        f'<div class="terms"><p><b>{escape(model)} comes with terms of use</b></p>'
+        f"<p>Read the {link} before it is fetched. Its weights come straight from the package index to "
+        "this machine and are never redistributed here.</p></div>"
+    )
+
+
 def changed_words(before: str, after: str) -> str:
     """`after` with the words that `before` does not have in place underlined and lit."""
     old, new = _WORDS.findall(before), _WORDS.findall(after)

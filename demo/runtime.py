@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from model_zoo import editors
-from model_zoo.catalog import CATALOG, DEFAULT_MODEL
+from model_zoo.catalog import CATALOG, DEFAULT_MODEL, entry_for
 from model_zoo.directions import DirectionSpace
 from model_zoo.evaluation import Plan
 from model_zoo.events import Event, Reached
@@ -48,6 +48,10 @@ _LISTED_ONLY = (
     "This public demo loads the listed models with their own editors only. "
     "Run the program yourself for any other."
 )
+_TERMS = (
+    "{0} comes under the {1}, which a visitor cannot accept for whoever runs this public demo. They do it "
+    "with 'python -m model_zoo fetch {2} --accept-licence'; choose another base model."
+)
 _MERGES_ONE = (
     "This public demo merges the small embedded model only; take the LoRA adapter, "
     "or run the program yourself."
@@ -67,6 +71,7 @@ class Settings:
     editor: str | None = None  # for `model`, instead of its own
     share: bool = False
     demo: bool = field(default_factory=lambda: "SPACE_ID" in os.environ)
+    accept_licence: bool = False  # of `model`
 
     @property
     def options(self) -> LoadOptions:
@@ -148,9 +153,12 @@ class Runtime:
         gc.collect()
 
     def _permit(self, choice: ModelChoice) -> None:
-        """A public demo loads only what the catalogue lists."""
+        """A public demo loads only what the catalogue lists, and accepts no terms for its operator."""
         if self.settings.demo and (choice.model not in {*CATALOG, self.settings.model} or choice.editor):
             raise ValueError(_LISTED_ONLY)
+        entry = entry_for(choice.model)
+        if self.settings.demo and entry.terms and entry.name != self.settings.model:
+            raise ValueError(_TERMS.format(entry.title, entry.terms.title, entry.name))
 
     def opening(self, choice: ModelChoice) -> Iterator[str]:
         """Load a choice in the background, and tell several times a second what is being done.

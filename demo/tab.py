@@ -16,13 +16,14 @@ from .visitor import VisitorState
 
 @dataclass
 class PageParts:
-    """The parts of the page that tabs share. The Edit tab is built first and sets the last two."""
+    """The parts of the page that tabs share. The Edit tab is built first and sets the last three."""
 
     runtime: Runtime
     state: gr.State
     first: FirstEdit
     tabs: gr.Tabs
     inputs: EditInputs = field(init=False)
+    opens_model: Callable = field(init=False)  # see Picker.wire
     scope_example: gr.Button = field(init=False)  # the Edit tab's example that opens the Scope tab
 
     @property

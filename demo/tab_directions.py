@@ -7,13 +7,15 @@ import gradio as gr
 
 from model_zoo.directions import ALL, DirectionMap, Point, separation_in_words
 from model_zoo.methods import METHODS
+from model_zoo.sources import default_source
+from model_zoo.studio import Studio
 from model_zoo.tasks import TASKS
 
 from .edit_inputs import components
 from .handlers import COMPUTE, PRIVATE, errors_as_messages
 from .plots import OwnPoint, direction_figure
 from .tab import PageParts, Tab
-from .visitor import VisitorState
+from .visitor import ModelChoice, VisitorState
 
 # gr.Plot has no click event: this listens on the Plotly element itself, again after every redraw, and hands
 # the clicked point's index to Python.
@@ -32,6 +34,8 @@ _CLICK_A_POINT = (
     '<p class="source">Each point is one edit from the held-out subjects. '
     "Click a point to load that edit.</p>"
 )
+_UNKNOWN = "The reference edits are taken from {}, whose facts {} was not taught."
+_NO_UPDATE = "{} is the method here and has no directions of its own, so the map shows raw gradients."
 _TABLE_HEAD = ["task", "prompt", "target", "PC 1", "PC 2", "PC 3"]
 
 
@@ -45,6 +49,16 @@ def in_words(m: DirectionMap) -> str:
         f"The first two components show {shown:.0%} of the variance, "
         "so the picture is a shadow of the whole."
     )
+
+
+def remarks(choice: ModelChoice, studio: Studio, view: str) -> str:
+    """What has to be known about a map on a model that other edits or views were made for."""
+    source, method, told = default_source(), METHODS[studio.default_method()], []
+    if studio.source is not source:
+        told.append(_UNKNOWN.format(source.title, choice))
+    if view == "update" and not method.has_directions:
+        told.append(_NO_UPDATE.format(method.pretty_name))
+    return " ".join(told)
 
 
 def _rows(points: tuple[Point, ...], own: list[OwnPoint]) -> list[list]:
@@ -100,9 +114,10 @@ class DirectionsTab:
         requests = [edit.request for edit in own]
         m, modules, positions = self.runtime.map(state.choice, requests, view, instructed, module)
         stars = [(edit.label, position) for edit, position in zip(own, positions, strict=True)]
+        told = remarks(state.choice, self.runtime.studio(state.choice), view)
         yield {
             self.picture.plot: direction_figure(m, stars, dimensions == "3D"),
-            self.picture.words: in_words(m),
+            self.picture.words: f"{in_words(m)} {told}",
             self.picture.table: _rows(m.points, stars),
             self.controls.module: gr.update(choices=modules, value=m.module),
             self.controls.view: m.view,

@@ -15,9 +15,9 @@ from model_zoo.tasks import TASKS, Suggestion
 from . import api, html
 from .edit_inputs import EditInputs, about_subject, about_task, components, lay_out_inputs, wordings
 from .edit_outputs import Outputs, lay_out_outputs, stack_choices
-from .handlers import COMPUTE, LOADING, PRIVATE, QUIET, errors_as_messages, stops
+from .handlers import COMPUTE, PRIVATE, QUIET, errors_as_messages
 from .hyper_controls import HyperControls
-from .picker import Picker, about
+from .picker import Picker
 from .runtime import Runtime
 from .tab import PageParts, Tab
 from .visitor import ModelChoice, VisitorState
@@ -25,7 +25,6 @@ from .visitor import ModelChoice, VisitorState
 NO_EDIT = "No edit is on: both sides are the base model."
 THIS_IS_OFF = "This edit is off. Tick it to judge it, or look at what the others do to its prompt."
 JUDGING = "Asking the paraphrases and the neighbours…"
-STOPPED = "Stopped; everything is as it was."
 
 
 # ---- handlers ----------------------------------------------------------------------------------------------
@@ -132,11 +131,17 @@ class EditTab:
 
     def arrive(self, state: VisitorState, model: str, editor: str) -> Iterator[dict]:
         """What was chosen is loaded: bring back the edits that the visitor made with it."""
-        state = state.with_choice(ModelChoice(model, editor or ""))
+        choice = ModelChoice(model, editor or "")
+        if not self.runtime.loaded(choice):  # its terms are still to be accepted
+            yield {self.state: gr.skip()}
+            return
+        state = state.with_choice(choice)
         yield from self.show(state)
         if not state.session.edits:
             ready = f"{state.choice} is ready; you have made no edit on it yet."
-            yield {self.out.verdicts: html.waiting(f"{ready} {self._without_editor(state.choice)}")}
+            told = html.waiting(f"{ready} {self._without_editor(state.choice)}")
+            # the list again: a busy browser can lose an update that another one follows at once
+            yield {**self._frame(state), self.out.verdicts: told}
 
     def _without_editor(self, choice: ModelChoice) -> str:
         """If no editor is at hand: what makes the edits meanwhile, and how to get an editor."""
@@ -202,22 +207,22 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     reads_scopes = runtime.studio(parts.first.state.choice).reads_scopes
     with gr.Row(elem_id="edit-row"):
         with gr.Column(scale=4, min_width=300, elem_id="inputs"):
-            inputs, hyper, stop, look = lay_out_inputs(runtime)
+            inputs, model, hyper, look = lay_out_inputs(runtime)
             apply_button = gr.Button("Apply edit", variant="primary", elem_id="apply")
             examples, parts.scope_example = _lay_out_examples(reads_scopes)
         with gr.Column(scale=7, min_width=320, elem_id="results"):
             outputs, question = lay_out_outputs(parts)
     parts.inputs = inputs
     tab = EditTab(runtime, state, outputs, hyper)
-    picker = Picker(runtime, inputs.model, inputs.editor, stop, outputs.verdicts)
+    picker = Picker(runtime, model, inputs.editor, outputs.verdicts)
     # first, so that no private listener takes the endpoints' names
     api.build(runtime, state, components(inputs), question.box)
     shows: dict[str, Any] = {"outputs": [state, *components(outputs)], **QUIET, **COMPUTE}
-    loads = _wire_edits(tab, picker, inputs, apply_button, examples, shows)
+    _wire_edits(tab, picker, inputs, apply_button, examples, shows)
     _wire_task(inputs)
     _wire_subject(tab, inputs)
     hyper.show_for(inputs.method)
-    _wire_models(tab, picker, inputs, look, loads, shows)
+    parts.opens_model = picker.wire(state, tab.arrive, shows, look)
     _wire_stack(tab, shows)
     for trigger in (question.button.click, question.box.submit):
         trigger(errors_as_messages(tab.ask), [state, question.box], question.answer, **QUIET, **COMPUTE)
@@ -225,8 +230,8 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
 
 def _wire_edits(
     tab: EditTab, picker: Picker, inputs: EditInputs, apply_button: gr.Button, examples: list, shows: dict
-) -> list:
-    """What makes an edit: the button, Enter, an example. Returns the events that load a model first."""
+) -> None:
+    """What makes an edit: the button, Enter, an example. Each loads the model first."""
     triggers = (apply_button.click, inputs.prompt.submit, inputs.target.submit)
     loads = [picker.before_an_edit(trigger) for trigger in triggers]
     for task, example, button in examples:
@@ -237,7 +242,6 @@ def _wire_edits(
     typed = [tab.state, *components(inputs), *tab.hyper.components]
     for load in loads:
         load.success(errors_as_messages(tab.apply), typed, **shows)
-    return loads
 
 
 def _wire_task(inputs: EditInputs) -> None:
@@ -261,32 +265,6 @@ def _wire_subject(tab: EditTab, inputs: EditInputs) -> None:
         return about_subject(tab.runtime.studio(choice), prompt) if tab.runtime.loaded(choice) else gr.skip()
 
     inputs.prompt.change(found, [inputs.model, inputs.editor, inputs.prompt], inputs.subject, **QUIET)
-
-
-def _wire_models(
-    tab: EditTab, picker: Picker, inputs: EditInputs, look: gr.Button, loads: list, shows: dict
-) -> None:
-    """Choosing a model or an editor loads it. Every loading, also the one before an edit, can be stopped."""
-
-    def describe(model: str):
-        return "", gr.update(info=about(model))
-
-    status, both = [picker.status, picker.stop], [inputs.model, inputs.editor]
-    inputs.model.input(describe, inputs.model, [inputs.editor, inputs.model], **QUIET)
-    chosen = errors_as_messages(picker.chosen)
-    triggers = (inputs.model.input, inputs.editor.input)
-    events = [trigger(chosen, both, status, **QUIET, **LOADING) for trigger in triggers]
-    for event in events:
-        event.success(errors_as_messages(tab.arrive), [tab.state, *both], **shows)
-    offered: dict[str, Any] = {
-        "inputs": inputs.model,
-        "outputs": [*status, picker.editor],
-        **QUIET,
-        **LOADING,
-    }
-    events[0].success(errors_as_messages(picker.look_here), **offered)
-    events.append(look.click(errors_as_messages(picker.look_everywhere), **offered))
-    stops(picker.stop, [*events, *loads], lambda: (html.waiting(STOPPED), gr.update(visible=False)), status)
 
 
 def _wire_stack(tab: EditTab, shows: dict) -> None:

@@ -17,6 +17,7 @@ from model_zoo.records import Probe, Record
 from model_zoo.request import EditRequest
 from model_zoo.tasks import TASKS
 
+from . import html
 from .edit_inputs import components
 from .handlers import COMPUTE, QUIET, errors_as_messages, stops
 from .hyper_controls import HyperControls, lay_out_hyper_controls
@@ -28,6 +29,11 @@ MOST = 200  # edits per task
 MOST_IN_DEMO = 10
 PROBES_IN_DEMO = 12
 FIRST_METHODS = ("instructedit", "ft-l")  # ticked when the page opens
+_KNOWN = "Measures {0} on held-out edits of {1}, whose facts it was taught."
+_UNKNOWN = (
+    "{0} was taught none of the facts that the tasks' edits are about, so they would measure nothing on it. "
+    "A file of your own edits can be measured."
+)
 CASE_HEAD = ["method", "task", "prompt", "target", "missed"]
 _TEMPLATE = Path(tempfile.mkdtemp(prefix="instructedit-template-")) / "edits.csv"
 _OWN_FILE = (
@@ -46,6 +52,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
+    about: gr.HTML
     words: gr.Markdown
     bars: list[gr.Plot]  # one per metric
     table: gr.Dataframe
@@ -81,6 +88,12 @@ class EvaluateTab:
             yield {self.out.words: f"Measured {done} of {total} groups of edits…"}
         unable = [METHODS[name].pretty_name for name in methods if name not in able]
         yield self._shown(cast(Results, results).to_dict(), unable)
+
+    def about(self, state: VisitorState) -> dict:
+        """What is measured, and on which model."""
+        source = self.runtime.studio(state.choice).source
+        text = _KNOWN if source.tasks else _UNKNOWN
+        return {self.out.about: html.note(text.format(state.choice, source.title))}
 
     def _changed(self, methods: list[str], hyper: tuple) -> dict[str, dict]:
         """What of the methods' hyperparameters is not the default."""
@@ -205,7 +218,7 @@ def _lay_out_upload() -> gr.File:
     return upload
 
 
-def _lay_out_outputs() -> Outputs:
+def _lay_out_outputs(about: gr.HTML) -> Outputs:
     words = gr.Markdown("Nothing has been measured yet.", elem_id="evaluate-words")
     hidden: dict[str, Any] = {"show_label": False, "container": False, "visible": False, "min_width": 320}
     with gr.Row(elem_id="bars"):
@@ -219,17 +232,19 @@ def _lay_out_outputs() -> Outputs:
         show_label=True,
         label="Cases that missed something: click one to open it",
     )
-    return Outputs(words, bars, table, cases, gr.State(()))
+    return Outputs(about, words, bars, table, cases, gr.State(()))
 
 
 def build(parts: PageParts, frame: gr.Tab) -> None:
     """Lay out and wire the tab."""
+    about = gr.HTML(elem_id="evaluate-about")
     inputs, hyper = _lay_out_inputs(MOST_IN_DEMO if parts.runtime.settings.demo else MOST)
     with gr.Row():
         button = gr.Button("Measure", variant="primary", elem_id="measure", scale=5)
         stop = gr.Button("Stop", elem_id="stop-measuring", scale=1, min_width=90)
-    outputs = _lay_out_outputs()
+    outputs = _lay_out_outputs(about)
     tab = EvaluateTab(parts, outputs, hyper)
+    frame.select(errors_as_messages(tab.about), parts.state, about, **QUIET)
     measure, open_case = errors_as_messages(tab.measure), errors_as_messages(tab.open_case)
     measuring = button.click(
         measure, [parts.state, *components(inputs), *hyper.components], outputs.all, **QUIET, **COMPUTE

@@ -6,6 +6,8 @@ from typing import Any
 
 import gradio as gr
 
+from model_zoo import editors
+from model_zoo.catalog import CatalogEntry
 from model_zoo.scopes import SCOPES
 
 from . import html
@@ -14,7 +16,7 @@ from .handlers import COMPUTE, PRIVATE, QUIET, errors_as_messages
 from .plots import ripple_figure
 from .runtime import Runtime
 from .tab import PageParts, Tab
-from .visitor import VisitorState
+from .visitor import ModelChoice, VisitorState
 
 SIDES = (("left", "subject"), ("right", "category"))  # with the scope that each starts from
 OFFERED = 10  # training wordings to choose from
@@ -23,6 +25,11 @@ _READ_ME = (
     "sentence itself in the middle to unrelated ones outside; a filled mark moved."
 )
 _UNREAD = "What edits here was not trained to read how far an edit should reach: its two sides may be alike."
+_FEW = "What lies around this model's facts is not known here: the second and the third ring stay empty."
+_NEITHER = (
+    "This tab needs an editor that reads how far an edit should reach, and a base model whose facts are "
+    "known here. {} has neither{}."
+)
 
 
 def first_wording(scope: str) -> str:
@@ -44,21 +51,61 @@ class Side:
     reach: gr.HTML
 
 
-class ScopeTab:
-    """The tab's handlers."""
+@dataclass(frozen=True)
+class Note:
+    """What is told of the base model, and the button that goes to one that this tab works on.
 
-    def __init__(self, runtime: Runtime, warning: gr.HTML, sides: list[Side]):
-        self.runtime, self.warning, self.sides = runtime, warning, sides
+    `works`: that one, where there is one.
+    """
+
+    text: gr.HTML
+    leave: gr.Button
+    works: CatalogEntry | None
+
+
+class ScopeTab:
+    """The tab's handlers. `frame` holds everything that shows an edit."""
+
+    def __init__(self, runtime: Runtime, note: Note, frame: gr.Column, sides: list[Side]):
+        self.runtime, self.note, self.frame, self.sides = runtime, note, frame, sides
 
     def compare(self, state: VisitorState, prompt: str, target: str, *instructions: str) -> Iterator[dict]:
         """Make the edit under each instruction, and draw its probes as they are asked."""
-        reads_scopes = self.runtime.studio(state.choice).reads_scopes
-        yield {self.warning: "" if reads_scopes else html.waiting(_UNREAD)}
+        studio = self.runtime.studio(state.choice)
+        reads, knows = studio.reads_scopes, studio.source.has_scopes
+        yield self._told(state.choice, reads, knows)
+        if not (reads or knows):
+            return
         for reached in self.runtime.compare_scopes(state.choice, prompt, target, instructions):
             update: dict = {}
             for i, side in enumerate(self.sides):
                 update |= {side.ripple: ripple_figure(reached, i), side.reach: html.reach(reached, i)}
             yield update
+
+    def _told(self, choice: ModelChoice, reads: bool, knows: bool) -> dict:
+        """What the sides can show on a model; where that is nothing, they make room for the way out."""
+        works = f"; {self.note.works.title} has both" if self.note.works else ""
+        text = _NEITHER.format(choice, works) if not (reads or knows) else _FEW if reads else _UNREAD
+        return {
+            self.note.text: "" if reads and knows else html.note(text),
+            self.note.leave: gr.update(visible=not (reads or knows) and self.note.works is not None),
+            self.frame: gr.update(visible=reads or knows),
+        }
+
+
+def _lay_out_note() -> Note:
+    works = editors.for_scopes()
+    name = f"Open {works.title}" if works else ""
+    text = gr.HTML(elem_id="scope-note")
+    return Note(text, gr.Button(name, visible=False, elem_id="scope-leave"), works)
+
+
+def _lay_out_edit() -> tuple[gr.Textbox, gr.Textbox, gr.Button]:
+    with gr.Row(elem_id="scope-edit"):
+        prompt = gr.Textbox(EXAMPLE.prompt, label="Prompt", elem_id="scope-prompt", max_lines=2, scale=4)
+        target = gr.Textbox(EXAMPLE.target, label="Make it say", elem_id="scope-target", max_lines=2, scale=2)
+        button = gr.Button("Compare", variant="primary", elem_id="scope-compare", scale=1, min_width=110)
+    return prompt, target, button
 
 
 def _lay_out_side(name: str, scope: str) -> Side:
@@ -80,17 +127,21 @@ def _lay_out_side(name: str, scope: str) -> Side:
 def build(parts: PageParts, frame: gr.Tab) -> None:
     """Lay out the tab. Its maps are drawn when it is opened, and whenever the edit or a dial changes."""
     gr.Markdown(_READ_ME, elem_id="scope-words")
-    with gr.Row(elem_id="scope-edit"):
-        prompt = gr.Textbox(EXAMPLE.prompt, label="Prompt", elem_id="scope-prompt", max_lines=2, scale=4)
-        target = gr.Textbox(EXAMPLE.target, label="Make it say", elem_id="scope-target", max_lines=2, scale=2)
-        button = gr.Button("Compare", variant="primary", elem_id="scope-compare", scale=1, min_width=110)
-    warning = gr.HTML(elem_id="scope-warning")
-    with gr.Row(elem_id="scope-sides"):
-        sides = [_lay_out_side(name, scope) for name, scope in SIDES]
-    tab = ScopeTab(parts.runtime, warning, sides)
+    note = _lay_out_note()
+    with gr.Column(elem_id="scope-frame") as whole:
+        prompt, target, button = _lay_out_edit()
+        with gr.Row(elem_id="scope-sides"):
+            sides = [_lay_out_side(name, scope) for name, scope in SIDES]
+    tab = ScopeTab(parts.runtime, note, whole, sides)
     compares: dict[str, Any] = {
         "inputs": [parts.state, prompt, target, *(side.wording for side in sides)],
-        "outputs": [warning, *(side.ripple for side in sides), *(side.reach for side in sides)],
+        "outputs": [
+            note.text,
+            note.leave,
+            whole,
+            *(side.ripple for side in sides),
+            *(side.reach for side in sides),
+        ],
         "trigger_mode": "always_last",
         **QUIET,
         **COMPUTE,
@@ -98,7 +149,9 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     for side in sides:
         _wire_dial(side).then(errors_as_messages(tab.compare), **compares)
     opened = parts.scope_example.click(_open_example, None, [parts.tabs, prompt, target], **PRIVATE)
-    triggers: tuple[Callable, ...] = (button.click, prompt.submit, target.submit, opened.then, frame.select)
+    triggers: list[Callable] = [button.click, prompt.submit, target.submit, opened.then, frame.select]
+    if note.works:
+        triggers.append(_wire_leave(parts, note, note.works.name).then)
     for trigger in (*triggers, *(side.wording.input for side in sides)):
         trigger(errors_as_messages(tab.compare), **compares)
 
@@ -110,6 +163,16 @@ def _wire_dial(side: Side):
         return gr.update(choices=_offered(scope), value=first_wording(scope))
 
     return side.dial.input(turned, side.dial, side.wording, **QUIET)
+
+
+def _wire_leave(parts: PageParts, note: Note, model: str):
+    """The button chooses a model that this tab works on. Returns the event after which it is there."""
+
+    def leave():
+        return html.note(f"Opening {model}…"), gr.update(visible=False), model, ""
+
+    outputs = [note.text, note.leave, parts.inputs.model, parts.inputs.editor]
+    return parts.opens_model(note.leave.click(leave, None, outputs, **QUIET).then)
 
 
 def _open_example():

@@ -59,6 +59,8 @@ def build_theme() -> gr.themes.Base:
         checkbox_label_border_color_dark=DARK.border,
         block_title_text_color="*body_text_color",
         block_info_text_size="13px",
+        block_info_text_color=LIGHT.soft,
+        block_info_text_color_dark=DARK.soft,
         block_border_width="0px",
         block_shadow="none",
         block_label_background_fill="transparent",

@@ -53,14 +53,19 @@ class CatalogEntry:
         )
         editor = "its editor ships" if self.editors else "no editor ships: look on the Hub, or use FT-L"
         licence = f"{self.licence}{', gated' if self.gated else ''}"
-        return " · ".join(filter(None, (size, self._where, licence, memory, editor)))
+        return " · ".join(filter(None, (size, self._absent or "here", licence, memory, editor)))
 
     @property
-    def _where(self) -> str:
-        """Whether it is here, or how much is to be fetched."""
-        if isinstance(self.source, str):
-            return "from the Hub" if self.to_fetch is None else "here"
-        return f"{readable(self.to_fetch)} to fetch, once" if self.to_fetch else "here"
+    def label(self) -> str:
+        """Its title, and what has to be fetched before it can be opened."""
+        return " · ".join(filter(None, (self.title, self._absent)))
+
+    @property
+    def _absent(self) -> str:
+        """What is to be fetched, in a few words; empty when it is here."""
+        if self.to_fetch is None:
+            return "from the Hub"
+        return f"{readable(self.to_fetch)} to fetch" if self.to_fetch else ""
 
     @property
     def to_fetch(self) -> int | None:

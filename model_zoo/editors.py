@@ -9,6 +9,7 @@ from pathlib import Path
 from huggingface_hub import ModelCardData, constants
 
 from .backbone import Backbone
+from .catalog import CATALOG, CatalogEntry
 from .hub import HubError, Report, fetch, publish, search
 from .methods.editor_folder import CONFIG_FILE, WEIGHTS_FILE, EditorConfig, read_config, write_config
 
@@ -72,6 +73,14 @@ def here(backbone: Backbone) -> list[FoundEditor]:
             repo = path.parts[-4].removeprefix("models--").replace("--", "/")
             found.append(FoundEditor(f"{repo}@{path.parts[-2]}", f"{repo} (in the cache)", "here"))
     return found
+
+
+def for_scopes() -> CatalogEntry | None:
+    """The first listed model that ships with an editor which reads how far an edit should reach."""
+    for entry in CATALOG.values():
+        if any(read_config(folder).reads_scopes for folder in entry.editors.values()):
+            return entry
+    return None
 
 
 def discover(backbone: Backbone) -> list[FoundEditor]:

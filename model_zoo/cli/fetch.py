@@ -16,18 +16,15 @@ def fetch(
 
     from .. import catalog
     from ..loading import LoadOptions
+    from ..progress import Printed
 
-    said = ""
-
-    def progress(text: str) -> None:
-        nonlocal said
-        if text != said:
-            said = text
-            print(text, file=sys.stderr, end="\r\n" if not sys.stderr.isatty() else "\033[K\r")
-
+    progress = Printed()
     if terms := catalog.entry_for(model).terms:
-        print(f"{terms.title}: {terms.url}\nFull text: {terms.text(progress)}", file=sys.stderr)
+        text = terms.text(progress)
+        progress.done()
+        print(f"{terms.title}: {terms.url}\nFull text: {text}", file=sys.stderr)
         if accept_licence:
             terms.accept()
     backbone = catalog.load_backbone(model, LoadOptions("cpu"), progress)
+    progress.done()
     print(backbone.origin.folder if backbone.origin else model)
