@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from .cache import cache_folder, check_room
+from .cache import cache_folder, check_room, writable_cache
 from .gguf_files import converted_folder, sha256_of
 from .hub import readable
 from .progress import Progress, no_progress
@@ -53,14 +53,14 @@ class Terms:
 
     def accept(self) -> None:
         """Note that they were read and accepted."""
-        self._note.parent.mkdir(parents=True, exist_ok=True)
+        writable_cache(self._note.parent.name)
         self._note.write_text(f"{self.title}, {self.url}: accepted on {time.strftime('%Y-%m-%d')}\n")
 
     def text(self, progress: Progress = no_progress) -> Path:
         """The file with their full text, fetched if it is not here."""
         path = self._note.with_suffix(Path(self.wheel.member).suffix)
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            writable_cache(path.parent.name)
             with tempfile.TemporaryDirectory() as folder:
                 part = Path(folder) / path.name
                 _extract([self.wheel], part, self.title, progress)
