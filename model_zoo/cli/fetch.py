@@ -23,7 +23,7 @@ def fetch(
         nonlocal said
         if text != said:
             said = text
-            print(text, file=sys.stderr, end="\r\n" if not sys.stderr.isatty() else "\033[K\r")
+            print(text, file=sys.stderr, end="\033[K\r" if sys.stderr.isatty() else "\n")
 
     if terms := catalog.entry_for(model).terms:
         print(f"{terms.title}: {terms.url}\nFull text: {terms.text(progress)}", file=sys.stderr)
