@@ -7,14 +7,23 @@ The folder lies in the cache, by the file's sha256: the same file is never conve
 import hashlib
 import json
 import re
+import shutil
 import struct
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedTokenizerBase,
+)
 
 from .cache import cache_folder, check_room, made_whole, writable_cache
 from .families import family_of
@@ -90,7 +99,8 @@ def header_of(path: Path) -> Header:
     if shards > 1:
         raise ValueError(_ONE_OF_SEVERAL.format(path))
     try:
-        config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
+        with _alone(path) as folder:
+            config = AutoConfig.from_pretrained(folder, gguf_file=path.name)
     except (*_BROKEN, OSError, AttributeError) as error:
         raise ValueError(
             f"{path} holds a model of the architecture '{architecture}', which cannot be read from GGUF: "
@@ -109,13 +119,20 @@ def convert(header: Header, sha256: str, progress: Progress = no_progress) -> Pa
     dtype = torch.float16 if header.quantised else torch.float32
     writable_cache(folder.parent.name)
     check_room(path.stat().st_size * (4 if header.quantised else 1), f"Converting {path.name}")
-    told = f"Converting {path.name}, once:"
-    progress(f"{told} its tokenizer…")
-    parent, name = path.parent, path.name
-    tokenizer = _reading("tokenizer", path, lambda: AutoTokenizer.from_pretrained(parent, gguf_file=name))
-    progress(f"{told} its weights…")
-    load = AutoModelForCausalLM.from_pretrained
-    model = _reading("weights", path, lambda: load(parent, gguf_file=name, dtype=dtype))
+    told, name = f"Converting {path.name}, once:", path.name
+    with _alone(path) as only:
+        progress(f"{told} its tokenizer…")
+        tokenizer = _reading("tokenizer", path, lambda: _tokenizer(only, name))
+        progress(f"{told} its weights…")
+        load = AutoModelForCausalLM.from_pretrained
+        model, found = _reading(
+            "weights", path, lambda: load(only, gguf_file=name, dtype=dtype, output_loading_info=True)
+        )
+    if missing := sorted(found["missing_keys"]):  # transformers fills them with random numbers
+        raise ValueError(
+            f"{path} lacks weights of its model ({', '.join(missing[:3])}{', …' if missing[3:] else ''}); it "
+            "may be a part, or made for another program: fetch another file."
+        )
     progress(f"{told} writing {model.num_parameters() / 1e6:.0f} million weights…")
     _forget_quantisation(model)
     with made_whole(folder) as part:
@@ -127,11 +144,29 @@ def convert(header: Header, sha256: str, progress: Progress = no_progress) -> Pa
     return folder
 
 
+@contextmanager
+def _alone(path: Path) -> Iterator[Path]:
+    """A folder with a link to this file only: transformers would prefer a tokenizer.json beside it."""
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / path.name
+        try:
+            link.symlink_to(path.resolve())
+        except OSError:  # a system without links
+            shutil.copy(path, link)
+        yield link.parent
+
+
 def _reading(what: str, path: Path, read: Callable[[], Any]) -> Any:
     try:
         return read()
-    except (*_BROKEN, OSError, RuntimeError, AttributeError) as error:
+    except Exception as error:  # the tokenizers library raises no other kind
         raise ValueError(f"The {what} of {path} cannot be read: {_first_line(error)}") from error
+
+
+def _tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
+    tokenizer("What lacks a token says so when it is used.")
+    return tokenizer
 
 
 def _forget_quantisation(model) -> None:
