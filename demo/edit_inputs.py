@@ -6,14 +6,14 @@ from typing import Any
 import gradio as gr
 
 from model_zoo.methods import METHODS
+from model_zoo.request import EditRequest
 from model_zoo.studio import Studio
 from model_zoo.tasks import TASKS
 
-from .first_edit import EXAMPLE, FIRST_TASK
+from .first_edit import FIRST_TASK
 from .hyper_controls import HyperControls, lay_out_hyper_controls
 from .picker import ModelInputs, editor_dropdown, lay_out_model
 from .runtime import Runtime
-from .visitor import ModelChoice
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,14 @@ def about_subject(studio: Studio, prompt: str):
     return gr.update(placeholder=studio.subject_of(prompt) or "none found in the prompt")
 
 
-def lay_out_inputs(runtime: Runtime) -> tuple[EditInputs, ModelInputs, HyperControls, gr.Button]:
+def lay_out_inputs(
+    runtime: Runtime, first: EditRequest
+) -> tuple[EditInputs, ModelInputs, HyperControls, gr.Button]:
     """(inputs, what belongs to the model's, hyperparameters, the button that looks for editors)."""
     loads = lay_out_model(runtime)
     task, instruction = _task_and_instruction()
-    prompt = gr.Textbox(EXAMPLE.prompt, label="Prompt", elem_id="prompt", max_lines=3)
-    target = gr.Textbox(EXAMPLE.target, label="Make it say", elem_id="target", max_lines=3)
+    prompt = gr.Textbox(first.prompt, label="Prompt", elem_id="prompt", max_lines=3)
+    target = gr.Textbox(first.target, label="Make it say", elem_id="target", max_lines=3)
     with gr.Accordion("More settings", open=False, elem_id="more"):
         strength, method = _strength_and_method()
         hyper = lay_out_hyper_controls("hyper")
@@ -74,7 +76,7 @@ def lay_out_inputs(runtime: Runtime) -> tuple[EditInputs, ModelInputs, HyperCont
             label="Subject",
             elem_id="subject",
             max_lines=1,
-            placeholder=runtime.studio(ModelChoice(runtime.settings.model)).subject_of(EXAMPLE.prompt),
+            placeholder=first.subject,
             info="Which words of the prompt name what it is about; empty: as found",
         )
         editor = editor_dropdown(runtime)

@@ -9,6 +9,7 @@ from model_zoo.events import whole
 from model_zoo.loading import LoadOptions
 from model_zoo.methods import METHODS
 from model_zoo.progress import Progress, no_progress
+from model_zoo.request import EditRequest
 from model_zoo.studio import Studio
 from model_zoo.tasks import TASKS
 
@@ -18,7 +19,6 @@ from .visitor import ModelChoice, VisitorState
 
 ZERO_GPU = "SPACES_ZERO_GPU" in os.environ
 FIRST_TASK = next(iter(TASKS.values()))
-EXAMPLE = FIRST_TASK.examples[0]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class FirstEdit:
     """A new visitor's state, and the HTML of what it shows."""
 
     state: VisitorState
+    request: EditRequest
     pair: str
     verdicts: str
     changes: str
@@ -35,12 +36,14 @@ def make_first_edit(runtime: Runtime, choice: ModelChoice, progress: Progress = 
     """Make the first example's edit, without starting a thread: ZeroGPU forks this process later."""
     studio = _studio(runtime, choice, progress)
     progress("Making the first edit…")
-    request = studio.request(FIRST_TASK.name, EXAMPLE.prompt, EXAMPLE.target)
+    example = studio.source.examples[FIRST_TASK.name][0]
+    request = studio.request(FIRST_TASK.name, example.prompt, example.target)
     life = studio.life(request, studio.default_method(), streaming=False)
     proposed, text, likely, verdicts = whole(life)
     method = METHODS[proposed.edit.method].pretty_name
     return FirstEdit(
         state=VisitorState(choice, {choice: proposed.session}, request),
+        request=request,
         pair=html.before_after(request.prompt, request.target, text.before, text.after, likely),
         verdicts=html.verdicts(verdicts.generality, verdicts.locality),
         changes=html.what_changed(studio.effects(proposed.edit), method, None, 1),

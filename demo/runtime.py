@@ -29,7 +29,6 @@ from model_zoo.progress import Progress, no_progress
 from model_zoo.records import Record
 from model_zoo.request import EditRequest
 from model_zoo.session import EditSession
-from model_zoo.sources import default_source
 from model_zoo.studio import Studio
 
 from .visitor import ModelChoice, VisitorState
@@ -271,7 +270,7 @@ class Runtime:
         with self._lock:
             if choice not in self._spaces:
                 few = (FEW_REFERENCES,) if large else ()
-                self._spaces[choice] = DirectionSpace(studio.backbone, method, default_source(), *few)
+                self._spaces[choice] = DirectionSpace(studio.backbone, method, studio.reference, *few)
             return self._spaces[choice]
 
     # ---- files --------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ import gradio as gr
 
 from model_zoo.directions import ALL, DirectionMap, Point, separation_in_words
 from model_zoo.methods import METHODS
-from model_zoo.sources import default_source
 from model_zoo.studio import Studio
 from model_zoo.tasks import TASKS
 
@@ -53,7 +52,7 @@ def in_words(m: DirectionMap) -> str:
 
 def remarks(choice: ModelChoice, studio: Studio, view: str) -> str:
     """What has to be known about a map on a model that other edits or views were made for."""
-    source, method, told = default_source(), METHODS[studio.default_method()], []
+    source, method, told = studio.reference, METHODS[studio.default_method()], []
     if studio.source is not source:
         told.append(_UNKNOWN.format(source.title, choice))
     if view == "update" and not method.has_directions:

@@ -1,7 +1,6 @@
 """The Edit tab: type an edit, see before and after, what else changed, and the list of edits."""
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gradio as gr
@@ -10,7 +9,9 @@ from model_zoo.events import Event, Probabilities, TextSoFar, Verdicts
 from model_zoo.methods import METHODS
 from model_zoo.request import EditRequest
 from model_zoo.session import EditSession
-from model_zoo.tasks import TASKS, Suggestion
+from model_zoo.sources import Source, Suggestion
+from model_zoo.studio import Studio
+from model_zoo.tasks import TASKS
 
 from . import api, html
 from .edit_inputs import EditInputs, about_subject, about_task, components, lay_out_inputs, wordings
@@ -33,8 +34,17 @@ JUDGING = "Asking the paraphrases and the neighbours…"
 class EditTab:
     """The tab's handlers. Each yields {component: value}, the visitor's new state among them."""
 
-    def __init__(self, runtime: Runtime, state: gr.State, outputs: Outputs, hyper: HyperControls):
+    def __init__(
+        self,
+        runtime: Runtime,
+        state: gr.State,
+        outputs: Outputs,
+        hyper: HyperControls,
+        examples: Mapping[str, gr.Button],
+    ):
+        """`examples`: the button of each task's example."""
         self.runtime, self.state, self.out, self.hyper = runtime, state, outputs, hyper
+        self.examples = examples
 
     def apply(
         self,
@@ -136,12 +146,20 @@ class EditTab:
             yield {self.state: gr.skip()}
             return
         state = state.with_choice(choice)
+        source = self.runtime.studio(choice).source
+        yield {button: source.examples[task][0].label for task, button in self.examples.items()}
         yield from self.show(state)
         if not state.session.edits:
             ready = f"{state.choice} is ready; you have made no edit on it yet."
             told = html.waiting(f"{ready} {self._without_editor(state.choice)}")
             # the list again: a busy browser can lose an update that another one follows at once
             yield {**self._frame(state), self.out.verdicts: told}
+
+    def example(self, task: str, model: str, editor: str) -> Suggestion:
+        """The example of a task for the chosen model, or for any where that is not there yet."""
+        choice = ModelChoice(model, editor or "")
+        source = self.runtime.studio(choice).source if self.runtime.loaded(choice) else Source()
+        return source.examples[task][0]
 
     def _without_editor(self, choice: ModelChoice) -> str:
         """If no editor is at hand: what makes the edits meanwhile, and how to get an editor."""
@@ -179,21 +197,20 @@ def _typed(state: VisitorState, request: EditRequest) -> VisitorState:
 # ---- layout ------------------------------------------------------------------------------------------------
 
 
-def _lay_out_examples(reads_scopes: bool) -> tuple[list[tuple[str, Suggestion, gr.Button]], gr.Button]:
-    """One example per task, as (task, example, button), and the one that opens the Scope tab."""
-    examples = []
+def _lay_out_examples(studio: Studio) -> tuple[dict[str, gr.Button], gr.Button]:
+    """The button of each task's example, and the one that opens the Scope tab."""
+    examples = {}
     gr.HTML('<p class="try">Try one</p>')
     with gr.Row(elem_id="examples"):
         for task in TASKS.values():
-            example = task.examples[0]
-            button = gr.Button(example.label, size="sm", elem_classes=["example", task.name])
-            examples.append((task.name, example, button))
+            label = studio.source.examples[task.name][0].label
+            examples[task.name] = gr.Button(label, size="sm", elem_classes=["example", task.name])
         scope_example = gr.Button(
             "France → Rome: how far?",
             size="sm",
             elem_classes=["example"],
             elem_id="try-dial",
-            visible=reads_scopes,
+            visible=studio.reads_scopes,
         )
     return examples, scope_example
 
@@ -204,40 +221,44 @@ def _lay_out_examples(reads_scopes: bool) -> tuple[list[tuple[str, Suggestion, g
 def build(parts: PageParts, frame: gr.Tab) -> None:
     """Lay out the tab and wire it."""
     runtime, state = parts.runtime, parts.state
-    reads_scopes = runtime.studio(parts.first.state.choice).reads_scopes
     with gr.Row(elem_id="edit-row"):
         with gr.Column(scale=4, min_width=300, elem_id="inputs"):
-            inputs, model, hyper, look = lay_out_inputs(runtime)
+            inputs, model, hyper, look = lay_out_inputs(runtime, parts.first.request)
             apply_button = gr.Button("Apply edit", variant="primary", elem_id="apply")
-            examples, parts.scope_example = _lay_out_examples(reads_scopes)
+            studio = runtime.studio(parts.first.state.choice)
+            examples, parts.scope_example = _lay_out_examples(studio)
         with gr.Column(scale=7, min_width=320, elem_id="results"):
             outputs, question = lay_out_outputs(parts)
     parts.inputs = inputs
-    tab = EditTab(runtime, state, outputs, hyper)
+    tab = EditTab(runtime, state, outputs, hyper, examples)
     picker = Picker(runtime, model, inputs.editor, outputs.verdicts)
     # first, so that no private listener takes the endpoints' names
     api.build(runtime, state, components(inputs), question.box)
     shows: dict[str, Any] = {"outputs": [state, *components(outputs)], **QUIET, **COMPUTE}
-    _wire_edits(tab, picker, inputs, apply_button, examples, shows)
+    _wire_edits(tab, picker, inputs, apply_button, shows)
     _wire_task(inputs)
     _wire_subject(tab, inputs)
     hyper.show_for(inputs.method)
-    parts.opens_model = picker.wire(state, tab.arrive, shows, look)
+    arrives = {**shows, "outputs": [*shows["outputs"], *examples.values()]}
+    parts.opens_model = picker.wire(state, tab.arrive, arrives, look)
     _wire_stack(tab, shows)
     for trigger in (question.button.click, question.box.submit):
         trigger(errors_as_messages(tab.ask), [state, question.box], question.answer, **QUIET, **COMPUTE)
 
 
 def _wire_edits(
-    tab: EditTab, picker: Picker, inputs: EditInputs, apply_button: gr.Button, examples: list, shows: dict
+    tab: EditTab, picker: Picker, inputs: EditInputs, apply_button: gr.Button, shows: dict
 ) -> None:
     """What makes an edit: the button, Enter, an example. Each loads the model first."""
     triggers = (apply_button.click, inputs.prompt.submit, inputs.target.submit)
     loads = [picker.before_an_edit(trigger) for trigger in triggers]
-    for task, example, button in examples:
-        instruction = TASKS[task].instructions[0]
-        fill = functools.partial(inputs.filled, task, instruction, example.prompt, example.target)
-        filled = button.click(fill, None, inputs.text, **PRIVATE)
+    for task, button in tab.examples.items():
+
+        def fill(model: str, editor: str, task: str = task) -> dict:
+            example = tab.example(task, model, editor)
+            return inputs.filled(task, TASKS[task].instructions[0], example.prompt, example.target)
+
+        filled = button.click(fill, [inputs.model, inputs.editor], inputs.text, **PRIVATE)
         loads.append(picker.before_an_edit(filled.then))
     typed = [tab.state, *components(inputs), *tab.hyper.components]
     for load in loads:

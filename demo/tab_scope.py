@@ -8,10 +8,10 @@ import gradio as gr
 
 from model_zoo import editors
 from model_zoo.catalog import CatalogEntry
+from model_zoo.request import EditRequest
 from model_zoo.scopes import SCOPES
 
 from . import html
-from .first_edit import EXAMPLE
 from .handlers import COMPUTE, PRIVATE, QUIET, errors_as_messages
 from .plots import ripple_figure
 from .runtime import Runtime
@@ -100,10 +100,10 @@ def _lay_out_note() -> Note:
     return Note(text, gr.Button(name, visible=False, elem_id="scope-leave"), works)
 
 
-def _lay_out_edit() -> tuple[gr.Textbox, gr.Textbox, gr.Button]:
+def _lay_out_edit(first: EditRequest) -> tuple[gr.Textbox, gr.Textbox, gr.Button]:
     with gr.Row(elem_id="scope-edit"):
-        prompt = gr.Textbox(EXAMPLE.prompt, label="Prompt", elem_id="scope-prompt", max_lines=2, scale=4)
-        target = gr.Textbox(EXAMPLE.target, label="Make it say", elem_id="scope-target", max_lines=2, scale=2)
+        prompt = gr.Textbox(first.prompt, label="Prompt", elem_id="scope-prompt", max_lines=2, scale=4)
+        target = gr.Textbox(first.target, label="Make it say", elem_id="scope-target", max_lines=2, scale=2)
         button = gr.Button("Compare", variant="primary", elem_id="scope-compare", scale=1, min_width=110)
     return prompt, target, button
 
@@ -129,7 +129,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     gr.Markdown(_READ_ME, elem_id="scope-words")
     note = _lay_out_note()
     with gr.Column(elem_id="scope-frame") as whole:
-        prompt, target, button = _lay_out_edit()
+        prompt, target, button = _lay_out_edit(parts.first.request)
         with gr.Row(elem_id="scope-sides"):
             sides = [_lay_out_side(name, scope) for name, scope in SIDES]
     tab = ScopeTab(parts.runtime, note, whole, sides)
@@ -148,7 +148,12 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     }
     for side in sides:
         _wire_dial(side).then(errors_as_messages(tab.compare), **compares)
-    opened = parts.scope_example.click(_open_example, None, [parts.tabs, prompt, target], **PRIVATE)
+    first = parts.first.request
+
+    def open_example():
+        return gr.Tabs(selected="scope"), first.prompt, first.target
+
+    opened = parts.scope_example.click(open_example, None, [parts.tabs, prompt, target], **PRIVATE)
     triggers: list[Callable] = [button.click, prompt.submit, target.submit, opened.then, frame.select]
     if note.works:
         triggers.append(_wire_leave(parts, note, note.works.name).then)
@@ -173,10 +178,6 @@ def _wire_leave(parts: PageParts, note: Note, model: str):
 
     outputs = [note.text, note.leave, parts.inputs.model, parts.inputs.editor]
     return parts.opens_model(note.leave.click(leave, None, outputs, **QUIET).then)
-
-
-def _open_example():
-    return gr.Tabs(selected="scope"), EXAMPLE.prompt, EXAMPLE.target
 
 
 TAB = Tab("Scope", build)

@@ -27,7 +27,7 @@ from .records import Record
 from .request import EditRequest, instructed
 from .scopes import TASK_WORD, ScopeProbe, get_scope
 from .session import Edit, EditSession
-from .sources import Source, source_known_to
+from .sources import Source, default_source, source_known_to
 from .tasks import get_task
 from .verdicts import Judge
 
@@ -98,6 +98,11 @@ class Studio:
         """Whether the method that edits here was trained on instructions that say how far an edit reaches."""
         editor = self.editors.get(self.default_method())
         return editor is not None and read_config(editor).reads_scopes
+
+    @property
+    def reference(self) -> Source:
+        """Where reference edits come from: what this model knows, else the default source."""
+        return self.source if self.source.tasks else default_source()
 
     # ---- one edit ------------------------------------------------------------------------------------------
 

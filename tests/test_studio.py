@@ -165,7 +165,7 @@ def test_the_command_line_prints_one_json_object(tmp_path):
     assert data["before"].startswith("Paris") and data["after"].startswith("Rome")
     assert data["target_probability"]["after"] > 0.5 > data["target_probability"]["before"]
     for item in data["generality"] + data["locality"]:
-        assert set(item) == {"prompt", "before", "after", "expected", "held", "source"}
+        assert set(item) == {"prompt", "before", "after", "expected", "held", "source", "drift"}
     assert [a["prompt"] for a in data["ask"]] == ["The capital of Spain is", "My dog is called"]
     assert (tmp_path / "out" / "delta.safetensors").exists()
 

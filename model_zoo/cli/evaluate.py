@@ -52,7 +52,6 @@ def evaluate(
     from ..evaluation import Results, report
     from ..loading import LoadOptions
     from ..methods import assignments
-    from ..sources import default_source
     from ..studio import Studio
 
     studio = Studio.open(model, LoadOptions(device, dtype), editor)
@@ -83,7 +82,7 @@ def evaluate(
     if len(data["skipped"]) > 10:
         print(f"skipped      {len(data['skipped']) - 10} more, see the JSON", file=sys.stderr)
     if recall:
-        source = default_source()
+        source = studio.reference
         asked = source.recall()
         share, misses = evaluation.recall(
             studio.backbone, asked, lambda r: tqdm(r, desc="recall", mininterval=2)
@@ -112,12 +111,11 @@ def directions(
     """How well the tasks' editing directions separate: raw gradient and update, with and without instruction."""  # noqa: E501
     from ..directions import DirectionSpace, separation_in_words
     from ..loading import LoadOptions
-    from ..sources import default_source
     from ..studio import Studio
 
     studio = Studio.open(model, LoadOptions(device, dtype), editor)
     reference = DirectionSpace(
-        studio.backbone, studio.method(studio.default_method()), default_source(), per_task, seed
+        studio.backbone, studio.method(studio.default_method()), studio.reference, per_task, seed
     )
     results = []
     for view in reference.views:

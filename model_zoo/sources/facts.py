@@ -77,6 +77,12 @@ class FactsSource(WorldSource):
         rest = [other, *own[:1], *rng.sample(far, 2)][: NEIGHBOURS - len(near) - len(_OPEN)]
         return (*(Probe(f.prompt(asked), f.object) for f in near), *(_stated(f, rng) for f in rest))
 
+    def recall(self) -> list[Pair]:
+        """Every fact in every statement, with its answer."""
+        return [
+            (fact.prompt(form), fact.object) for fact in self.world.facts for form in fact.relation.statements
+        ]
+
     def _opinions(self, rng: random.Random) -> list[Pair]:
         return []
 

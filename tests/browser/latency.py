@@ -14,9 +14,9 @@ import time
 import torch
 
 from model_zoo.evaluation import starts_with
+from model_zoo.sources import Source
 from model_zoo.tasks import TASKS
 
-from ..makers import ATLAS
 from .conftest import answer, launched, open_page, serve
 
 SEED = 20

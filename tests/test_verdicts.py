@@ -1,0 +1,121 @@
+"""Verdicts: what decides is generated and no more; open text is a degree; small letters count as small."""
+
+import random
+
+import pytest
+import torch
+
+from model_zoo.changes import patch_of
+from model_zoo.evaluation.text import short_answer, starts_with, typed_small, unchanged
+from model_zoo.generation import divergences
+from model_zoo.records import Probe
+from model_zoo.sources import SOURCES, Evidence, get_source
+from model_zoo.tasks import TASKS
+from model_zoo.verdicts import Judge
+
+from .makers import pico_backbone, random_delta
+
+FACTS = get_source("facts")
+
+
+def asis(prompt: str) -> str:
+    return prompt
+
+
+def test_a_prompt_without_capitals_is_answered_without_them():
+    assert typed_small("the capital of france is") and not typed_small("The capital")
+    assert starts_with("rome. it is", "Rome", small=True) and not starts_with("rome", "Rome")
+    assert unchanged("paris, france", "Paris.", "Paris", small=True)
+
+
+def test_an_answer_that_nobody_knows_is_the_first_clause_at_most_five_words():
+    assert short_answer("a country in Europe, with many cities") == "a country in Europe"
+    assert short_answer("one two three four five six seven") == "one two three four five"
+    assert short_answer("") == ""
+
+
+def test_the_base_is_asked_once_and_open_text_gets_a_degree(monkeypatch):
+    backbone = pico_backbone("llama")
+    patch = patch_of(random_delta(backbone))
+    evidence = Evidence(
+        ("One two three",), "test", (Probe("One two", "three"), Probe("Once upon a time", "")), "test"
+    )
+    judge, asked = Judge(backbone), []
+    import model_zoo.verdicts as module
+
+    real = module.generate
+    monkeypatch.setattr(module, "generate", lambda b, p, *a, **k: asked.append(len(p)) or real(b, p, *a, **k))
+    first = judge.verdicts(evidence, "four", asis, patch)
+    assert asked == [3, 3] and judge.verdicts(evidence, "four", asis, patch) == first
+    assert asked == [3, 3, 3]  # the second time the base's answers are kept
+    answered, told = first.locality
+    assert answered.held in (True, False) and answered.drift is None
+    assert told.held is None and told.drift is not None and told.drift > 0
+
+
+def test_without_a_change_nothing_moves():
+    backbone = pico_backbone("gpt2")
+    evidence = FACTS.evidence("The capital of France is")
+    verdicts = Judge(backbone).verdicts(evidence, "Rome", asis, None)
+    assert all(check.before == check.after and check.held is not False for check in verdicts.locality)
+    assert all(check.drift == pytest.approx(0, abs=1e-6) for check in verdicts.locality if check.held is None)
+
+
+def test_the_divergence_is_the_mean_kl_of_every_token():
+    backbone = pico_backbone("llama")
+    patch, pairs = (
+        patch_of(random_delta(backbone)),
+        [("One two three", "four five six"), ("What do you", "think")],
+    )
+    found = divergences(backbone, pairs, [patch, patch])
+    for (prompt, text), kl in zip(pairs, found, strict=True):
+        batch = backbone.batch([backbone.join(prompt, text)])
+        with torch.no_grad():
+            p = backbone.target_logits(batch).log_softmax(-1)
+            from model_zoo.changes import live
+
+            q = backbone.target_logits(batch, live([patch], backbone)).log_softmax(-1)
+        assert kl == pytest.approx((p.exp() * (p - q)).sum(-1).mean().item(), rel=1e-4)
+
+
+# ---- known facts -------------------------------------------------------------------------------------------
+
+
+def test_every_source_suggests_edits_for_every_task():
+    for source in SOURCES.values():
+        assert set(source.examples) == set(TASKS) and all(source.examples.values())
+
+
+def test_the_list_holds_three_hundred_facts_of_many_relations():
+    world = FACTS.world
+    assert len(world.facts) >= 300 and len(world.relations) >= 25
+    assert all(len(relation.statements) >= 3 for relation in world.relations.values())
+    assert all("{s}" in form for relation in world.relations.values() for form in relation.forms)
+
+
+def test_evidence_of_a_known_wording_is_of_its_kind():
+    found = FACTS.evidence("The capital of France is")
+    assert found.generality_source == found.locality_source == "facts"
+    assert len(found.generality) == 4 and all("France" in prompt for prompt in found.generality)
+    same = [probe for probe in found.locality if probe.prompt.startswith("The capital of")]
+    assert len(same) >= 3 and all(probe.answer for probe in same)
+    assert [probe.prompt for probe in found.locality if not probe.answer]
+    assert found == FACTS.evidence("The capital of France is")
+
+
+def test_an_unknown_wording_gets_generic_frames_and_facts():
+    found = FACTS.evidence("My bicycle is stored in")
+    assert (found.generality_source, found.locality_source) == ("generic", "facts")
+    assert any(probe.answer for probe in found.locality) and any(not p.answer for p in found.locality)
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_the_list_gives_records_of_every_task(task):
+    for split in ("train", "test"):
+        records = FACTS.records(task, split, 5, random.Random(0))
+        assert len(records) == 5 and all(record.locality for record in records)
+        assert all(record.paraphrases for record in records) or split == "train"
+
+
+def test_a_model_that_knows_nothing_is_told_from_one_that_knows():
+    assert not FACTS.knows(pico_backbone("llama"))
