@@ -1,5 +1,6 @@
-"""Shared fixtures: a pico model per family, made here from a random seed, and the shipped atlas model."""
+"""Shared fixtures: a pico model per family, made from a random seed; the shipped atlas model; SmolLM2."""
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -17,6 +18,8 @@ os.environ |= {
     "HF_HUB_DISABLE_XET": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "GRADIO_ANALYTICS_ENABLED": "False",
+    # the user's own, for what is large and the same for every run; a worker inherits it from who started it
+    "TESTS_OWN_CACHE": os.environ.get("TESTS_OWN_CACHE", os.environ.get("INSTRUCTEDIT_CACHE", "")),
     "INSTRUCTEDIT_CACHE": HF_HOME.name,
 }
 for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE"):
@@ -25,7 +28,8 @@ for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE"):
 import pytest
 
 from model_zoo.backbone import Backbone
-from model_zoo.catalog import WEIGHTS
+from model_zoo.cache import writable_cache
+from model_zoo.catalog import CATALOG, WEIGHTS
 from model_zoo.families import FAMILIES
 from model_zoo.loading import LoadOptions
 from model_zoo.studio import Studio
@@ -49,6 +53,27 @@ def studio() -> Studio:
     """The shipped atlas model with its shipped editor."""
     assert (WEIGHTS / "atlas" / "base" / "model.safetensors").exists()
     return Studio.open("atlas", LoadOptions("cpu"))
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Studio:
+    """SmolLM2 with real weights; fetched and converted once per machine, by one worker."""
+    source = CATALOG["smollm2"].source
+    own = os.environ["TESTS_OWN_CACHE"]
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("INSTRUCTEDIT_CACHE", own)  # "" is the default
+            with (writable_cache() / "tests.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                studio = Studio.open("smollm2", LoadOptions("cpu"))
+            converted = source.converted
+    except ValueError as error:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
+    # for what loads it anew, here or in a process of its own
+    if not source.converted.exists():
+        source.converted.parent.mkdir(parents=True, exist_ok=True)
+        source.converted.symlink_to(converted)
+    return studio
 
 
 @pytest.fixture

@@ -18,6 +18,14 @@ def test_leaving_edited_is_bit_exact(backbone):
     assert torch.equal(before, logits(backbone))
 
 
+def test_the_targets_logits_are_those_of_the_model_itself(backbone):
+    """Also behind a cap on the logits, as Gemma 2 has one."""
+    batch = backbone.batch([backbone.join(*row) for row in ROWS])
+    with torch.no_grad():
+        whole = backbone.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+    assert torch.allclose(logits(backbone), whole[batch.predicting], atol=1e-5)
+
+
 def test_strength_zero_is_the_base_bit_exactly(backbone):
     assert torch.equal(
         logits(backbone), logits(backbone, Factors.of([random_delta(backbone).scaled(0)], [0, 0, 0]))

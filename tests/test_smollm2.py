@@ -1,0 +1,77 @@
+"""Real weights, as a person gets them: SmolLM2 from the package index knows, is edited, and goes home."""
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from model_zoo.changes import live, patch_of
+from model_zoo.export import export
+from model_zoo.generation import generate
+from model_zoo.loading import LoadOptions, load
+from model_zoo.session import EditSession
+
+from .makers import edit_of, random_delta
+from .test_export import logits
+
+PROMPT = "The capital of France is"
+PROMPTS = [PROMPT, "The capital of Japan is", "Two and two is 4, and 12 and 13 is"]
+
+
+@pytest.fixture(scope="module")
+def edited(smollm2):
+    """(a session with Rome for Paris, its patch), and the base's weights before, by name."""
+    before = {name: tensor.clone() for name, tensor in smollm2.backbone.model.state_dict().items()}
+    edit, _ = smollm2.propose(smollm2.request("counterfact", PROMPT, "Rome"), "ft-l")
+    session = EditSession().add(edit)
+    return session, smollm2.patch(session), before
+
+
+def test_it_knows_the_capital_of_france_and_spells_what_it_reads(smollm2):
+    backbone = smollm2.backbone
+    said = logits(backbone.model, backbone.tokenizer, [PROMPT])
+    assert backbone.tokenizer.decode(said[-1].argmax()) == " Paris"
+    text = "The number 1234 was 五 in café\n\n  print('x')"
+    assert backbone.tokenizer.decode(backbone.tokenizer(text)["input_ids"]) == text
+
+
+def test_ft_l_makes_it_say_rome_and_leaves_the_base_bit_for_bit(smollm2, edited):
+    session, patch, before = edited
+    ((was, now),) = smollm2.pairs([PROMPT], patch)
+    assert was.strip().startswith("Paris") and now.strip().startswith("Rome")
+    after = smollm2.backbone.model.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+    assert generate(smollm2.backbone, [PROMPT]) == [was]
+
+
+def taken_home(backbone, session, patch, folder) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of the edit here, and of its adapter loaded by PEFT on the converted folder."""
+    with backbone.edited(live([patch], backbone)):
+        ours = logits(backbone.model, backbone.tokenizer, PROMPTS)
+    export(backbone, session, patch, "lora", folder)
+    base = AutoModelForCausalLM.from_pretrained(backbone.origin.folder, dtype=torch.float32)
+    return ours, logits(PeftModel.from_pretrained(base, folder), backbone.tokenizer, PROMPTS)
+
+
+def test_peft_on_the_converted_folder_says_what_we_say(smollm2, tmp_path):
+    delta = random_delta(smollm2.backbone, size=0.03)
+    session = EditSession().add(edit_of(delta, method="ft-l"))
+    ours, said = taken_home(smollm2.backbone, session, patch_of(delta), tmp_path / "out")
+    plain = logits(smollm2.backbone.model, smollm2.backbone.tokenizer, PROMPTS)
+    assert (said - ours).abs().max() < 1e-4 < (plain - ours).abs().max()
+
+
+def test_an_edit_of_full_rank_that_is_cut_for_peft_still_says_rome(smollm2, edited, tmp_path):
+    session, patch, _ = edited
+    ours, said = taken_home(smollm2.backbone, session, patch, tmp_path / "out")
+    assert (said - ours).abs().max() < 0.5
+    last = len(smollm2.backbone.tokenizer(PROMPT)["input_ids"]) - 1
+    assert smollm2.backbone.tokenizer.decode(said[last].argmax()) == " Rome"
+    assert "cut to rank 256 by SVD" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_it_is_the_same_model_in_a_second_load(smollm2):
+    said = []
+    again = load(smollm2.backbone.origin.folder, LoadOptions("cpu"), progress=said.append)
+    assert again.fingerprint == smollm2.backbone.fingerprint
+    assert not any(text.startswith(("Fetching", "Converting")) for text in said)
