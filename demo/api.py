@@ -31,27 +31,30 @@ class Endpoints:
         method: str,
         editor: str = "",
         subject: str = "",
+        chat: bool = True,
     ):
         """Make an edit on top of the session's edits; returns the same JSON as the command line."""
         choice = ModelChoice(model, editor or "")
         studio, state = self.runtime.studio(choice), state.with_choice(choice)
-        request = studio.request(task, prompt, target, instruction, subject=subject)
+        request = studio.request(task, prompt, target, instruction, subject=subject, chat=chat)
         method = method or studio.default_method()
         report, session = self.runtime.edit(choice, request, method, strength, state.session)
         return report.to_dict(), state.with_session(session)._replace(request=request)
 
-    def ask(self, state: VisitorState, prompt: str):
-        """Continue a prompt with the base model and under the session's edits."""
+    def ask(self, state: VisitorState, prompt: str, chat: bool = True):
+        """Continue a prompt with the base model and under the session's edits; with `chat`, questions are put
+        to a chat model in its template.
+        """
         if not prompt.strip():
             raise ValueError("The prompt is empty: type a question or the beginning of a sentence.")
-        *_, (before, after) = self.runtime.ask(state.choice, prompt.strip(), state.session)
+        *_, (before, after) = self.runtime.ask(state.choice, prompt.strip(), state.session, chat)
         return {"before": before, "after": after}
 
 
-def build(runtime: Runtime, state: gr.State, inputs: list, ask_box: gr.Textbox) -> None:
+def build(runtime: Runtime, state: gr.State, inputs: list, ask_box: gr.Textbox, chat: gr.Checkbox) -> None:
     """Add the endpoints; `inputs` are the Edit tab's, in its order."""
     endpoints = Endpoints(runtime)
     result, button = gr.JSON(visible=False), gr.Button(visible=False)
     edit, ask = errors_as_messages(endpoints.edit), errors_as_messages(endpoints.ask)
     button.click(edit, [state, *inputs], [result, state], api_name="edit", **EDIT)
-    button.click(ask, [state, ask_box], result, api_name="ask", **ASK)
+    button.click(ask, [state, ask_box, chat], result, api_name="ask", **ASK)

@@ -14,6 +14,7 @@ from .first_edit import FIRST_TASK
 from .hyper_controls import HyperControls, lay_out_hyper_controls
 from .picker import ModelInputs, editor_dropdown, lay_out_model
 from .runtime import Runtime
+from .visitor import ModelChoice
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class EditInputs:
     method: gr.Dropdown
     editor: gr.Dropdown
     subject: gr.Textbox
+    chat: gr.Checkbox
 
     @property
     def text(self) -> list:
@@ -68,6 +70,14 @@ def lay_out_inputs(
     task, instruction = _task_and_instruction()
     prompt = gr.Textbox(first.prompt, label="Prompt", elem_id="prompt", max_lines=3)
     target = gr.Textbox(first.target, label="Make it say", elem_id="target", max_lines=3)
+    chats = runtime.studio(ModelChoice(runtime.settings.model)).backbone.chats
+    chat = gr.Checkbox(
+        True,
+        label="Ask questions in the chat template",
+        elem_id="chat",
+        visible=chats,
+        info="As people talk to this model; off: a question is a text that it continues",
+    )
     with gr.Accordion("More settings", open=False, elem_id="more"):
         strength, method = _strength_and_method()
         hyper = lay_out_hyper_controls("hyper")
@@ -83,7 +93,9 @@ def lay_out_inputs(
         look = gr.Button(
             "Look for editors on the Hub", size="sm", elem_id="look", visible=not runtime.settings.demo
         )
-    inputs = EditInputs(loads.model, task, instruction, prompt, target, strength, method, editor, subject)
+    inputs = EditInputs(
+        loads.model, task, instruction, prompt, target, strength, method, editor, subject, chat
+    )
     return inputs, loads, hyper, look
 
 

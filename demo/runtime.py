@@ -234,10 +234,12 @@ class Runtime:
         yield from self.studio(choice).show(request, session, judged, record)
 
     @gpu_work
-    def ask(self, choice: ModelChoice, prompt: str, session: EditSession) -> Iterator[tuple[str, str]]:
+    def ask(
+        self, choice: ModelChoice, prompt: str, session: EditSession, chat: bool
+    ) -> Iterator[tuple[str, str]]:
         """(before, after) of a question, as they grow."""
         studio = self.studio(choice)
-        yield from studio.ask(prompt, studio.patch(session))
+        yield from studio.ask(studio.backbone.asked(prompt, chat), studio.patch(session))
 
     @gpu_work
     def compare_scopes(

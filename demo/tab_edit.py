@@ -41,10 +41,11 @@ class EditTab:
         outputs: Outputs,
         hyper: HyperControls,
         examples: Mapping[str, gr.Button],
+        chat: gr.Checkbox,
     ):
-        """`examples`: the button of each task's example."""
+        """`examples`: the button of each task's example; `chat`: the switch that only chat models have."""
         self.runtime, self.state, self.out, self.hyper = runtime, state, outputs, hyper
-        self.examples = examples
+        self.examples, self.chat = examples, chat
 
     def apply(
         self,
@@ -58,13 +59,14 @@ class EditTab:
         method: str,
         editor: str,
         subject: str,
+        chat: bool,
         *hyper,
     ) -> Iterator[dict]:
         """Make the typed edit on top of the visitor's edits, and show everything about it."""
         choice = ModelChoice(model, editor or "")
         try:
             studio = self.runtime.studio(choice)
-            request = studio.request(task, prompt, target, instruction, subject=subject)
+            request = studio.request(task, prompt, target, instruction, subject=subject, chat=chat)
             state = _typed(state.with_choice(choice), request)
             name = method or studio.default_method()
             chosen = self.hyper.of(name, hyper)
@@ -146,8 +148,9 @@ class EditTab:
             yield {self.state: gr.skip()}
             return
         state = state.with_choice(choice)
-        source = self.runtime.studio(choice).source
-        yield {button: source.examples[task][0].label for task, button in self.examples.items()}
+        studio = self.runtime.studio(choice)
+        labels = {button: studio.source.examples[task][0].label for task, button in self.examples.items()}
+        yield {**labels, self.chat: gr.update(visible=studio.backbone.chats)}
         yield from self.show(state)
         if not state.session.edits:
             ready = f"{state.choice} is ready; you have made no edit on it yet."
@@ -172,12 +175,12 @@ class EditTab:
             "then type my-editor as the editor."
         )
 
-    def ask(self, state: VisitorState, prompt: str) -> Iterator[str]:
+    def ask(self, state: VisitorState, prompt: str, chat: bool) -> Iterator[str]:
         """Ask both models a question."""
         prompt = prompt.strip()
         if not prompt:
             raise ValueError("Type a question or the beginning of a sentence first.")
-        for before, after in self.runtime.ask(state.choice, prompt, state.session):
+        for before, after in self.runtime.ask(state.choice, prompt, state.session, chat):
             yield html.asked(prompt, before, after)
 
 
@@ -230,20 +233,26 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
         with gr.Column(scale=7, min_width=320, elem_id="results"):
             outputs, question = lay_out_outputs(parts)
     parts.inputs = inputs
-    tab = EditTab(runtime, state, outputs, hyper, examples)
+    tab = EditTab(runtime, state, outputs, hyper, examples, inputs.chat)
     picker = Picker(runtime, model, inputs.editor, outputs.verdicts)
     # first, so that no private listener takes the endpoints' names
-    api.build(runtime, state, components(inputs), question.box)
+    api.build(runtime, state, components(inputs), question.box, inputs.chat)
     shows: dict[str, Any] = {"outputs": [state, *components(outputs)], **QUIET, **COMPUTE}
     _wire_edits(tab, picker, inputs, apply_button, shows)
     _wire_task(inputs)
     _wire_subject(tab, inputs)
     hyper.show_for(inputs.method)
-    arrives = {**shows, "outputs": [*shows["outputs"], *examples.values()]}
+    arrives = {**shows, "outputs": [*shows["outputs"], *examples.values(), inputs.chat]}
     parts.opens_model = picker.wire(state, tab.arrive, arrives, look)
     _wire_stack(tab, shows)
     for trigger in (question.button.click, question.box.submit):
-        trigger(errors_as_messages(tab.ask), [state, question.box], question.answer, **QUIET, **COMPUTE)
+        trigger(
+            errors_as_messages(tab.ask),
+            [state, question.box, inputs.chat],
+            question.answer,
+            **QUIET,
+            **COMPUTE,
+        )
 
 
 def _wire_edits(

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .checkpoints import Checkpoint
 from .families import family_of
-from .joining import Joined, join_text
+from .joining import Joined, is_question, join_text
 
 
 class Live(Protocol):
@@ -227,6 +227,35 @@ class Backbone:
                 f"but {self.name} reads at most {self.max_length}; shorten them."
             )
         return joined
+
+    @property
+    def chats(self) -> bool:
+        """Whether its tokenizer has a chat template."""
+        return bool(self.tokenizer.chat_template)
+
+    def asked(self, prompt: str, chat: bool) -> str:
+        """What is put to the model: with `chat`, a question as a user's turn of its chat template, up to where
+        the answer begins; else, and for a model without a template, the prompt as it is.
+        """
+        if not (chat and self.chats and is_question(prompt)):
+            return prompt
+        turn = [{"role": "user", "content": prompt}]
+        text = str(self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+        first = self.tokenizer.bos_token
+        # the tokenizer adds that one by itself
+        return text.removeprefix(first) if first and self._adds_first_token else text
+
+    def in_chat(self, put: str) -> bool:
+        """Whether what is put to the model is a turn of its chat template, answered in whole sentences."""
+        return self.chats and put.endswith(self._turn_end)
+
+    @cached_property
+    def _turn_end(self) -> str:
+        return self.asked("?", True).rpartition("?")[2]
+
+    @cached_property
+    def _adds_first_token(self) -> bool:
+        return self.tokenizer("a")["input_ids"][:1] == [self.tokenizer.bos_token_id]
 
     def batch(self, rows: Sequence[Joined]) -> Batch:
         """Right-pad joined rows into one batch on the model's device."""

@@ -16,7 +16,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from .backbone import Backbone, Live
 from .changes import Patches, live
-from .joining import Joined
+from .joining import Joined, trimmed
 
 MAX_NEW_TOKENS = 32
 
@@ -143,7 +143,7 @@ def generate(
     model are a ValueError.
     """
     tokenizer, seen = backbone.tokenizer, live(patches, backbone)
-    rows = [tokenizer(prompt.rstrip())["input_ids"] for prompt in _put(prompts, seen)]
+    rows = [tokenizer(trimmed(prompt))["input_ids"] for prompt in _put(prompts, seen)]
     longest = max(map(len, rows))
     room = backbone.max_length - longest
     if room < 1 or not min(map(len, rows)):

@@ -33,16 +33,28 @@ class Joined:
     prefix: int = 0
 
 
+def is_question(prompt: str) -> bool:
+    """Whether a prompt asks, and is not to be continued. The mark may be a Chinese one."""
+    return prompt.rstrip().endswith(("?", "？"))
+
+
+def trimmed(prompt: str) -> str:
+    """A prompt without spaces at its end, which would keep the next word from carrying its own. A line break
+    stays: a chat template ends with one.
+    """
+    return prompt.rstrip(" \t") if prompt.endswith("\n") else prompt.rstrip()
+
+
 def joint_text(prompt: str, target: str) -> tuple[str, int]:
     """The text as a reader would write it, and the offset at which the target (with its space) begins.
 
-    One space goes between the two unless the target starts with white space or closing punctuation, or a
-    character at the boundary is of a script written without spaces.
+    One space goes between the two unless the target starts with white space or closing punctuation, a
+    character at the boundary is of a script written without spaces, or the prompt ends its line.
     """
-    prompt = prompt.rstrip()
+    prompt = trimmed(prompt)
     first, last = target[:1], prompt[-1:]
     punctuation = bool(_PUNCTUATION.match(first)) and first not in _OPENING
-    glued = not prompt or first.isspace() or punctuation or unspaced(first) or unspaced(last)
+    glued = not prompt or first.isspace() or punctuation or unspaced(first) or unspaced(last) or last == "\n"
     return prompt + ("" if glued else " ") + target, len(prompt)
 
 

@@ -19,7 +19,8 @@ class EditRequest:
     """`prompt` should be continued by `target`.
 
     `instruction=None` makes it a plain MEND edit. `subject` is the part of the prompt that names what the
-    edit is about, for the methods that need it; None where it was neither given nor found.
+    edit is about, for the methods that need it; None where it was neither given nor found. `chat`: questions
+    are put to the model inside its chat template, where it has one.
     """
 
     prompt: str
@@ -27,6 +28,7 @@ class EditRequest:
     task: str = "counterfact"
     instruction: str | None = None
     subject: str | None = None
+    chat: bool = False
 
     def __post_init__(self) -> None:
         for field in ("prompt", "target"):
@@ -49,5 +51,5 @@ class EditRequest:
         """The same request without its instruction."""
         return replace(self, instruction=None)
 
-    def to_dict(self) -> dict[str, str | None]:
+    def to_dict(self) -> dict[str, str | bool | None]:
         return asdict(self)

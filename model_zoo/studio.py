@@ -114,20 +114,20 @@ class Studio:
         instruction: str | None = None,
         scope: str | None = None,
         subject: str | None = None,
+        chat: bool = True,
     ) -> EditRequest:
         """A checked request. Without an instruction the task's first wording is used; slots are filled from
         the source. With a `scope` the instruction says how far the edit reaches, and there is no task.
-        Without a `subject` it is found.
+        Without a `subject` it is found. With `chat` a chat model is asked its questions in its template.
         """
         prompt, target, wording = prompt.strip(), target.strip(), (instruction or "").strip()
         subject = (subject or "").strip() or self.source.subject(prompt)
         if scope:
-            return EditRequest(
-                prompt, target, TASK_WORD, wording or get_scope(scope).first_readings[0], subject
-            )
+            told = wording or get_scope(scope).first_readings[0]
+            return EditRequest(prompt, target, TASK_WORD, told, subject, chat)
         spec = get_task(task)
         filled = spec.fill(wording or spec.instructions[0], self.source.slots(prompt, target))
-        return EditRequest(prompt, target, task, filled, subject)
+        return EditRequest(prompt, target, task, filled, subject, chat)
 
     def propose(
         self, request: EditRequest, method: str, strength: float = 1.0, hyper: Hyperparameters | None = None
@@ -186,11 +186,11 @@ class Studio:
 
         Without `streaming` the text comes whole, and no thread is started.
         """
-        patch, shown = self.patch(session), _shown(request.prompt, request, prefixed)
-        texts = self.ask(shown, patch) if streaming else self.pairs([shown], patch)
+        patch, put = self.patch(session), self._put(request.prompt, request, prefixed)
+        texts = self.ask(put, patch) if streaming else self.pairs([put], patch)
         for before, after in texts:
             yield TextSoFar(before, after)
-        yield self.target_probability(shown, request.target, patch)
+        yield self.target_probability(put, request.target, patch)
         if judged:
             yield self.check(request, session, patch, record, prefixed)
 
@@ -212,7 +212,7 @@ class Studio:
         life = self.life(request, method, strength, session, record, prefixed, streaming=False, hyper=hyper)
         proposed, text, likely, verdicts = whole(life)
         asked = (
-            self.pairs([_shown(p, request, prefixed) for p in ask], self.patch(proposed.session))
+            self.pairs([self._put(p, request, prefixed) for p in ask], self.patch(proposed.session))
             if ask
             else []
         )
@@ -269,11 +269,11 @@ class Studio:
         evidence = self.source.evidence(
             request.prompt, record, [edit.request.prompt for edit in session.active]
         )
-        fitting = tuple(p for p in evidence.generality if self._fits(_shown(p, request, prefixed)))
-        around = tuple(p for p in evidence.locality if self._fits(_shown(p.prompt, request, prefixed)))
+        fitting = tuple(p for p in evidence.generality if self._fits(self._put(p, request, prefixed)))
+        around = tuple(p for p in evidence.locality if self._fits(self._put(p.prompt, request, prefixed)))
         evidence = replace(evidence, generality=fitting, locality=around)
         return self.judge.verdicts(
-            evidence, request.target, lambda prompt: _shown(prompt, request, prefixed), patch
+            evidence, request.target, lambda prompt: self._put(prompt, request, prefixed), patch
         )
 
     def compare_scopes(
@@ -312,13 +312,14 @@ class Studio:
             return with_subject(record.request, record.subject, self.source).subject
         return self.source.subject(prompt.strip())
 
+    def _put(self, prompt: str, request: EditRequest, prefixed: bool) -> str:
+        """What is put to the model for a prompt that belongs to an edit."""
+        text = instructed(prompt, request.task, request.instruction) if prefixed else prompt
+        return self.backbone.asked(text, request.chat)
+
     def _fits(self, prompt: str) -> bool:
         """Whether the model has room for the prompt and an answer."""
         return len(self.backbone.tokenizer(prompt)["input_ids"]) < self.backbone.max_length - ANSWER_ROOM
-
-
-def _shown(prompt: str, request: EditRequest, prefixed: bool) -> str:
-    return instructed(prompt, request.task, request.instruction) if prefixed else prompt
 
 
 def _reached(probe: ScopeProbe, target: str, before: str, *after: str) -> Reached:

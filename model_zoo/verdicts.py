@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 
 from .backbone import Backbone
 from .changes import Patch
-from .evaluation.text import short_answer, starts_with, typed_small, unchanged
+from .evaluation.text import contains, short_answer, starts_with, typed_small, unchanged
 from .events import Check, Verdicts
 from .generation import divergences, generate
 from .records import Probe
 from .sources import Evidence
 
 SHOWN = 10  # tokens, at least, of what is shown beside a verdict
+IN_CHAT = 24  # tokens, at least, of an answer in whole sentences
 SPARE = 2  # tokens behind an answer, which tell that a word ends there
 KEPT = 4096  # base answers kept
 
@@ -35,14 +36,19 @@ class Judge:
         probes = [*(Probe(prompt, target) for prompt in evidence.generality), *evidence.locality]
         asked, split = [shown(probe.prompt) for probe in probes], len(evidence.generality)
         room = max([SHOWN, *(self._tokens(probe.answer) + SPARE for probe in probes)])
+        if any(self.backbone.in_chat(text) for text in asked):
+            room = max(room, IN_CHAT)
         before = self._answers(asked, room)
         after = generate(self.backbone, asked, [patch] * len(asked), room) if asked else []
         held = [
-            starts_with(text, target, typed_small(prompt)) for prompt, text in zip(evidence.generality, after)
+            self._says(put, text, target, typed_small(prompt))
+            for prompt, put, text in zip(evidence.generality, asked, after)
         ]
         stay = [
-            _stayed(probe, *texts)
-            for probe, *texts in zip(evidence.locality, before[split:], after[split:], strict=True)
+            self._stayed(probe, *texts)
+            for probe, *texts in zip(
+                evidence.locality, asked[split:], before[split:], after[split:], strict=True
+            )
         ]
         drifts = self._drifts(
             [(text, said) for text, said in zip(asked[split:], before[split:])], stay, patch
@@ -84,11 +90,15 @@ class Judge:
         found = iter(divergences(self.backbone, asked, [patch] * len(asked)) if asked else [])
         return [next(found) if verdict is None else None for verdict in judged]
 
+    def _says(self, put: str, text: str, answer: str, small: bool) -> bool:
+        """Whether a text gives an answer: at once, or anywhere in a chat's whole sentences."""
+        return (contains if self.backbone.in_chat(put) else starts_with)(text, answer, small)
 
-def _stayed(probe: Probe, before: str, after: str) -> bool | None:
-    """Whether the base model's short answer is still given; None where the prompt is open."""
-    if not probe.answer and before:
-        return None
-    small = typed_small(probe.prompt)
-    said = starts_with(before, probe.answer, small) if probe.answer else False
-    return unchanged(before, after, probe.answer if said else short_answer(before), small)
+    def _stayed(self, probe: Probe, put: str, before: str, after: str) -> bool | None:
+        """Whether the base model's short answer is still given; None where the prompt is open."""
+        if not probe.answer and before:
+            return None
+        small = typed_small(probe.prompt)
+        if probe.answer and self._says(put, before, probe.answer, small):
+            return self._says(put, after, probe.answer, small)
+        return unchanged(before, after, short_answer(before), small)

@@ -33,6 +33,9 @@ def edit(
     prefixed: Annotated[
         bool, typer.Option("--prefixed", help="Ask with the instruction prefix too.")
     ] = False,
+    chat: Annotated[
+        bool, typer.Option(help="Put questions to a chat model in its chat template, as people do.")
+    ] = True,
     subject: Annotated[
         str | None, typer.Option(help="The words of the prompt that name what it is about; default: found.")
     ] = None,
@@ -56,7 +59,7 @@ def edit(
 
     exporting.get_format(format)
     studio = Studio.open(model, LoadOptions(device, dtype, quantize), editor)
-    request = studio.request(task, prompt, target, instruction, scope, subject)
+    request = studio.request(task, prompt, target, instruction, scope, subject, chat)
     method = method or studio.default_method()
     hyper = hyperparameters(method, assignments(set_values or ()))
     report, session = studio.edit(request, method, strength, ask=ask or (), prefixed=prefixed, hyper=hyper)

@@ -36,6 +36,15 @@ def starts_with(text: str, target: str, small: bool = False) -> bool:
     return text.startswith(target) and not inside_word
 
 
+def contains(text: str, target: str, small: bool = False) -> bool:
+    """Whether a text says the target anywhere, as words of its own: how an answer in a chat is read (WILD,
+    arXiv 2502.11177). Case counts as in `starts_with`.
+    """
+    text = unicodedata.normalize("NFC", text)
+    starts = [0, *(i + 1 for i, c in enumerate(text) if not c.isalnum() or unspaced(c))]
+    return any(starts_with(text[i:], target, small) for i in starts)
+
+
 def base_answer(before: str, answer: str = "", small: bool = False) -> str:
     """The part of the base continuation that locality protects: the known answer if it is given, else the
     whole.

@@ -53,9 +53,10 @@ def keep_tokens(u: Tensor, delta: Tensor, real: Tensor) -> Captured:
 
 def request_row(backbone: Backbone, request: EditRequest, target_end: str = "") -> Joined:
     """The row whose gradient makes an edit. Its `prefix` is the number of the instruction's tokens."""
+    put = backbone.asked(request.text, request.chat)
     # the space before the prompt belongs to the prompt's first token
-    prefix = request.text.removesuffix(request.prompt).rstrip()
-    row = backbone.join(request.text, ended(request.target, target_end))
+    prefix = put[: put.rindex(request.prompt)].rstrip() if request.instruction is not None else ""
+    row = backbone.join(put, ended(request.target, target_end))
     return replace(row, prefix=len(backbone.tokenizer(prefix)["input_ids"]) if prefix else 0)
 
 

@@ -95,7 +95,7 @@ class FTL(EditMethod):
         """One change for all the requests, from no change or from that of `start` on."""
         c = self.config
         batch = self.backbone.batch(
-            [self.backbone.join(request.prompt, request.target) for request in requests]
+            [self.backbone.join(self.backbone.asked(r.prompt, r.chat), r.target) for r in requests]
         )
         change = torch.zeros(
             1, *self.backbone.shape(self.path), device=self.backbone.device
