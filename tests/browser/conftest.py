@@ -32,13 +32,13 @@ def chromium() -> str | None:
 
 
 @contextmanager
-def serve(*options: str, **environment: str) -> Iterator[str]:
-    """Run app.py with these options on a free port until it answers; yields its address."""
+def serve(*options: str, module: str = "app", **environment: str) -> Iterator[str]:
+    """Run a module, app.py or one like it, with these options on a free port; yields its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "app.py", "--port", str(port), "--device", "cpu", *options],
+        [sys.executable, "-m", module, "--port", str(port), "--device", "cpu", *options],
         cwd=ROOT,
         env={**os.environ, **environment},
         stdout=2,

@@ -196,11 +196,11 @@ def test_a_slow_download_is_told_can_be_stopped_and_keeps_nobody_waiting(
     hub.slow["resolve/.*config.json"] = 8  # below the ten seconds at which the Hub's client gives a file up
     page.locator("#model input").fill("slow/model")
     page.locator("#model input").press("Enter")
-    expect(page.locator("#verdicts")).to_contain_text("Looking for slow/model", timeout=20 * SECOND)
+    expect(page.locator("#loading")).to_contain_text("Looking for slow/model", timeout=20 * SECOND)
     apply_edit(other, "The capital of Peru is", "Oslo")
     other.close()
     page.locator("#stop-loading").click()
-    expect(page.locator("#verdicts")).to_contain_text("Stopped", timeout=20 * SECOND)
+    expect(page.locator("#loading")).to_contain_text("Stopped", timeout=20 * SECOND)
     hub.slow.clear()
     page.locator("#model input").fill("atlas")
     page.locator("#model input").press("Enter")
