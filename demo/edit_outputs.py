@@ -47,7 +47,7 @@ def lay_out_outputs(parts: PageParts) -> tuple[Outputs, Question]:
     first = parts.first
     pair = gr.HTML(first.pair, elem_id="pair")
     verdicts = gr.HTML(first.verdicts, elem_id="verdicts")
-    question = _lay_out_question()
+    question = _lay_out_question(parts.runtime.studio(first.state.choice).source.question)
     changes = gr.HTML(first.changes, elem_id="changes")
     choices, on = stack_choices(first.state.session)
     label = "Your edits (untick one to switch it off)"
@@ -62,11 +62,11 @@ def lay_out_outputs(parts: PageParts) -> tuple[Outputs, Question]:
     return Outputs(pair, verdicts, changes, stack, undo, redo, clear, download), question
 
 
-def _lay_out_question() -> Question:
+def _lay_out_question(question: str) -> Question:
     with gr.Row(elem_id="ask-row", equal_height=True):
         box = gr.Textbox(
             label="Ask both models anything else",
-            value="What is the capital of Spain?",
+            value=question,
             elem_id="ask",
             scale=5,
             max_lines=2,

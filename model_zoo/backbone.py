@@ -234,8 +234,8 @@ class Backbone:
         return bool(self.tokenizer.chat_template)
 
     def asked(self, prompt: str, chat: bool) -> str:
-        """What is put to the model: with `chat`, a question as a user's turn of its chat template, up to where
-        the answer begins; else, and for a model without a template, the prompt as it is.
+        """What is put to the model: with `chat`, a question as a user's turn of its chat template, up to the
+        answer's beginning; else, and for a model without a template, the prompt as it is.
         """
         if not (chat and self.chats and is_question(prompt)):
             return prompt
@@ -246,7 +246,7 @@ class Backbone:
         return text.removeprefix(first) if first and self._adds_first_token else text
 
     def in_chat(self, put: str) -> bool:
-        """Whether what is put to the model is a turn of its chat template, answered in whole sentences."""
+        """Whether what is put to the model is a turn of its chat template, answered in sentences."""
         return self.chats and put.endswith(self._turn_end)
 
     @cached_property

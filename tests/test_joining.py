@@ -75,3 +75,10 @@ def test_empty_parts_are_refused():
         join_text(pico_tokenizer(), "The capital", "  ")
     with pytest.raises(ValueError, match="longer prompt"):
         join_text(pico_tokenizer(), "", "Rome")
+
+
+def test_a_prompt_that_ends_its_line_keeps_the_break_and_adds_no_space():
+    tokenizer = pico_tokenizer()
+    row = join_text(tokenizer, "One two\n", "three")
+    assert tokenizer.decode(row.ids) == "One two\nthree"
+    assert tokenizer.decode(row.ids[row.start :]) == "three"

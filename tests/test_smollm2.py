@@ -6,8 +6,9 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from model_zoo.changes import live, patch_of
+from model_zoo.evaluation import starts_with
 from model_zoo.export import export
-from model_zoo.generation import generate
+from model_zoo.generation import generate, predictions
 from model_zoo.loading import LoadOptions, load
 from model_zoo.session import EditSession
 
@@ -68,6 +69,57 @@ def test_an_edit_of_full_rank_that_is_cut_for_peft_still_says_rome(smollm2, edit
     last = len(smollm2.backbone.tokenizer(PROMPT)["input_ids"]) - 1
     assert smollm2.backbone.tokenizer.decode(said[last].argmax()) == " Rome"
     assert "cut to rank 256 by SVD" in (tmp_path / "out" / "README.md").read_text()
+
+
+# ---- what it knows -----------------------------------------------------------------------------------------
+
+
+def test_it_knows_the_listed_facts_in_the_listed_statements(smollm2):
+    """Every fourth fact; the whole list was measured when it was made."""
+    facts = smollm2.source.world.facts[::4]
+    rows = [(fact, form) for fact in facts for form in fact.relation.statements]
+    found = predictions(smollm2.backbone, [(fact.prompt(form), fact.object) for fact, form in rows])
+    hits = [bool((said == answer).all()) for said, answer in found]
+    assert sum(hits) / len(hits) >= 0.85
+    for relation in smollm2.source.world.relations.values():
+        own = [hit for (fact, _), hit in zip(rows, hits, strict=True) if fact.relation == relation]
+        assert sum(own) / len(own) >= 1 / 3, relation.name
+
+
+def test_it_answers_the_question_that_the_page_asks_first(smollm2):
+    put = smollm2.backbone.asked(smollm2.source.question, chat=True)
+    assert "Berlin" in generate(smollm2.backbone, [put])[0]
+
+
+def test_every_task_has_an_example_that_changes_what_it_says(smollm2):
+    for task, examples in smollm2.source.examples.items():
+        for example in examples:
+            request = smollm2.request(task, example.prompt, example.target)
+            edit, _ = smollm2.propose(request, "ft-l")
+            put = smollm2.backbone.asked(request.prompt, request.chat)
+            ((before, after),) = smollm2.pairs([put], smollm2.patch(EditSession().add(edit)))
+            assert not starts_with(before, example.target) and starts_with(after, example.target), example
+
+
+# ---- asked in its chat template ----------------------------------------------------------------------------
+
+
+def test_questions_are_asked_in_the_chat_template_and_statements_are_not(smollm2):
+    backbone = smollm2.backbone
+    put = backbone.asked("What is the capital of France?", chat=True)
+    assert put.endswith("<|im_start|>assistant\n") and backbone.in_chat(put)
+    assert backbone.asked(PROMPT, chat=True) == PROMPT and not backbone.in_chat(PROMPT)
+    assert "Paris" in generate(backbone, [put])[0]
+    row = backbone.join(put, "Paris")
+    assert backbone.tokenizer.decode(row.ids[row.start :]) == "Paris"
+
+
+def test_a_question_edited_in_the_chat_is_judged_there(smollm2):
+    question = smollm2.request("zsre", "What is the capital of Japan?", "Cairo")
+    report, _ = smollm2.edit(question, "ft-l")
+    assert "Tokyo" in report.before and "Cairo" in report.after
+    plain = smollm2.request("zsre", "What is the capital of Japan?", "Cairo", chat=False)
+    assert smollm2.edit(plain, "ft-l")[0].before == ""  # behind a bare question it ends at once
 
 
 def test_it_is_the_same_model_in_a_second_load(smollm2):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model_zoo.changes import patch_of
-from model_zoo.evaluation.text import short_answer, starts_with, typed_small, unchanged
+from model_zoo.evaluation.text import contains, short_answer, starts_with, typed_small, unchanged
 from model_zoo.generation import divergences
 from model_zoo.records import Probe
 from model_zoo.sources import SOURCES, Evidence, get_source
@@ -119,3 +119,17 @@ def test_the_list_gives_records_of_every_task(task):
 
 def test_a_model_that_knows_nothing_is_told_from_one_that_knows():
     assert not FACTS.knows(pico_backbone("llama"))
+
+
+def test_an_answer_in_a_chat_may_stand_anywhere_as_words_of_its_own():
+    assert contains("The capital of Japan is Cairo.", "Cairo") and contains("Cairo it is", "Cairo")
+    assert not contains("He wrote a memo", "me") and not contains("the cairo museum", "Cairo")
+    assert contains("the cairo museum", "Cairo", small=True) and contains("日本的首都是东京。", "东京")
+
+
+def test_a_chat_question_is_a_turn_of_the_template_and_only_there():
+    backbone = pico_backbone("llama")
+    assert not backbone.chats and backbone.asked("Who?", chat=True) == "Who?"
+    backbone.tokenizer.chat_template = "{% for m in messages %}[{{ m.content }}]{% endfor %}:"
+    assert backbone.asked("Who?", chat=True) == "[Who?]:" and backbone.in_chat("[Who?]:")
+    assert backbone.asked("Who?", chat=False) == "Who?" and backbone.asked("He is", chat=True) == "He is"

@@ -30,6 +30,7 @@ class FactsSource(WorldSource):
     name = "facts"
     title = "a list of well-known facts"
     has_scopes = False
+    question = "What is the capital of Germany?"
 
     @cached_property
     def world(self) -> World:
