@@ -7,9 +7,9 @@ a thread of its own instead.
 
 import contextvars
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol, cast
@@ -56,14 +56,29 @@ class Tape:
         return output + self.probes[path].to(output.dtype)
 
 
+class Trunk(Protocol):
+    """What the base model's lower blocks make of rows, kept: nothing below block `first` is ever edited."""
+
+    first: int
+
+    def kept(self, rows: Sequence[Joined]) -> tuple[Tensor, Tensor]:
+        """States [rows, T, d] that enter block `first`, and the base model's final ones [rows, T, d]."""
+        ...
+
+
 @dataclass(frozen=True)
 class _Active:
     backbone: "Backbone"
     live: Live | None = None
     tape: Tape | None = None
+    entering: Tensor | None = None  # stands for what the blocks below `first` make of the batch
+    first: int = 0
 
 
 _ACTIVE: contextvars.ContextVar[_Active | None] = contextvars.ContextVar("active_edit", default=None)
+_TRUNK: contextvars.ContextVar[tuple["Backbone", Trunk] | None] = contextvars.ContextVar(
+    "trunk", default=None
+)
 
 
 @contextmanager
@@ -91,6 +106,8 @@ class Batch:
     input_ids: Tensor
     attention_mask: Tensor
     labels: Tensor
+    kept: tuple[Tensor, Tensor] | None = None  # of a trunk: what enters its first block, and the final states
+    first: int = 0
 
     @property
     def predicting(self) -> Tensor:
@@ -130,7 +147,8 @@ class Backbone:
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         self.blocks = len(cast(nn.ModuleList, model.get_submodule(self.family.blocks)))
-        for block in range(self.blocks):
+        for block, module in enumerate(cast(nn.ModuleList, model.get_submodule(self.family.blocks))):
+            module.forward = self._skipping(block, module.forward)
             for path in self.family.linears(block):
                 model.get_submodule(path).register_forward_hook(self._hook(path))
 
@@ -216,6 +234,30 @@ class Backbone:
         with _activate(_Active(self, live=live)):
             yield
 
+    def _skipping(self, block: int, forward: Callable) -> Callable:
+        """A block's forward that is passed over while kept states stand for what it makes."""
+
+        def passed_over(hidden: Tensor, *args, **kwargs):
+            active = _ACTIVE.get()
+            if active is None or active.backbone is not self or active.entering is None:
+                return forward(hidden, *args, **kwargs)
+            if block < active.first:
+                return hidden
+            return forward(active.entering if block == active.first else hidden, *args, **kwargs)
+
+        return passed_over
+
+    @contextmanager
+    def kept_below(self, trunk: Trunk) -> Iterator[None]:
+        """Within this block (and this thread) batches come with the states that `trunk` keeps, and only what
+        lies above them is computed.
+        """
+        token = _TRUNK.set((self, trunk))
+        try:
+            yield
+        finally:
+            _TRUNK.reset(token)
+
     # ---- text in -----------------------------------------------------------------------------------------
 
     def join(self, prompt: str, target: str) -> Joined:
@@ -267,15 +309,23 @@ class Backbone:
             n = len(row.ids)
             ids[i, :n], mask[i, :n] = torch.tensor(row.ids), 1
             labels[i, row.start : n] = ids[i, row.start : n]
-        return Batch(ids.to(self.device), mask.to(self.device), labels.to(self.device))
+        batch = Batch(ids.to(self.device), mask.to(self.device), labels.to(self.device))
+        keeping = _TRUNK.get()
+        if keeping is None or keeping[0] is not self:
+            return batch
+        return replace(batch, kept=keeping[1].kept(rows), first=keeping[1].first)
 
     # ---- forward -----------------------------------------------------------------------------------------
 
     def hidden(self, batch: Batch) -> Tensor:
         """Final hidden states [rows, T, d] under whatever edit is active."""
-        output = self.model.base_model(
-            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
-        )
+        active = _ACTIVE.get() or _Active(self)
+        if batch.kept is not None:
+            active = replace(active, entering=batch.kept[0], first=batch.first)
+        with _activate(active):
+            output = self.model.base_model(
+                input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
+            )
         return output[0].to(batch.input_ids.device)  # a model spread over several GPUs ends on the last one
 
     def target_logits(self, batch: Batch, live: Live | None = None) -> Tensor:
@@ -283,6 +333,8 @@ class Backbone:
 
         The model's head runs only there.
         """
+        if live is None and batch.kept is not None:
+            return self._head(batch.kept[1][batch.predicting])
         with self.edited(live):
             hidden = self.hidden(batch)
         return self._head(hidden[batch.predicting])
@@ -319,6 +371,25 @@ class Backbone:
         inputs = {p: tape.inputs[p].float().to(self.device) for p in paths}
         gradients = {p: g.to(self.device) for p, g in zip(paths, grads, strict=True)}
         return inputs, gradients, batch.attention_mask.bool()
+
+    @torch.no_grad()
+    def states(self, rows: Sequence[Joined], first: int) -> tuple[Tensor, Tensor]:
+        """Of the base model: what enters block `first`, and the final hidden states, [rows, T, d] each."""
+        entering: list[Tensor] = []
+        block = cast(nn.ModuleList, self.model.get_submodule(self.family.blocks))[first]
+
+        def note(module, args: tuple[Tensor, ...]) -> None:
+            entering.append(args[0])
+
+        handle = block.register_forward_pre_hook(note)
+        token = _TRUNK.set(None)
+        try:
+            with self.edited(None):
+                final = self.hidden(self.batch(rows))
+        finally:
+            _TRUNK.reset(token)
+            handle.remove()
+        return entering[0].to(final.device), final
 
     @torch.no_grad()
     def inputs(self, rows: Sequence[Joined], paths: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:

@@ -16,7 +16,7 @@ LAYERS = [
     {"memory", "records"},
     {"tasks", "scopes", "benchmarks", "backbone"},
     {"changes"},
-    {"generation", "statistics", "loading"},
+    {"generation", "statistics", "loading", "trunk"},
     {"sources"},
     {"methods", "catalog"},
     {"session", "directions", "evaluation", "editors"},

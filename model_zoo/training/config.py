@@ -51,6 +51,7 @@ class MetaConfig:
     target_end: str = "."  # joined to the edit's own target, so that it ends as a word
     clip: float = 10.0
     calibration: int = 20  # batches that set the normalisation statistics
+    kept_trunk: bool = False  # keep what the unedited blocks make of every row on disk (trunk.py)
 
 
 STUDIO = MetaConfig(

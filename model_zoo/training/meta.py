@@ -7,6 +7,7 @@ The outer loss is in outer.py. Only the hypernetwork and its edit rates learn.
 import json
 import random
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from ..backbone import Backbone
+from ..cache import writable_cache
 from ..methods.capture import token_width
 from ..methods.editor_folder import EditorConfig
 from ..methods.heads import FAST_HEADS
@@ -26,6 +28,7 @@ from ..progress import Progress, no_progress
 from ..sources import Source
 from ..statistics import key_covariance, keys_by_group
 from ..tasks import TASKS
+from ..trunk import KeptTrunk
 from .config import MetaConfig
 from .examples import Sampler
 from .fitting import refit
@@ -190,6 +193,17 @@ class MetaTrainer:
 
     def run(self, folder: Path, log: Callable[[int, dict[str, float]], None] | None = None) -> InstructEdit:
         """Train to the end, writing checkpoints and, at last, the editor into `folder`."""
+        with self._trunk():
+            return self._run(folder, log)
+
+    def _trunk(self) -> AbstractContextManager:
+        """Where rows are drawn again and again, what lies below the edited blocks is computed once."""
+        if not self.config.kept_trunk:
+            return nullcontext()
+        first = max(0, self.backbone.blocks - self.config.blocks)
+        return self.backbone.kept_below(KeptTrunk(self.backbone, first, writable_cache("trunk")))
+
+    def _run(self, folder: Path, log: Callable[[int, dict[str, float]], None] | None) -> InstructEdit:
         fresh = not self.resume(folder) and not self.start
         self.prepare(fresh)
         if fresh:

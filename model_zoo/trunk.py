@@ -1,0 +1,106 @@
+"""The trunk: what a frozen base model's lower blocks make of rows, computed once and kept on disk.
+
+Training edits the last blocks only, so a row's states below them never change. They are kept in float16 (two
+states a token: what enters the first edited block, and the base model's final one, from which its
+probabilities follow), one file for each base model and depth, by the digest of a row's tokens. Rows do not
+see what is padded behind them, so a row's states are the same in every batch.
+"""
+
+import hashlib
+import mmap
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .backbone import Backbone
+from .joining import Joined
+
+ROWS = 64  # of one forward pass
+STATES = 2  # kept per token
+_DIGEST = 16  # bytes
+
+
+class KeptTrunk:
+    """Keeps states of rows for the blocks from `first` on. `folder` holds `states.f16` and `rows.index`; a
+    file that a killed run left half written is cut back to its last whole row.
+    """
+
+    def __init__(self, backbone: Backbone, first: int, folder: Path):
+        self.backbone, self.first = backbone, first
+        self.width = backbone.model.get_input_embeddings().embedding_dim
+        self.folder = folder / f"{backbone.fingerprint}-{first}-{str(backbone.model.dtype).split('.')[-1]}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._where: dict[bytes, tuple[int, int]] = {}  # by digest: first token, tokens
+        self._tokens = 0
+        self._states = (self.folder / "states.f16").open("a+b")
+        self._index = (self.folder / "rows.index").open("a+b")
+        self._read_index()
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return self._tokens * self._token_bytes
+
+    @property
+    def _token_bytes(self) -> int:
+        return STATES * self.width * 2
+
+    def kept(self, rows: Sequence[Joined]) -> tuple[Tensor, Tensor]:
+        """States [rows, T, d] that enter block `first` and final states, zero where padded; missing ones are
+        computed.
+        """
+        keys = [_digest(row) for row in rows]
+        missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._where}
+        if missing:
+            self._add(list(missing.items()))
+        longest = max(len(row.ids) for row in rows)
+        both = torch.zeros(len(rows), longest, STATES, self.width, dtype=torch.float16)
+        with mmap.mmap(self._states.fileno(), 0, access=mmap.ACCESS_READ) as states:
+            for i, key in enumerate(keys):
+                start, n = self._where[key]
+                part = states[start * self._token_bytes : (start + n) * self._token_bytes]
+                both[i, :n] = torch.frombuffer(bytearray(part), dtype=torch.float16).view(
+                    n, STATES, self.width
+                )
+        entering, final = both.to(self.backbone.device, self.backbone.model.dtype).unbind(2)
+        return entering, final
+
+    @torch.no_grad()
+    def _add(self, rows: Sequence[tuple[bytes, Joined]]) -> None:
+        """Compute the states of new rows, short and long ones apart, and write them."""
+        ordered = sorted(rows, key=lambda pair: len(pair[1].ids))
+        for i in range(0, len(ordered), ROWS):
+            part = ordered[i : i + ROWS]
+            entering, final = self.backbone.states([row for _, row in part], self.first)
+            both = torch.stack([entering, final], dim=2).half().cpu()  # (rows, T, 2, d)
+            for (key, row), states in zip(part, both, strict=True):
+                n = len(row.ids)
+                self._states.write(states[:n].contiguous().numpy().tobytes())
+                self._where[key] = (self._tokens, n)
+                self._index.write(key + n.to_bytes(4, "little"))
+                self._tokens += n
+        self._states.flush()
+        self._index.flush()
+
+    def _read_index(self) -> None:
+        """What is kept already; rows whose states were not written to the end are dropped."""
+        size = _DIGEST + 4
+        self._index.seek(0)
+        told = self._index.read()
+        there = os.fstat(self._states.fileno()).st_size // self._token_bytes
+        rows = 0
+        for i in range(0, len(told) - size + 1, size):
+            n = int.from_bytes(told[i + _DIGEST : i + size], "little")
+            if self._tokens + n > there:
+                break
+            self._where[told[i : i + _DIGEST]] = (self._tokens, n)
+            self._tokens, rows = self._tokens + n, rows + 1
+        self._index.truncate(rows * size)
+        self._states.truncate(self.size)
+
+
+def _digest(row: Joined) -> bytes:
+    return hashlib.blake2b(repr(row.ids).encode(), digest_size=_DIGEST).digest()
