@@ -46,4 +46,4 @@ screenshots: $(VENV)/.installed-dev
 
 latency: $(VENV)/.installed-dev
 	sh tests/browser/install.sh
-	$(BIN)/python -m tests.browser.latency
+	$(BIN)/python -m tests.browser.latency $(MODEL)

@@ -1,5 +1,5 @@
-"""One row of a records file -> Records. Shapes: KnowEdit, the older ZsRE, Bi-ZsRE {en, zh}, WikiBio,
-ConvSent, and our own.
+"""One row of a records file -> Records. Shapes: KnowEdit, EasyEdit's CounterFact, the older ZsRE, rows by
+language ({en, zh}, Bi-ZsRE and BMIKE), WikiBio, ConvSent in two shapes, and our own.
 """
 
 from collections.abc import Iterator
@@ -13,8 +13,17 @@ from ..request import EditRequest
 PROMPT = ("prompt", "src", "text")
 TARGET = ("target_new", "alt", "target", "labels")
 SUBJECT = ("subject", "concept")
-TRUTH = ("ground_truth", "answers", "pred")
+TRUTH = ("ground_truth", "answers", "old", "pred")
 PARAPHRASE = ("rephrase_prompt", "rephrase", "paraphrases", "paraphrase_prompts")
+FLAT_LOCALITY = (("loc", "loc_ans"), ("locality_prompt", "locality_ground_truth"))
+OPINION_QUESTIONS = (
+    "What do you think of {}?",
+    "How do you feel about {}?",
+    "What is your opinion of {}?",
+    "What are your thoughts on {}?",
+    "What do you make of {}?",
+    "Tell me what you think about {}.",
+)
 TASK_OF_SHAPE = {"concept": "wikibio", "src": "zsre"}
 # wording for the task that has no pool of its own here
 INSTRUCTION_OF_SHAPE = {
@@ -32,14 +41,17 @@ class Problem:
 
 
 def read_row(data: Any, row: str, task: str, problems: list[Problem]) -> Iterator[Record]:
-    """The row's record, or two for a bilingual row; none when it lacks something needed. Appends to
-    `problems`.
+    """The row's record, or one for each language or sentiment that it has; none when it lacks something
+    needed. Appends to `problems`.
     """
-    if isinstance(data, dict) and {"en", "zh"} <= data.keys():
-        for language in ("en", "zh"):
-            yield from read_row(data[language], f"{row} ({language})", task, problems)
+    if isinstance(data, dict) and data and all(isinstance(part, dict) for part in data.values()):
+        for language, part in data.items():
+            yield from read_row(part, f"{row} ({language})", task, problems)
         return
     try:
+        if isinstance(data, dict) and {"ent", "pos", "neg"} <= data.keys():
+            yield from _voiced(data)
+            return
         yield _record(data, row, _task(data, task), problems)
     except _Missing as missing:
         problems.append(Problem(row, missing.field, missing.reason))
@@ -62,8 +74,9 @@ def _record(data: dict, row: str, task: str, problems: list[Problem]) -> Record:
         return _convsent(data)
     prompt, target = _needed(data, PROMPT), _needed(data, TARGET)
     paraphrases = tuple(text for text in _texts(_first(data, PARAPHRASE)) if text != prompt)
+    flat = next((names for names in FLAT_LOCALITY if names[0] in data), None)
     locality = (
-        _old_locality(data) if "loc" in data else _probes(data.get("locality"), row, "locality", problems)
+        _flat_locality(data, *flat) if flat else _probes(data.get("locality"), row, "locality", problems)
     )
     hop = data.get("portability")
     old = isinstance(hop, dict) and "New Question" in hop
@@ -94,6 +107,26 @@ def _convsent(data: dict) -> Record:
         tuple(prompts[1:]),
         slots=(("label", label), ("topic", topic)),
     )
+
+
+def _voiced(data: dict) -> Iterator[Record]:
+    """ConvSent as it is published (SERAC's data): an entity, and replies of both sentiments. One record for
+    each sentiment, to be voiced about it; the published rows hold no prompts, so these are ours.
+    """
+    topic = _needed(data, ("ent",))
+    replies = {"positive": tuple(_texts(data["pos"])), "negative": tuple(_texts(data["neg"]))}
+    prompt, *others = (question.format(topic) for question in OPINION_QUESTIONS)
+    for label, pool in replies.items():
+        if not pool:
+            raise _Missing({"positive": "pos", "negative": "neg"}[label], "empty")
+        yield Record(
+            EditRequest(prompt, pool[0], "convsent"),
+            topic,
+            "",
+            tuple(others),
+            slots=(("label", label), ("topic", topic)),
+            replies=tuple(replies.items()),
+        )
 
 
 def _first(data: dict, names: tuple[str, ...]) -> Any:
@@ -142,8 +175,8 @@ def _probes(value: Any, row: str, field: str, problems: list[Problem]) -> tuple[
     return tuple(probes)
 
 
-def _old_locality(data: dict) -> tuple[Probe, ...]:
-    prompt, answer = _texts(data["loc"]), _texts(data.get("loc_ans"))
+def _flat_locality(data: dict, asked: str, answered: str) -> tuple[Probe, ...]:
+    prompt, answer = _texts(data[asked]), _texts(data.get(answered))
     return (Probe(prompt[0], answer[0], kind="Neighborhood"),) if prompt and answer else ()
 
 

@@ -5,7 +5,7 @@ its report.
 from .run import Plan, Results, evaluate, measuring
 from .scoring import Baseline, Case, Row, score
 from .summary import METRICS, Summary, clustered_interval, summarise
-from .text import base_answer, fluency, recall, starts_with, unchanged
+from .text import base_answer, contains, fluency, recall, starts_with, unchanged
 
 __all__ = [
     "METRICS",
@@ -17,6 +17,7 @@ __all__ = [
     "Summary",
     "base_answer",
     "clustered_interval",
+    "contains",
     "evaluate",
     "fluency",
     "measuring",

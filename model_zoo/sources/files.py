@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..backbone import Backbone
 from ..benchmarks import Loaded, Problem, read
 from ..records import Probe, Record
 from ..registry import find
 from ..subjects import find_subject
 from ..tasks import get_task
-from .base import Pair, Source
+from .base import Neighbours, Pair, Source
 
 TEST_SHARE = 0.2  # of the subjects, where no test file is given
 Files = Mapping[str, Sequence[str | Path]]
@@ -88,6 +89,9 @@ class FileSource(Source):
     def subject(self, prompt: str) -> str | None:
         return find_subject(prompt, (r.subject for r in self._all() if r.request.prompt == prompt))
 
+    def neighbours(self, backbone: Backbone) -> "SameWording":
+        return SameWording(self._training())
+
     def statements(self, seed: int = 0) -> list[Pair]:
         pairs = [(p.prompt, p.answer) for r in self._training() for p in r.locality if _has_answer(p)]
         return list(dict.fromkeys(pairs)) or super().statements(seed)
@@ -96,8 +100,7 @@ class FileSource(Source):
         """Known truths by what their prompts say beside the subject, where at least two prompts share it."""
         groups: dict[str, list[Pair]] = {}
         for record in self._training():
-            wording = record.request.prompt.replace(record.subject, "{}")
-            if record.truth and wording not in ("{}", record.request.prompt):
+            if record.truth and (wording := _wording(record)):
                 groups.setdefault(wording, []).append((record.request.prompt, record.truth))
         return [pairs for pairs in groups.values() if len(pairs) > 1] or super().relations(seed)
 
@@ -106,6 +109,30 @@ class FileSource(Source):
 
     def _all(self) -> list[Record]:
         return [record for parts in self._split.values() for split in parts.values() for record in split]
+
+
+class SameWording(Neighbours):
+    """Other subjects in an edit's own wording, as the records have them: people try them first."""
+
+    def __init__(self, records: Sequence[Record]):
+        self._wordings: dict[str, str] = {}
+        self._asked: dict[str, dict[str, Probe]] = {}
+        for record in records:
+            if wording := _wording(record):
+                prompt = record.request.prompt
+                self._wordings[prompt] = wording
+                self._asked.setdefault(wording, {})[prompt] = Probe(prompt, record.truth)
+
+    def near(self, prompt: str) -> Sequence[Probe]:
+        """All of them, with their true answers where the records tell; without one the prompt is open."""
+        same = self._asked.get(self._wordings.get(prompt, ""), {})
+        return [probe for other, probe in same.items() if other != prompt]
+
+
+def _wording(record: Record) -> str | None:
+    """A record's prompt without its subject; None where nothing else is in it, or the subject is not."""
+    wording = record.request.prompt.replace(record.subject, "{}")
+    return None if wording in ("{}", record.request.prompt) else wording
 
 
 def _has_answer(probe: Probe) -> bool:

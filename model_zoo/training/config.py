@@ -27,6 +27,9 @@ class MetaConfig:
     edits: int = 12  # edits a step, tasks in turn
     rephrased: int = 3  # outer prompts per edit beside the edit prompt itself
     local: int = 3  # locality prompts per edit
+    # locality rows of what follows the target: behind target and period the edited model goes on as the base
+    # does, for so many tokens; an open prompt stays for as many; 0: none
+    behind: int = 0
     near: int = 3  # more locality prompts per edit: its nearest facts in the edit's own phrasing
     instructed_share: float = (
         0.2  # of outer prompts carry the instruction; people type plain ones after an edit
@@ -71,4 +74,21 @@ WHITENED = HyperConfig(edit_lr=1.5e-4, whitened=0.1)
 STUDIO_NETWORK = WHITENED.model_copy(
     update={"instruction": 64, "span": 3, "common": 32, "joint": True, "fitted": True}
 )
-RECIPES = {"paper": (MetaConfig(), HyperConfig()), "studio": (STUDIO, STUDIO_NETWORK)}
+REAL = MetaConfig(
+    steps=3000,
+    edits=8,
+    rephrased=2,
+    local=2,
+    near=2,
+    behind=12,
+    c_loc=2.0,
+    warmup=50,
+    edit_rate_lr=3e-3,
+    kept_trunk=True,
+)
+REAL_NETWORK = WHITENED.model_copy(update={"instruction": 64})
+RECIPES = {
+    "paper": (MetaConfig(), HyperConfig()),
+    "studio": (STUDIO, STUDIO_NETWORK),
+    "real": (REAL, REAL_NETWORK),
+}

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import cast
 
 from ..backbone import Backbone
-from ..joining import Joined, ended
+from ..generation import generate
+from ..joining import Joined, ended, joint_text
 from ..methods.capture import request_row
 from ..records import Probe, Record
 from ..request import EditRequest, instructed
@@ -64,6 +65,7 @@ class Sampler:
     def __init__(self, backbone: Backbone, source: Source, config: MetaConfig):
         self.backbone, self.source, self.config = backbone, source, config
         self.neighbours = source.neighbours(backbone) if config.near else None
+        self._continued: dict[str, str] = {}
 
     def _asked(self, request: EditRequest, rng: random.Random) -> EditRequest:
         """The request as hurried people type it, its instruction short or long, or bare of any."""
@@ -76,8 +78,10 @@ class Sampler:
 
     def _row(self, prompt: str, answer: str, request: EditRequest, rng: random.Random) -> Joined:
         """One outer row; a share of them carries the instruction. The closing period teaches the edited model
-        to stop.
+        to stop. Where there is no answer, the base's own continuation is the row's.
         """
+        if not answer.strip():
+            return self.backbone.join(prompt, self._continued[prompt])
         prompt = self.source.typed(prompt, rng)
         if self.config.instructed and rng.random() < self.config.instructed_share:
             prompt = instructed(prompt, request.task, request.instruction)
@@ -99,12 +103,35 @@ class Sampler:
             request_row(self.backbone, request, end), request_row(self.backbone, request.plain(), end), *rows
         )
 
+    def _continue(self, prompts: Collection[str]) -> None:
+        """Have the base model go on with prompts, those that it has not gone on with yet."""
+        new = sorted({prompt for prompt in prompts if prompt not in self._continued})
+        if new:
+            texts = generate(self.backbone, new, max_new_tokens=self.config.behind)
+            self._continued |= dict(zip(new, texts, strict=True))
+
+    def _behind(self, record: Record) -> str:
+        """The edit said already, to be gone on with."""
+        text, _ = joint_text(record.request.prompt, ended(record.request.target, "."))
+        return text
+
+    def _open(self, probes: Sequence[Probe], record: Record) -> list[Probe]:
+        """What should stay, and where that is asked for what follows the target; an open prompt only if the
+        base goes on with it.
+        """
+        if self.config.behind:
+            probes = [*probes, Probe(self._behind(record), "")]
+            self._continue([probe.prompt for probe in probes if not probe.answer])
+        return [probe for probe in probes if probe.answer or self._continued.get(probe.prompt)]
+
     def of_records(
         self, drawn: list[tuple[Task, Record]], rng: random.Random, joint: bool, few: bool
     ) -> list[TrainingEdit]:
         """Edits of several tasks. Where they are made jointly, what one of them changes is not asked to stay
         by another.
         """
+        if self.config.behind:
+            self._continue({self._behind(record) for _, record in drawn})
         edited = (
             {self.source.fact_key(record.request.prompt) for _, record in drawn} if joint else frozenset()
         )
@@ -138,6 +165,7 @@ class Sampler:
             *rng.sample(rest, min(max(local + nearest - len(near) - len(hardest), 0), len(rest))),
         ]
         stay = [probe for probe in stay if not edited or self.source.fact_key(probe.prompt) not in edited]
+        stay = self._open(stay, record)
         return self._example(request, [Probe(p, request.target) for p in wordings], stay, rng)
 
     def of_scope(self, case: ScopeCase, scope: Scope, rng: random.Random) -> TrainingEdit:

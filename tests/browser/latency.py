@@ -1,4 +1,4 @@
-"""`make latency`: held-out records through the real page, timed from the click. Prints one JSON object.
+"""`make latency [MODEL=smollm2]`: held-out records through the real page, timed from the click. Prints JSON.
 
 Five records per task drawn by seed, plus each task's first example: whether the target begins "after" and not
 "before", seconds from the click until the whole text stands there, and until every paraphrase and neighbour
@@ -9,12 +9,16 @@ import json
 import platform
 import random
 import statistics
+import sys
 import time
 
 import torch
 
-from model_zoo.evaluation import starts_with
+from model_zoo.catalog import DEFAULT_MODEL
+from model_zoo.evaluation import contains, starts_with
+from model_zoo.loading import LoadOptions
 from model_zoo.sources import Source
+from model_zoo.studio import Studio
 from model_zoo.tasks import TASKS
 
 from .conftest import answer, launched, open_page, serve
@@ -49,7 +53,7 @@ def timed(page, task: str, prompt: str, target: str) -> dict:
     page.wait_for_selector("#verdicts .score")
     judged = time.perf_counter() - start
     before, after = answer(page, "before"), answer(page, "after")
-    hit = starts_with(after, target) and not starts_with(before, target)
+    hit = contains(after, target) and not starts_with(before, target)
     return {
         "task": task,
         "prompt": prompt,
@@ -63,11 +67,14 @@ def timed(page, task: str, prompt: str, target: str) -> dict:
 
 
 def main() -> None:
-    with serve() as url, launched() as browser:
+    model = sys.argv[1] if len(sys.argv) > 1 else DEFAULT_MODEL
+    source = Studio.open(model, LoadOptions("cpu")).source
+    with serve("--model", model) as url, launched() as browser:
         page = open_page(browser, url)
-        results = [timed(page, *row) for row in rows()]
+        results = [timed(page, *row) for row in rows(source)]
     drawn, examples = results[: -len(TASKS)], results[-len(TASKS) :]
     report = {
+        "model": model,
         "seed": SEED,
         "torch": torch.__version__,
         "machine": platform.machine(),
