@@ -130,7 +130,7 @@ for prompt, target in (("The capital of France is", "Rome"), ("The capital of Ja
     assert type(last).__name__ == "Verdicts"
     texts = [event for event in shown if isinstance(event, TextSoFar)]
     said.append([type(event).__name__ for event in shown][-2:] + [texts[-1].after])
-*_, asked = runtime.ask(choice, "The capital of France is", state.session)
+*_, asked = runtime.ask(choice, "The capital of France is", state.session, True)
 drawn, modules, positions = runtime.map(choice, [request], "update", True, "")
 print(json.dumps({"said": said, "asked": asked, "points": len(drawn.points), "own": len(positions)}))
 """

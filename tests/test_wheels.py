@@ -307,7 +307,7 @@ def test_terms_that_cannot_be_kept_are_a_sentence(index, cache):
 
 def test_the_catalogue_says_how_much_is_to_be_fetched_and_when_it_is_here():
     entry = CATALOG["smollm2"]
-    assert "93 MB to fetch, once" in entry.about and entry.to_fetch == 92_871_040
+    assert "93 MB to fetch" in entry.about and entry.to_fetch == 92_871_040
     entry.source.converted.mkdir(parents=True)
     assert "here" in entry.about.split(" · ") and entry.to_fetch == 0
 

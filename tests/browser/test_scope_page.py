@@ -34,6 +34,7 @@ def scoped(browser: Browser, tmp_path_factory):
 
 def marks(page: Page, side: str) -> list[int]:
     """How many probes each trace of a map shows."""
+    page.wait_for_selector(f"#ripple-{side} .js-plotly-plot")
     return page.evaluate(
         f"() => document.querySelector('#ripple-{side} .js-plotly-plot').data.map(t => t.x.length)"
     )
