@@ -16,6 +16,7 @@ from ..subjects import find_subject
 from ..tasks import get_task
 from .base import Neighbours, Pair, Source
 
+STATEMENTS = 2048  # known facts, at most, whose keys are averaged
 TEST_SHARE = 0.2  # of the subjects, where no test file is given
 Files = Mapping[str, Sequence[str | Path]]
 
@@ -94,7 +95,8 @@ class FileSource(Source):
 
     def statements(self, seed: int = 0) -> list[Pair]:
         pairs = [(p.prompt, p.answer) for r in self._training() for p in r.locality if _has_answer(p)]
-        return list(dict.fromkeys(pairs)) or super().statements(seed)
+        known = list(dict.fromkeys(pairs))
+        return random.Random(seed).sample(known, min(STATEMENTS, len(known))) or super().statements(seed)
 
     def relations(self, seed: int = 0) -> list[list[Pair]]:
         """Known truths by what their prompts say beside the subject, where at least two prompts share it."""
