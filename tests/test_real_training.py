@@ -9,6 +9,7 @@ import torch
 from model_zoo.benchmarks import read
 from model_zoo.sources import FileSource
 from model_zoo.training.config import REAL, REAL_NETWORK
+from model_zoo.training.estimate import estimate
 from model_zoo.training.meta import MetaTrainer
 
 from .makers import pico_backbone
@@ -115,3 +116,25 @@ def test_training_from_kept_states_is_training(source, tmp_path, monkeypatch):
     torch.testing.assert_close(torch.tensor(losses[True]), torch.tensor(losses[False]), atol=5e-3, rtol=5e-3)
     assert list((tmp_path / "cache-True" / "trunk").rglob("states.f16"))
     assert not (tmp_path / "cache-False" / "trunk").exists()
+
+
+def test_an_edits_rows_are_drawn_in_few_ways_of_few_records(source):
+    config = replace(SMALL, records=3, variants=2, rephrased=1, local=1, near=1)
+    trainer = MetaTrainer(pico_backbone("llama"), source, config, REAL_NETWORK)
+    edits = [edit for step in range(30) for edit in trainer.examples(step).examples]
+    assert len({edit.edit.ids for edit in edits}) <= 3 * 2
+    rows = {row.ids for edit in edits for row in (*edit.follow, *edit.stay)}
+    free = MetaTrainer(pico_backbone("llama"), source, replace(config, variants=0), REAL_NETWORK)
+    others = [edit for step in range(30) for edit in free.examples(step).examples]
+    assert len(rows) < len({row.ids for edit in others for row in (*edit.follow, *edit.stay)})
+
+
+def test_a_dry_run_says_what_it_will_take_and_learns_nothing(source, tmp_path, monkeypatch):
+    monkeypatch.setenv("INSTRUCTEDIT_CACHE", str(tmp_path))
+    config = replace(SMALL, records=4, variants=2, steps=100)
+    trainer = MetaTrainer(pico_backbone("llama"), source, config, REAL_NETWORK)
+    before = [p.clone() for p in trainer.editor.network.parameters()]
+    found = estimate(trainer)
+    assert all(map(torch.equal, before, trainer.editor.network.parameters()))
+    assert (found.draws, found.different) == (300, 8) and found.disk > 0 and found.kept_step
+    assert found.total < 100 * found.plain_step and "8 different" in found.in_words()

@@ -23,7 +23,8 @@ def train(
         str,
         typer.Option(
             help="paper: the published protocol; "
-            "studio: scopes, joint solves and whitened keys too, as the editor that ships."
+            "studio: scopes, joint solves and whitened keys too, as the editor that ships; "
+            "real: on records, for a pretrained model."
         ),
     ] = "paper",
     data: Annotated[
@@ -35,6 +36,9 @@ def train(
     start: Annotated[
         Path | None, typer.Option(help="Folder of a finished editor of the same base model to go on from.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Time a few steps; print memory, disk and time, and stop.")
+    ] = False,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
     rank: Annotated[int, typer.Option(help="Width of the hypernetwork's bottleneck.")] = 256,
     seed: int = 0,
@@ -47,6 +51,7 @@ def train(
     from ..sources import FileSource, default_source, files_by_task
     from ..tasks import get_task
     from ..training.config import RECIPES
+    from ..training.estimate import estimate
     from ..training.meta import MetaTrainer
 
     names = tuple(get_task(name.strip()).name for name in tasks.split(","))
@@ -59,7 +64,11 @@ def train(
     network = (network if instructions else network.blind).model_copy(update={"rank": rank})
     source = FileSource(files_by_task(data), files_by_task(test or ())) if data else default_source()
     backbone = load_backbone(model, LoadOptions(device, dtype))
-    MetaTrainer(backbone, source, config, network, seed, start, _on_stderr).run(out)
+    trainer = MetaTrainer(backbone, source, config, network, seed, start, _on_stderr)
+    if dry_run:
+        print(estimate(trainer).in_words())
+        return
+    trainer.run(out)
 
 
 def _on_stderr(text: str) -> None:

@@ -54,6 +54,8 @@ class MetaConfig:
     target_end: str = "."  # joined to the edit's own target, so that it ends as a word
     clip: float = 10.0
     calibration: int = 20  # batches that set the normalisation statistics
+    records: int = 0  # of every task, drawn once; 0: all that the source has
+    variants: int = 0  # ways in which an edit's rows are drawn, fixed by the seed; 0: anew every time
     kept_trunk: bool = False  # keep what the unedited blocks make of every row on disk (trunk.py)
 
 
@@ -75,7 +77,7 @@ STUDIO_NETWORK = WHITENED.model_copy(
     update={"instruction": 64, "span": 3, "common": 32, "joint": True, "fitted": True}
 )
 REAL = MetaConfig(
-    steps=3000,
+    steps=2600,
     edits=8,
     rephrased=2,
     local=2,
@@ -84,6 +86,8 @@ REAL = MetaConfig(
     c_loc=2.0,
     warmup=50,
     edit_rate_lr=3e-3,
+    records=1000,
+    variants=2,
     kept_trunk=True,
 )
 REAL_NETWORK = WHITENED.model_copy(update={"instruction": 64})

@@ -149,6 +149,8 @@ class Sampler:
         prompts; `few`: one of each sort.
         """
         c = self.config
+        if c.variants:
+            rng = random.Random(f"{task.name} {record.request} {rng.randrange(c.variants)}")
         rephrased, local, nearest = (1, 1, min(1, c.near)) if few else (c.rephrased, c.local, c.near)
         request = self._asked(task.instruct(record, rng.choice(task.training_instructions)), rng)
         wordings = [p for p in record.paraphrases if c.outer_questions or not p.endswith("?")]

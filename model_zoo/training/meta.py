@@ -25,9 +25,10 @@ from ..methods.hypernetwork import Hypernetwork
 from ..methods.instructedit import InstructEdit
 from ..methods.mend import MEND
 from ..progress import Progress, no_progress
+from ..records import Record
 from ..sources import Source
 from ..statistics import key_covariance, keys_by_group
-from ..tasks import TASKS
+from ..tasks import TASKS, Task
 from ..trunk import KeptTrunk
 from .config import MetaConfig
 from .examples import Sampler
@@ -60,6 +61,7 @@ class MetaTrainer:
         self.hyper = hyper or HyperConfig()
         _check_source(source, config, self.hyper)
         self.sampler = Sampler(backbone, source, config)
+        self._pools: dict[str, list[Record]] = {}
         torch.manual_seed(seed)
         modules = {path: backbone.shape(path) for path in backbone.last_blocks(config.blocks)}
         method = InstructEdit if config.instructed else MEND
@@ -134,12 +136,20 @@ class MetaTrainer:
         )
         tasks = [TASKS[name] for name in dict.fromkeys(names)]
         drawn = [
-            (task, record)
-            for task in tasks
-            for record in self.source.records(task.name, "train", names.count(task.name), rng)
+            (task, record) for task in tasks for record in self._drawn(task, names.count(task.name), rng)
         ]
         joint = kind in ("stack", "crowd")
         return Step(self.sampler.of_records(drawn, rng, joint, few=kind == "crowd"), joint, wordings)
+
+    def _drawn(self, task: Task, n: int, rng: random.Random) -> list[Record]:
+        """n training records of a task."""
+        most = self.config.records
+        if not most:
+            return self.source.records(task.name, "train", n, rng)
+        if task.name not in self._pools:
+            drawn = self.source.records(task.name, "train", most, random.Random(f"{self.seed} records"))
+            self._pools[task.name] = list(dict.fromkeys(drawn))
+        return rng.choices(self._pools[task.name], k=n)
 
     def calibrate(self) -> None:
         """Normalisation statistics from edits before step 0."""
@@ -193,10 +203,10 @@ class MetaTrainer:
 
     def run(self, folder: Path, log: Callable[[int, dict[str, float]], None] | None = None) -> InstructEdit:
         """Train to the end, writing checkpoints and, at last, the editor into `folder`."""
-        with self._trunk():
+        with self.kept_trunk():
             return self._run(folder, log)
 
-    def _trunk(self) -> AbstractContextManager:
+    def kept_trunk(self) -> AbstractContextManager:
         """Where rows are drawn again and again, what lies below the edited blocks is computed once."""
         if not self.config.kept_trunk:
             return nullcontext()
