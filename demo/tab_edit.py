@@ -1,5 +1,6 @@
 """The Edit tab: type an edit, see before and after, what else changed, and the list of edits."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from .runtime import Runtime
 from .tab import PageParts, Tab
 from .visitor import ModelChoice, VisitorState
 
+REDRAWN = 0.2  # seconds between two states of a text that grows: each costs the browser some work
 NO_EDIT = "No edit is on: both sides are the base model."
 THIS_IS_OFF = "This edit is off. Tick it to judge it, or look at what the others do to its prompt."
 JUDGING = "Asking the paraphrases and the neighbours…"
@@ -93,10 +95,13 @@ class EditTab:
 
     def _drawn(self, request: EditRequest, events: Iterator[Event]) -> Iterator[dict]:
         """The updates that draw an edit's events."""
-        text = TextSoFar("", "")
+        text, drawn = TextSoFar("", ""), 0.0
         for event in events:
             if isinstance(event, TextSoFar):
-                text = event
+                text = event  # the whole text is drawn with its probabilities
+                if time.monotonic() - drawn < REDRAWN:
+                    continue
+                drawn = time.monotonic()
                 yield {
                     self.out.pair: html.before_after(request.prompt, request.target, text.before, text.after)
                 }

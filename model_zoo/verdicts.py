@@ -16,8 +16,8 @@ from .generation import divergences, generate
 from .records import Probe
 from .sources import Evidence
 
-SHOWN = 10  # tokens, at least, of what is shown beside a verdict
-IN_CHAT = 24  # tokens, at least, of an answer in whole sentences
+SHOWN = 6  # tokens, at least, of what is shown beside a verdict
+IN_CHAT = 16  # tokens, at least, of an answer in whole sentences
 SPARE = 2  # tokens behind an answer, which tell that a word ends there
 KEPT = 4096  # base answers kept
 
@@ -38,8 +38,7 @@ class Judge:
         room = max([SHOWN, *(self._tokens(probe.answer) + SPARE for probe in probes)])
         if any(self.backbone.in_chat(text) for text in asked):
             room = max(room, IN_CHAT)
-        before = self._answers(asked, room)
-        after = generate(self.backbone, asked, [patch] * len(asked), room) if asked else []
+        before, after = self._answers(asked, room, patch)
         held = [
             self._says(put, text, target, typed_small(prompt))
             for prompt, put, text in zip(evidence.generality, asked, after)
@@ -70,17 +69,19 @@ class Judge:
     def _tokens(self, answer: str) -> int:
         return len(self.backbone.tokenizer(answer, add_special_tokens=False)["input_ids"])
 
-    def _answers(self, prompts: Sequence[str], room: int) -> list[str]:
-        """The base model's continuations; what was asked before is not asked again."""
+    def _answers(self, prompts: Sequence[str], room: int, patch: Patch | None) -> tuple[list[str], list[str]]:
+        """The base model's continuations and the patched one's, in one batch; what the base was asked before
+        it is not asked again.
+        """
         keys = [(prompt, room) for prompt in prompts]
         new = [key for key in dict.fromkeys(keys) if key not in self._base]
-        if new:
-            texts = generate(self.backbone, [prompt for prompt, _ in new], max_new_tokens=room)
-            self._base |= dict(zip(new, texts, strict=True))
-        found = [self._base[key] for key in keys]
+        rows, seen = [prompt for prompt, _ in new], [None] * len(new) + [patch] * len(prompts)
+        texts = generate(self.backbone, [*rows, *prompts], seen, room) if prompts else []
+        self._base |= dict(zip(new, texts))
+        before = [self._base[key] for key in keys]
         while len(self._base) > KEPT:
             self._base.popitem(last=False)
-        return found
+        return before, texts[len(new) :]
 
     def _drifts(
         self, continued: Sequence[tuple[str, str]], judged: Sequence[bool | None], patch: Patch | None

@@ -46,8 +46,8 @@ def test_the_base_is_asked_once_and_open_text_gets_a_degree(monkeypatch):
     real = module.generate
     monkeypatch.setattr(module, "generate", lambda b, p, *a, **k: asked.append(len(p)) or real(b, p, *a, **k))
     first = judge.verdicts(evidence, "four", asis, patch)
-    assert asked == [3, 3] and judge.verdicts(evidence, "four", asis, patch) == first
-    assert asked == [3, 3, 3]  # the second time the base's answers are kept
+    assert asked == [6] and judge.verdicts(evidence, "four", asis, patch) == first
+    assert asked == [6, 3]  # the second time the base's answers are kept
     answered, told = first.locality
     assert answered.held in (True, False) and answered.drift is None
     assert told.held is None and told.drift is not None and told.drift > 0

@@ -48,8 +48,8 @@ class Estimate:
 
 
 def estimate(trainer: MetaTrainer) -> Estimate:
-    """Run the first steps without learning from them. Every different edit is paid for once in full, if states
-    are kept.
+    """Run the first steps without learning from them. Where states are kept, every different edit is paid for
+    once in full.
     """
     c = trainer.config
     trainer.prepare(fresh=True)
