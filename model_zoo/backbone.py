@@ -5,89 +5,22 @@ reads; leaving it is bit-exact. Never yield inside `edited()` or `no_grad()`: `s
 a thread of its own instead.
 """
 
-import contextvars
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from .active import ACTIVE, TRUNK, Active, Live, Tape, Trunk, activated
 from .checkpoints import Checkpoint
 from .families import family_of
 from .joining import Joined, is_question, join_text
-
-
-class Live(Protocol):
-    """A change in its live form: what the rows of one batch see of it. On the model's device; it may need
-    grad.
-    """
-
-    def prompts(self, prompts: Sequence[str]) -> list[str]:
-        """What is put to the model for each row's prompt."""
-        ...
-
-    def output(self, path: str, x: Tensor, y: Tensor) -> Tensor | None:
-        """The new output of a linear for its input x [rows, T, d_in] and its own output y [rows, T, d_out];
-        None where nothing changes.
-        """
-        ...
-
-
-@dataclass
-class Tape:
-    """What a capture pass records per module: inputs x [rows, T, d_in], and zero probes added to the outputs.
-
-    The gradient of a probe is dL/d(output) [rows, T, d_out].
-    """
-
-    paths: tuple[str, ...]
-    inputs: dict[str, Tensor] = field(default_factory=dict)
-    probes: dict[str, Tensor] = field(default_factory=dict)
-
-    def record(self, path: str, x: Tensor, output: Tensor) -> Tensor:
-        self.inputs[path] = x.detach()
-        self.probes[path] = torch.zeros_like(output, dtype=torch.float32).requires_grad_()
-        return output + self.probes[path].to(output.dtype)
-
-
-class Trunk(Protocol):
-    """What the base model's lower blocks make of rows, kept: nothing below block `first` is ever edited."""
-
-    first: int
-
-    def kept(self, rows: Sequence[Joined]) -> tuple[Tensor, Tensor]:
-        """States [rows, T, d] that enter block `first`, and the base model's final ones [rows, T, d]."""
-        ...
-
-
-@dataclass(frozen=True)
-class _Active:
-    backbone: "Backbone"
-    live: Live | None = None
-    tape: Tape | None = None
-    entering: Tensor | None = None  # stands for what the blocks below `first` make of the batch
-    first: int = 0
-
-
-_ACTIVE: contextvars.ContextVar[_Active | None] = contextvars.ContextVar("active_edit", default=None)
-_TRUNK: contextvars.ContextVar[tuple["Backbone", Trunk] | None] = contextvars.ContextVar(
-    "trunk", default=None
-)
-
-
-@contextmanager
-def _activate(active: _Active) -> Iterator[None]:
-    token = _ACTIVE.set(active)
-    try:
-        yield
-    finally:
-        _ACTIVE.reset(token)
 
 
 @dataclass(frozen=True)
@@ -217,7 +150,7 @@ class Backbone:
 
     def _hook(self, path: str):
         def hook(module, args, output: Tensor) -> Tensor | None:
-            active = _ACTIVE.get()
+            active = ACTIVE.get()
             if active is None or active.backbone is not self:
                 return None
             if active.live is not None and (changed := active.live.output(path, args[0], output)) is not None:
@@ -231,14 +164,14 @@ class Backbone:
     @contextmanager
     def edited(self, live: Live | None) -> Iterator[None]:
         """Within this block (and this thread) the model's rows see `live`. Do not yield inside it."""
-        with _activate(_Active(self, live=live)):
+        with activated(Active(self, live=live)):
             yield
 
     def _skipping(self, block: int, forward: Callable) -> Callable:
         """A block's forward that is passed over while kept states stand for what it makes."""
 
         def passed_over(hidden: Tensor, *args, **kwargs):
-            active = _ACTIVE.get()
+            active = ACTIVE.get()
             if active is None or active.backbone is not self or active.entering is None:
                 return forward(hidden, *args, **kwargs)
             if block < active.first:
@@ -252,11 +185,11 @@ class Backbone:
         """Within this block (and this thread) batches come with the states that `trunk` keeps, and only what
         lies above them is computed.
         """
-        token = _TRUNK.set((self, trunk))
+        token = TRUNK.set((self, trunk))
         try:
             yield
         finally:
-            _TRUNK.reset(token)
+            TRUNK.reset(token)
 
     # ---- text in -----------------------------------------------------------------------------------------
 
@@ -310,7 +243,7 @@ class Backbone:
             ids[i, :n], mask[i, :n] = torch.tensor(row.ids), 1
             labels[i, row.start : n] = ids[i, row.start : n]
         batch = Batch(ids.to(self.device), mask.to(self.device), labels.to(self.device))
-        keeping = _TRUNK.get()
+        keeping = TRUNK.get()
         if keeping is None or keeping[0] is not self:
             return batch
         return replace(batch, kept=keeping[1].kept(rows), first=keeping[1].first)
@@ -319,10 +252,10 @@ class Backbone:
 
     def hidden(self, batch: Batch) -> Tensor:
         """Final hidden states [rows, T, d] under whatever edit is active."""
-        active = _ACTIVE.get() or _Active(self)
+        active = ACTIVE.get() or Active(self)
         if batch.kept is not None:
             active = replace(active, entering=batch.kept[0], first=batch.first)
-        with _activate(active):
+        with activated(active):
             output = self.model.base_model(
                 input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
             )
@@ -362,7 +295,7 @@ class Backbone:
         Rows do not influence each other: the loss is the sum of per-row means.
         """
         batch, tape = self.batch(rows), Tape(tuple(paths))
-        with torch.enable_grad(), _activate(_Active(self, live=live, tape=tape)):
+        with torch.enable_grad(), activated(Active(self, live=live, tape=tape)):
             hidden = self.hidden(batch)
             logits = self._head(hidden[batch.predicting])
             nll = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none")
@@ -382,12 +315,12 @@ class Backbone:
             entering.append(args[0])
 
         handle = block.register_forward_pre_hook(note)
-        token = _TRUNK.set(None)
+        token = TRUNK.set(None)
         try:
             with self.edited(None):
                 final = self.hidden(self.batch(rows))
         finally:
-            _TRUNK.reset(token)
+            TRUNK.reset(token)
             handle.remove()
         return entering[0].to(final.device), final
 
@@ -395,6 +328,6 @@ class Backbone:
     def inputs(self, rows: Sequence[Joined], paths: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:
         """Inputs u [rows, T, d_in] of the given linears on the base model; the real tokens [rows, T]."""
         batch, tape = self.batch(rows), Tape(tuple(paths))
-        with _activate(_Active(self, tape=tape)):
+        with activated(Active(self, tape=tape)):
             self.hidden(batch)
         return {p: tape.inputs[p].float().to(self.device) for p in paths}, batch.attention_mask.bool()

@@ -14,7 +14,8 @@ from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
-from .backbone import Backbone, Live
+from .active import Live
+from .backbone import Backbone
 from .changes import Patches, live
 from .joining import Joined, trimmed
 

@@ -11,7 +11,8 @@ from gguf.constants import MODEL_ARCH, MODEL_ARCH_NAMES
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from model_zoo.backbone import Backbone, Live
+from model_zoo.active import Live
+from model_zoo.backbone import Backbone
 from model_zoo.changes import Change, Delta, LayerDelta
 from model_zoo.methods.capture import token_width
 from model_zoo.methods.editor_folder import EditorConfig

@@ -13,7 +13,7 @@ LAYERS = [
     {"families", "joining", "checkpoints", "atlas", "hub", "request", "subjects"},
     {"gguf_files"},
     {"wheels"},
-    {"memory", "records"},
+    {"memory", "records", "active"},
     {"tasks", "scopes", "benchmarks", "backbone"},
     {"changes"},
     {"generation", "statistics", "loading", "trunk"},

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from ..backbone import Backbone, Live
+from ..active import Live
+from ..backbone import Backbone
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..backbone import Backbone, Live
+from ..active import Live
+from ..backbone import Backbone
 from .base import Change, Effect
 from .delta import Delta, concatenate
 

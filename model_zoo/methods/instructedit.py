@@ -14,7 +14,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from ..backbone import Backbone, Live
+from ..active import Live
+from ..backbone import Backbone
 from ..changes import Delta, LayerDelta, LayerFactors, concatenate, live, patch_of
 from ..joining import Joined
 from ..request import EditRequest
