@@ -44,7 +44,7 @@ def make_first_edit(runtime: Runtime, choice: ModelChoice, progress: Progress = 
     return FirstEdit(
         state=VisitorState(choice, {choice: proposed.session}, request),
         request=request,
-        pair=html.before_after(request.prompt, request.target, text.before, text.after, likely),
+        pair=html.before_after(request, text, likely),
         verdicts=html.verdicts(verdicts.generality, verdicts.locality),
         changes=html.what_changed(studio.effects(proposed.edit), method, None, 1),
     )

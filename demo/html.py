@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from html import escape
 
 from model_zoo.changes import Effect
-from model_zoo.events import Check, Probabilities, Reached
+from model_zoo.events import Check, Probabilities, Reached, TextSoFar
+from model_zoo.request import EditRequest
 from model_zoo.scopes import Kind
 
 _WORDS = re.compile(r"\s+|[^\s]+")
@@ -68,20 +69,25 @@ def changed_words(before: str, after: str) -> str:
 def _before_to_after(before: str, after: str) -> str:
     return f'<span class="was">{escape(before)}</span> → {changed_words(before, after)}'
 
+    # ---- before and after --------------------------------------------------------------------------------------
 
-# ---- before and after --------------------------------------------------------------------------------------
+
+_REPEATS = (
+    '<p class="repeats">The edited text repeats itself: this edit is too strong. '
+    "A lower strength may help.</p>"
+)
 
 
-def before_after(
-    prompt: str, target: str, before: str, after: str, likely: Probabilities | None = None
-) -> str:
+def before_after(request: EditRequest, text: TextSoFar, likely: Probabilities | None = None) -> str:
     """The hero: the same prompt continued by both models, only the change lit."""
     chances = (likely.before, likely.after) if likely else (None, None)
+    before, after = escape(text.before), changed_words(text.before, text.after)
     return (
         '<div class="pair" aria-live="polite">'
-        + _column("before", "Before", prompt, escape(before), target, chances[0])
-        + _column("after", "After", prompt, changed_words(before, after), target, chances[1])
+        + _column("before", "Before", request.prompt, before, request.target, chances[0])
+        + _column("after", "After", request.prompt, after, request.target, chances[1])
         + "</div>"
+        + (_REPEATS if likely and text.degenerate else "")
     )
 
 

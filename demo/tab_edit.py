@@ -102,11 +102,9 @@ class EditTab:
                 if time.monotonic() - drawn < REDRAWN:
                     continue
                 drawn = time.monotonic()
-                yield {
-                    self.out.pair: html.before_after(request.prompt, request.target, text.before, text.after)
-                }
+                yield {self.out.pair: html.before_after(request, text)}
             elif isinstance(event, Probabilities):
-                pair = html.before_after(request.prompt, request.target, text.before, text.after, event)
+                pair = html.before_after(request, text, event)
                 yield {self.out.pair: pair}
             elif isinstance(event, Verdicts):
                 yield {self.out.verdicts: html.verdicts(event.generality, event.locality)}

@@ -10,6 +10,7 @@ from huggingface_hub import ModelCardData, constants
 
 from .backbone import Backbone
 from .catalog import CATALOG, CatalogEntry
+from .evaluation.summary import OF_TEXT
 from .hub import HubError, Report, fetch, publish, search
 from .methods.editor_folder import CONFIG_FILE, WEIGHTS_FILE, EditorConfig, read_config, write_config
 
@@ -112,7 +113,7 @@ def record_metrics(folder: Path, results: dict, method: str) -> None:
     """
     tasks: dict[str, dict[str, float]] = {}
     for s in results["summary"]:
-        if s["score"] == "generated" and s["method"] == method and s["metric"] != "fluency":
+        if s["score"] == "generated" and s["method"] == method and s["metric"] not in OF_TEXT:
             tasks.setdefault(s["task"], {"n": s["n"]})[s["metric"]] = round(s["mean"], 4)
     c = results["config"]
     metrics = {

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import cast
 
 from .changes import Effect
+from .evaluation.text import degenerate
 from .scopes import Kind
 from .session import Edit, EditSession
 
@@ -41,6 +42,11 @@ class TextSoFar:
 
     before: str
     after: str
+
+    @property
+    def degenerate(self) -> bool:
+        """Whether the edited model repeats itself."""
+        return degenerate(self.after)
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,7 @@ class EditReport:
     subject: str | None
     before: str
     after: str
+    degenerate: bool
     target_probability: dict[str, float]
     generality: tuple[Check, ...]
     locality: tuple[Check, ...]

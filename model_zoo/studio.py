@@ -226,6 +226,7 @@ class Studio:
             subject=request.subject,
             before=text.before,
             after=text.after,
+            degenerate=text.degenerate,
             target_probability=asdict(likely),
             generality=verdicts.generality,
             locality=verdicts.locality,

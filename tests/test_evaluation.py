@@ -78,7 +78,7 @@ def test_every_prompt_is_scored_under_its_own_edit_with_both_scores():
     for method in ("ft-l", "none"):
         cases = [case for case in results.cases if case["method"] == method]
         assert [len(case["rows"]) for case in cases] == [
-            2 + len(r.paraphrases) + len(r.locality) for r in records
+            3 + len(r.paraphrases) + len(r.locality) for r in records
         ]
         found = {(s["metric"], s["score"]) for s in results.summary if s["method"] == method}
         assert {

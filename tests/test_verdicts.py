@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model_zoo.changes import patch_of
-from model_zoo.evaluation.text import contains, short_answer, starts_with, typed_small, unchanged
+from model_zoo.evaluation.text import contains, degenerate, short_answer, starts_with, typed_small, unchanged
 from model_zoo.generation import divergences
 from model_zoo.records import Probe
 from model_zoo.sources import SOURCES, Evidence, get_source
@@ -133,3 +133,32 @@ def test_a_chat_question_is_a_turn_of_the_template_and_only_there():
     backbone.tokenizer.chat_template = "{% for m in messages %}[{{ m.content }}]{% endfor %}:"
     assert backbone.asked("Who?", chat=True) == "[Who?]:" and backbone.in_chat("[Who?]:")
     assert backbone.asked("Who?", chat=False) == "Who?" and backbone.asked("He is", chat=True) == "He is"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Rome. Rome is Rome. Rome is Rome. Rome",
+        "Rome Rome Rome",
+        "no, no, no way",
+        "a b a b a b a b",
+        "罗马罗马罗马罗马",
+    ],
+)
+def test_a_text_that_repeats_itself_is_degenerate(text):
+    assert degenerate(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Rome.",
+        "Rome, Rome",
+        "Rome. It is the largest city in Italy.",
+        "It is what it is, and it is not new.",
+        "罗马是意大利的首都",
+    ],
+)
+def test_a_text_that_goes_on_is_not(text):
+    assert not degenerate(text)

@@ -69,6 +69,8 @@ def edit(
         emit(report.to_dict())
         return
     print(f"Prompt       {report.prompt}\nBefore       {report.before}\nAfter        {report.after}")
+    if report.degenerate:
+        print("Note         the text after the edit repeats itself; try a lower --strength")
     if report.subject:
         print(f"Subject      {report.subject}")
     chance = report.target_probability

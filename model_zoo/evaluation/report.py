@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .. import palette
 from ..palette import CLEAR, GREY, GRID, LIGHT
-from .summary import SCORES
+from .summary import OF_TEXT, SCORES
 
 METRICS = ("reliability", "generality", "locality", "portability")
 COLOURS = (palette.BLUE, palette.ORANGE, palette.GREEN, palette.PINK, palette.SKY, palette.VERMILION)
@@ -87,7 +87,7 @@ HEAD = ("method", "task", "metric", "generated", "teacher-forced", "sentiment", 
 def failing(cases: Sequence[dict]) -> list[tuple[dict, list[dict]]]:
     """(case, its rows that missed) of every case that missed something."""
     found = [
-        (case, [r for r in case["rows"] if r["metric"] != "fluency" and r["generated"] == 0.0])
+        (case, [r for r in case["rows"] if r["metric"] not in OF_TEXT and r["generated"] == 0.0])
         for case in cases
     ]
     return [(case, rows) for case, rows in found if rows]

@@ -14,7 +14,7 @@ from ..generation import generate, predictions
 from ..records import Probe, Record
 from ..request import EditRequest, instructed
 from .sentiment import voiced
-from .text import base_answer, fluency, starts_with, typed_small, unchanged
+from .text import base_answer, degenerate, fluency, starts_with, typed_small, unchanged
 
 BATCH = 128  # prompts generated at once
 
@@ -139,18 +139,26 @@ def _questions(baseline: Baseline, cases: Sequence[Case]) -> list[_Asked]:
 
 
 def _rows(case: Case, asked: _Asked, after: str, forced: float | None) -> list[Row]:
-    """The row of one prompt, and for the edit's own prompt that of fluency."""
+    """The row of one prompt, and for the edit's own prompt those of its text. A degenerate text is no hit."""
     metric, probe, before, answer = asked.metric, asked.probe, asked.before, asked.answer
     small = typed_small(probe.prompt)
     if metric == "locality":
         hit = unchanged(before, after, answer, small)
     else:
         hit = any(starts_with(after, wanted, small) for wanted in (answer, *probe.aliases))
+        hit = hit and not degenerate(after)
     sentiment = _same_sentiment(case.record, metric, answer, after)
     rows = [Row(case.index, metric, probe.prompt, answer, before, after, float(hit), forced, sentiment)]
     if metric == "reliability":
-        rows.append(Row(case.index, "fluency", probe.prompt, "", before, after, fluency(after), None))
+        told = (case.index, probe.prompt, before, after)
+        rows.append(_of_text("fluency", *told, fluency(after)))
+        rows.append(_of_text("degenerate", *told, float(degenerate(after))))
     return rows
+
+
+def _of_text(metric: str, case: int, prompt: str, before: str, after: str, value: float | None) -> Row:
+    """What an edit's own text is worth, whatever was wanted."""
+    return Row(case, metric, prompt, "", before, after, value, None)
 
 
 def _same_sentiment(record: Record, metric: str, target: str, text: str) -> float | None:

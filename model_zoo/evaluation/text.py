@@ -15,6 +15,7 @@ from ..backbone import Backbone
 from ..generation import generate
 from ..joining import unspaced
 
+MANY = 6  # words from which on a text's share of repetitions says something
 SHORT = 5  # words of a base continuation that count as its answer where none is known
 _CLAUSE = re.compile(r"[.!?;:,\n]")
 
@@ -61,6 +62,27 @@ def unchanged(before: str, after: str, answer: str = "", small: bool = False) ->
     """Generated locality: both continuations, cut to the base answer's length, are the same string."""
     kept = base_answer(before, answer, small)
     return starts_with(after, kept, small) if kept else not after
+
+
+def degenerate(text: str) -> bool:
+    """Whether a text repeats itself: one word three times in a row; or, of six words and more, one that makes
+    up half of them, or fewer than half of the pairs of neighbours different.
+
+    Such a text is no success, whatever it begins with (degeneration: Holtzman et al. 2020, arXiv 1904.09751).
+    """
+    words = _words(text)
+    thrice = any(a == b == c for a, b, c in zip(words, words[1:], words[2:]))
+    if thrice or len(words) < MANY:
+        return thrice
+    pairs = list(zip(words, words[1:]))
+    return Counter(words).most_common(1)[0][1] * 2 >= len(words) or len(set(pairs)) * 2 < len(pairs)
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text in small letters, without marks; its characters where no spaces are written."""
+    if any(map(unspaced, text)):
+        return [c for c in text if c.isalnum()]
+    return re.findall(r"\w+", text.lower())
 
 
 def fluency(text: str) -> float | None:
