@@ -69,8 +69,8 @@ def changed_words(before: str, after: str) -> str:
 def _before_to_after(before: str, after: str) -> str:
     return f'<span class="was">{escape(before)}</span> → {changed_words(before, after)}'
 
-    # ---- before and after --------------------------------------------------------------------------------------
 
+# ---- before and after --------------------------------------------------------------------------------------
 
 _REPEATS = (
     '<p class="repeats">The edited text repeats itself: this edit is too strong. '

@@ -6,7 +6,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from model_zoo.changes import live, patch_of
-from model_zoo.evaluation import starts_with
+from model_zoo.evaluation import Plan, starts_with
 from model_zoo.export import export
 from model_zoo.generation import generate, predictions
 from model_zoo.loading import LoadOptions, load
@@ -120,6 +120,19 @@ def test_a_question_edited_in_the_chat_is_judged_there(smollm2):
     assert "Tokyo" in report.before and "Cairo" in report.after
     plain = smollm2.request("zsre", "What is the capital of Japan?", "Cairo", chat=False)
     assert smollm2.edit(plain, "ft-l")[0].before == ""  # behind a bare question it ends at once
+
+
+def test_evaluation_asks_in_the_chat_where_it_is_told_to(smollm2):
+    found = {}
+    for prompts in ("plain", "chat"):
+        plan = Plan("smollm2", ("none",), ("zsre",), 2, prompts=prompts, most_probes=2)
+        *_, (_, _, results) = smollm2.measure(plan)
+        assert results.config["prompts"] == prompts
+        found[prompts] = [
+            row for case in results.cases for row in case["rows"] if row["metric"] == "reliability"
+        ]
+    said = {prompts: [row["before"] for row in rows] for prompts, rows in found.items()}
+    assert said["plain"] != said["chat"] and all(said["chat"])  # behind a bare question it often ends at once
 
 
 def test_it_is_the_same_model_in_a_second_load(smollm2):

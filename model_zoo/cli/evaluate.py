@@ -27,6 +27,12 @@ def evaluate(
     prefixed: Annotated[
         bool, typer.Option("--prefixed", help="Keep the instruction prefix on the evaluation prompts.")
     ] = False,
+    chat: Annotated[
+        bool,
+        typer.Option(
+            "--chat", help="Put questions to a chat model in its template; the answer may stand anywhere."
+        ),
+    ] = False,
     recall: Annotated[
         bool, typer.Option("--recall", help="Also ask the base model every fact in every phrasing.")
     ] = False,
@@ -57,7 +63,11 @@ def evaluate(
     studio = Studio.open(model, LoadOptions(device, dtype), editor)
     names = tuple(name.strip() for name in methods.split(",")) if methods else (studio.default_method(),)
     wanted = tuple(name.strip() for name in tasks.split(","))
-    prompts = "prefixed" if prefixed else "plain"
+    if prefixed and chat:
+        raise ValueError(
+            "Prompts are asked with the instruction or in the chat template; choose one of the two."
+        )
+    prompts = "prefixed" if prefixed else "chat" if chat else "plain"
     hyper = by_method(assignments(set_values or ()), names)
     plan = evaluation.Plan(model, names, wanted, n, seed, prompts, records, hyperparameters=hyper)
     if record:

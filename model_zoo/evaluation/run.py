@@ -45,7 +45,7 @@ class Plan:
     tasks: tuple[str, ...]
     n: int
     seed: int = 0
-    prompts: str = "plain"  # or "prefixed": evaluation prompts keep the instruction
+    prompts: str = "plain"  # "prefixed": they keep the instruction; "chat": questions in the chat template
     records: str | None = None
     most_probes: int | None = None
     hyperparameters: Mapping[str, dict] = field(default_factory=dict)
@@ -127,6 +127,7 @@ def _case(task: str, index: int, record: Record, plan: Plan, source: Source) -> 
         request = own.instruct(record, own.held_out_instruction)
     if request.subject is None:
         request = with_subject(request, record.subject, source)
+    request = replace(request, chat=plan.prompts == "chat")
     return Case(task, index, record.first(plan.most_probes), request, plan.prompts == "prefixed")
 
 
@@ -141,7 +142,8 @@ def _fits(case: Case, backbone: Backbone, skipped: list[Problem]) -> bool:
     try:
         backbone.join(case.request.text, case.request.target)
         for _, probe in case.asked():
-            joined = backbone.join(case.shown(probe.prompt), probe.answer or "x")
+            put = backbone.asked(case.shown(probe.prompt), case.request.chat)
+            joined = backbone.join(put, probe.answer or "x")
             if joined.start + MAX_NEW_TOKENS > backbone.max_length:
                 raise ValueError(
                     f"the prompt is {joined.start} tokens long and {backbone.name} reads "
