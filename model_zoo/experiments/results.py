@@ -9,10 +9,8 @@ from . import EXPERIMENTS, Experiment
 
 _HEAD = """# Results
 
-These numbers were made without a pretrained language model: none can be reached from the \
-machines that made them. The base is
-the embedded 5-million-parameter model of a small world, and what holds there need not hold for larger \
-ones. The same commands
+These numbers are of the embedded 5-million-parameter model of a small world, and what holds there need \
+not hold for larger ones. The same commands
 run them on other bases, given an editor or the time to train one:
 
     python -m model_zoo train --model openai-community/gpt2-xl --out editors/gpt2-xl
