@@ -152,7 +152,7 @@ class EditTab:
             return
         state = state.with_choice(choice)
         studio = self.runtime.studio(choice)
-        labels = {button: studio.source.examples[task][0].label for task, button in self.examples.items()}
+        labels = {button: gr.update(**_labelled(studio, task)) for task, button in self.examples.items()}
         yield {**labels, self.chat: gr.update(visible=studio.backbone.chats)}
         yield from self.show(state)
         if not state.session.edits:
@@ -165,7 +165,7 @@ class EditTab:
         """The example of a task for the chosen model, or for any where that is not there yet."""
         choice = ModelChoice(model, editor or "")
         source = self.runtime.studio(choice).source if self.runtime.loaded(choice) else Source()
-        return source.examples[task][0]
+        return (source.examples.get(task) or Source().examples[task])[0]
 
     def _without_editor(self, choice: ModelChoice) -> str:
         """If no editor is at hand: what makes the edits meanwhile, and how to get an editor."""
@@ -203,14 +203,20 @@ def _typed(state: VisitorState, request: EditRequest) -> VisitorState:
 # ---- layout ------------------------------------------------------------------------------------------------
 
 
+def _labelled(studio: Studio, task: str) -> dict[str, Any]:
+    """What a task's example button says; it is hidden where there is no example."""
+    found = studio.source.examples.get(task)
+    return {"value": found[0].label if found else "", "visible": bool(found)}
+
+
 def _lay_out_examples(studio: Studio) -> tuple[dict[str, gr.Button], gr.Button]:
     """The button of each task's example, and the one that opens the Scope tab."""
     examples = {}
     gr.HTML('<p class="try">Try one</p>')
     with gr.Row(elem_id="examples"):
         for task in TASKS.values():
-            label = studio.source.examples[task.name][0].label
-            examples[task.name] = gr.Button(label, size="sm", elem_classes=["example", task.name])
+            look = ["example", task.name]
+            examples[task.name] = gr.Button(size="sm", elem_classes=look, **_labelled(studio, task.name))
         scope_example = gr.Button(
             "France → Rome: how far?",
             size="sm",

@@ -81,9 +81,11 @@ def test_the_divergence_is_the_mean_kl_of_every_token():
 # ---- known facts -------------------------------------------------------------------------------------------
 
 
-def test_every_source_suggests_edits_for_every_task():
+def test_every_source_suggests_edits_for_the_published_tasks():
     for source in SOURCES.values():
-        assert set(source.examples) == set(TASKS) and all(source.examples.values())
+        assert {"counterfact", "recent", "convsent", "zsre"} <= set(source.examples) <= set(TASKS) and all(
+            source.examples.values()
+        )
 
 
 def test_the_list_holds_three_hundred_facts_of_many_relations():

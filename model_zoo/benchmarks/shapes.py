@@ -74,10 +74,9 @@ def _record(data: dict, row: str, task: str, problems: list[Problem]) -> Record:
         return _convsent(data)
     prompt, target = _needed(data, PROMPT), _needed(data, TARGET)
     paraphrases = tuple(text for text in _texts(_first(data, PARAPHRASE)) if text != prompt)
-    flat = next((names for names in FLAT_LOCALITY if names[0] in data), None)
-    locality = (
-        _flat_locality(data, *flat) if flat else _probes(data.get("locality"), row, "locality", problems)
-    )
+    locality = _probes(data.get("locality"), row, "locality", problems)
+    for asked, answered in FLAT_LOCALITY:
+        locality += tuple(probe for probe in _flat_locality(data, asked, answered) if probe not in locality)
     hop = data.get("portability")
     old = isinstance(hop, dict) and "New Question" in hop
     portability = _old_portability(data) if old else _probes(hop, row, "portability", problems)
@@ -176,7 +175,7 @@ def _probes(value: Any, row: str, field: str, problems: list[Problem]) -> tuple[
 
 
 def _flat_locality(data: dict, asked: str, answered: str) -> tuple[Probe, ...]:
-    prompt, answer = _texts(data[asked]), _texts(data.get(answered))
+    prompt, answer = _texts(data.get(asked)), _texts(data.get(answered))
     return (Probe(prompt[0], answer[0], kind="Neighborhood"),) if prompt and answer else ()
 
 
