@@ -166,15 +166,17 @@ def _verdict(title: str, checks: Sequence[Check], all_held: str, some_failed: st
 def _check_row(check: Check) -> str:
     same = check.before == check.after
     said = f"{escape(check.after)} <i>unchanged</i>" if same else _before_to_after(check.before, check.after)
-    drift = "" if check.drift is None else f" <i>{_far(check.drift)}</i>"
+    drift = "" if check.drift is None else f" <i>{_far(check.drift, same)}</i>"
     return (
         f'<li>{_SIGNS[check.held]}<span class="prompt">{escape(check.prompt)}</span>'
         f'<span class="said-small">{said}{drift}</span></li>'
     )
 
 
-def _far(drift: float) -> str:
-    """How far open text is from the base's, in words and nats."""
+def _far(drift: float, same: bool) -> str:
+    """How far open text is from the base's, in words, if its beginning is not the same, and nats."""
+    if same:
+        return f"({drift:.2f} nats a token)"
     words = "nearly as before" if drift < 0.05 else "a little different" if drift < 0.5 else "quite different"
     return f"{words} ({drift:.2f} nats a token)"
 
