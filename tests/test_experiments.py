@@ -56,7 +56,7 @@ def test_the_document_holds_what_the_json_holds_and_the_command_that_makes_it(la
     local = next(r for r in rows if r["metric"] == "locality" and r["score"] == "generated")
     assert f"{local['mean']:.1%} [{local['low']:.1%}, {local['high']:.1%}]" in text
     assert "python -m model_zoo experiment run methods --n 2 --seed 0 --steps 1 --trainings 2" in text
-    assert text.startswith("# Results\n\nThese numbers were made without a pretrained language model")
+    assert text.startswith("# Results\n\nThese numbers are of the embedded 5-million-parameter model")
     assert "gpt2-xl" in text and "Llama-2-7b" in text and "Not run yet" in text
     figure = ElementTree.fromstring(
         svg(EXPERIMENTS["methods"].view, [{**row, "variant": "w" * 80} for row in rows])
