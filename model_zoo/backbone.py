@@ -222,7 +222,7 @@ class Backbone:
 
     def in_chat(self, put: str) -> bool:
         """Whether what is put to the model is a turn of its chat template, answered in sentences."""
-        return self.chats and put.endswith(self._turn_end)
+        return self.chats and bool(self._turn_end) and put.endswith(self._turn_end)
 
     @cached_property
     def _turn_end(self) -> str:

@@ -39,6 +39,7 @@ class CatalogEntry:
     parameters: float | None = None
     licence: str = ""
     gated: bool = False
+    knows: str = ""  # the source whose facts it knows; "": found by asking it
 
     @property
     def about(self) -> str:
@@ -119,6 +120,7 @@ CATALOG: dict[str, CatalogEntry] = {
             "fp32",
             5.0,
             "MIT licence",
+            knows="atlas",
         ),
         CatalogEntry(
             "smollm2",
@@ -139,6 +141,7 @@ CATALOG: dict[str, CatalogEntry] = {
             _editors_in(WEIGHTS / "smollm2"),
             parameters=135,
             licence="Apache 2.0 licence",
+            knows="facts",
         ),
         CatalogEntry(
             "gemma3-270m",
@@ -153,10 +156,23 @@ CATALOG: dict[str, CatalogEntry] = {
             _editors_in(WEIGHTS / "gemma3-270m"),
             parameters=268,
             licence="Gemma Terms of Use",
+            knows="facts",
         ),
-        CatalogEntry("gpt2", "GPT-2 (124M)", "openai-community/gpt2", parameters=124, licence="MIT licence"),
         CatalogEntry(
-            "gpt2-xl", "GPT-2 XL (1.6B)", "openai-community/gpt2-xl", parameters=1558, licence="MIT licence"
+            "gpt2",
+            "GPT-2 (124M)",
+            "openai-community/gpt2",
+            parameters=124,
+            licence="MIT licence",
+            knows="facts",
+        ),
+        CatalogEntry(
+            "gpt2-xl",
+            "GPT-2 XL (1.6B)",
+            "openai-community/gpt2-xl",
+            parameters=1558,
+            licence="MIT licence",
+            knows="facts",
         ),
         CatalogEntry(
             "qwen2.5-0.5b",
@@ -164,9 +180,15 @@ CATALOG: dict[str, CatalogEntry] = {
             "Qwen/Qwen2.5-0.5B",
             parameters=494,
             licence="Apache 2.0 licence",
+            knows="facts",
         ),
         CatalogEntry(
-            "qwen3-0.6b", "Qwen3 (0.6B)", "Qwen/Qwen3-0.6B-Base", parameters=596, licence="Apache 2.0 licence"
+            "qwen3-0.6b",
+            "Qwen3 (0.6B)",
+            "Qwen/Qwen3-0.6B-Base",
+            parameters=596,
+            licence="Apache 2.0 licence",
+            knows="facts",
         ),
         CatalogEntry(
             "llama-3.2-1b",
@@ -174,6 +196,7 @@ CATALOG: dict[str, CatalogEntry] = {
             "meta-llama/Llama-3.2-1B",
             parameters=1236,
             licence="Llama 3.2 licence",
+            knows="facts",
             gated=True,
         ),
         CatalogEntry(
@@ -182,6 +205,7 @@ CATALOG: dict[str, CatalogEntry] = {
             "meta-llama/Llama-2-7b-hf",
             parameters=6738,
             licence="Llama 2 licence",
+            knows="facts",
             gated=True,
         ),
     )

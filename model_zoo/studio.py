@@ -27,7 +27,7 @@ from .records import Record
 from .request import EditRequest, instructed
 from .scopes import TASK_WORD, ScopeProbe, get_scope
 from .session import Edit, EditSession
-from .sources import Source, default_source, source_known_to
+from .sources import Source, default_source, get_source, source_known_to
 from .tasks import get_task
 from .verdicts import Judge
 
@@ -62,9 +62,10 @@ class Studio:
 
         A wrong editor is refused here, before anybody edits with it.
         """
-        backbone = load_backbone(model, options, progress)
+        backbone, entry = load_backbone(model, options, progress), entry_for(model)
+        source = get_source(entry.knows) if entry.knows else None
         if not editor:
-            return cls(backbone, model, entry_for(model).editors)
+            return cls(backbone, model, entry.editors, source)
         progress(f"Fetching the editor {editor}…")
 
         def report(done: int, size: int) -> None:
@@ -73,7 +74,7 @@ class Studio:
         folder = editors.resolve(editor, report)
         config = read_config(folder)
         check_base(config, backbone, folder)
-        return cls(backbone, model, {config.method: folder})
+        return cls(backbone, model, {config.method: folder}, source)
 
     # ---- methods -------------------------------------------------------------------------------------------
 

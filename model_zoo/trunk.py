@@ -6,6 +6,7 @@ probabilities follow), one file for each base model and depth, by the digest of 
 see what is padded behind them, so a row's states are the same in every batch.
 """
 
+import fcntl
 import hashlib
 import mmap
 import os
@@ -37,7 +38,18 @@ class KeptTrunk:
         self._tokens = 0
         self._states = (self.folder / "states.f16").open("a+b")
         self._index = (self.folder / "rows.index").open("a+b")
+        self._lock()
         self._read_index()
+
+    def _lock(self) -> None:
+        """One run at a time writes here. ValueError where another one holds the lock, which goes with it."""
+        try:
+            fcntl.flock(self._index, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ValueError(
+                f"Another training keeps states in {self.folder}; wait for it, or set INSTRUCTEDIT_CACHE to "
+                "another folder."
+            ) from error
 
     @property
     def size(self) -> int:
@@ -76,6 +88,11 @@ class KeptTrunk:
             part = ordered[i : i + ROWS]
             entering, final = self.backbone.states([row for _, row in part], self.first)
             both = torch.stack([entering, final], dim=2).half().cpu()  # (rows, T, 2, d)
+            if not bool(both.isfinite().all()):
+                raise ValueError(
+                    f"The states of {self.backbone.name} do not fit float16; train without kept states "
+                    "(kept_trunk=False)."
+                )
             for (key, row), states in zip(part, both, strict=True):
                 n = len(row.ids)
                 self._states.write(states[:n].contiguous().numpy().tobytes())

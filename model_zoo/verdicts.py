@@ -5,6 +5,7 @@ never change. Prompts without a short answer are open: any edit moves them a lit
 degree, the KL divergence per token from the base, and no verdict.
 """
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
@@ -28,6 +29,7 @@ class Judge:
     def __init__(self, backbone: Backbone):
         self.backbone = backbone
         self._base: OrderedDict[tuple[str, int], str] = OrderedDict()
+        self._lock = threading.Lock()
 
     def verdicts(
         self, evidence: Evidence, target: str, shown: Callable[[str], str], patch: Patch | None
@@ -38,6 +40,7 @@ class Judge:
         room = max([SHOWN, *(self._tokens(probe.answer) + SPARE for probe in probes)])
         if any(self.backbone.in_chat(text) for text in asked):
             room = max(room, IN_CHAT)
+        room = self._fitting(room, asked)
         before, after = self._answers(asked, room, patch)
         held = [
             self._says(put, text, target, typed_small(prompt))
@@ -66,6 +69,11 @@ class Judge:
         ]
         return Verdicts(tuple(checks[:split]), tuple(checks[split:]))
 
+    def _fitting(self, room: int, asked: Sequence[str]) -> int:
+        """No more than the longest prompt leaves: what is kept must not depend on who asked beside it."""
+        longest = max((len(self.backbone.tokenizer(text)["input_ids"]) for text in asked), default=0)
+        return min(room, self.backbone.max_length - longest)
+
     def _tokens(self, answer: str) -> int:
         return len(self.backbone.tokenizer(answer, add_special_tokens=False)["input_ids"])
 
@@ -74,14 +82,19 @@ class Judge:
         it is not asked again.
         """
         keys = [(prompt, room) for prompt in prompts]
-        new = [key for key in dict.fromkeys(keys) if key not in self._base]
+        with self._lock:
+            kept = {key: self._base[key] for key in keys if key in self._base}
+        new = [key for key in dict.fromkeys(keys) if key not in kept]
         rows, seen = [prompt for prompt, _ in new], [None] * len(new) + [patch] * len(prompts)
         texts = generate(self.backbone, [*rows, *prompts], seen, room) if prompts else []
-        self._base |= dict(zip(new, texts))
-        before = [self._base[key] for key in keys]
-        while len(self._base) > KEPT:
-            self._base.popitem(last=False)
-        return before, texts[len(new) :]
+        kept |= dict(zip(new, texts))
+        with self._lock:
+            for key in kept:  # those asked now are the last to be dropped
+                self._base[key] = kept[key]
+                self._base.move_to_end(key)
+            while len(self._base) > KEPT:
+                self._base.popitem(last=False)
+        return [kept[key] for key in keys], texts[len(new) :]
 
     def _drifts(
         self, continued: Sequence[tuple[str, str]], judged: Sequence[bool | None], patch: Patch | None

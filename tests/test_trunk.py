@@ -71,9 +71,13 @@ def test_another_run_finds_what_was_kept_and_a_torn_file_is_cut_back(tmp_path):
     first = KeptTrunk(backbone, 2, tmp_path)
     whole = first.kept(own)
     size = first.size
+    with pytest.raises(ValueError, match="Another training keeps states"):
+        KeptTrunk(backbone, 2, tmp_path)
+    del first
     again = KeptTrunk(backbone, 2, tmp_path)
     assert again.size == size and all(map(torch.equal, again.kept(own), whole)) and again.size == size
     states = again.folder / "states.f16"
+    del again
     states.write_bytes(states.read_bytes()[:-10])
     torn = KeptTrunk(backbone, 2, tmp_path)
     assert torn.size < size and all(map(torch.equal, torn.kept(own), whole)) and torn.size == size
@@ -81,7 +85,7 @@ def test_another_run_finds_what_was_kept_and_a_torn_file_is_cut_back(tmp_path):
 
 def test_another_base_or_depth_has_its_own_file(tmp_path):
     a, b = pico_backbone("llama"), pico_backbone("llama", seed=1)
-    folders = {KeptTrunk(base, first, tmp_path).folder for base in (a, b) for first in (1, 2)}
+    folders = {str(KeptTrunk(base, first, tmp_path).folder) for base in (a, b) for first in (1, 2)}
     assert len(folders) == 4
 
 

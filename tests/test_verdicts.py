@@ -164,3 +164,26 @@ def test_a_text_that_repeats_itself_is_degenerate(text):
 )
 def test_a_text_that_goes_on_is_not(text):
     assert not degenerate(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["人口约为1000万人.", "1,000,000,000 people live there", "2000년에 태어났다"]
+)
+def test_a_number_is_one_word(text):
+    assert not degenerate(text)
+
+
+def test_what_is_kept_of_the_base_does_not_depend_on_who_asked_beside_it():
+    backbone = pico_backbone("llama")
+    judge, target = Judge(backbone), "four five six seven eight"
+    long = "One two three " * 40
+    crowded = Evidence(("One two three", long), "test", (), "test")
+    alone = Evidence(("One two three",), "test", (), "test")
+    judge.verdicts(crowded, target, asis, None)
+    (check,) = judge.verdicts(alone, target, asis, None).generality
+    assert check.before == check.after
+
+
+def test_an_opinion_has_a_scope_case_too():
+    case = FACTS.scope_case("What do you think of jazz?", "I love it")
+    assert case.prompt == "What do you think of jazz?" and len(case.probes) > 5

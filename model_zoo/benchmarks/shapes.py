@@ -50,7 +50,7 @@ def read_row(data: Any, row: str, task: str, problems: list[Problem]) -> Iterato
         return
     try:
         if isinstance(data, dict) and {"ent", "pos", "neg"} <= data.keys():
-            yield from _voiced(data)
+            yield from _voiced(data, row, problems)
             return
         yield _record(data, row, _task(data, task), problems)
     except _Missing as missing:
@@ -108,16 +108,17 @@ def _convsent(data: dict) -> Record:
     )
 
 
-def _voiced(data: dict) -> Iterator[Record]:
+def _voiced(data: dict, row: str, problems: list[Problem]) -> Iterator[Record]:
     """ConvSent as it is published (SERAC's data): an entity, and replies of both sentiments. One record for
     each sentiment, to be voiced about it; the published rows hold no prompts, so these are ours.
     """
     topic = _needed(data, ("ent",))
     replies = {"positive": tuple(_texts(data["pos"])), "negative": tuple(_texts(data["neg"]))}
     prompt, *others = (question.format(topic) for question in OPINION_QUESTIONS)
-    for label, pool in replies.items():
-        if not pool:
-            raise _Missing({"positive": "pos", "negative": "neg"}[label], "empty")
+    for label, field in (("positive", "pos"), ("negative", "neg")):
+        if not (pool := replies[label]):
+            problems.append(Problem(row, field, "empty; no edit towards this sentiment"))
+            continue
         yield Record(
             EditRequest(prompt, pool[0], "convsent"),
             topic,

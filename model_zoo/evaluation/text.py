@@ -60,6 +60,8 @@ def short_answer(before: str) -> str:
 
 def unchanged(before: str, after: str, answer: str = "", small: bool = False) -> bool:
     """Generated locality: both continuations, cut to the base answer's length, are the same string."""
+    if before == after:
+        return True
     kept = base_answer(before, answer, small)
     return starts_with(after, kept, small) if kept else not after
 
@@ -79,10 +81,14 @@ def degenerate(text: str) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    """The words of a text in small letters, without marks; its characters where no spaces are written."""
-    if any(map(unspaced, text)):
-        return [c for c in text if c.isalnum()]
-    return re.findall(r"\w+", text.lower())
+    """The words of a text in small letters, without marks, a number being one; the characters of a script
+    that is written without spaces.
+    """
+    return [
+        part
+        for word in re.findall(r"\d+(?:[.,]\d+)*|[^\W\d]+", text.lower())
+        for part in (word if any(map(unspaced, word)) else [word])
+    ]
 
 
 def fluency(text: str) -> float | None:

@@ -15,7 +15,8 @@ from ..atlas import Entity, Fact, Opinions, Relation, World, load_world
 from ..backbone import Backbone
 from ..generation import predictions
 from ..records import Probe
-from .base import GENERIC, NEIGHBOURS, PARAPHRASES, Evidence, Pair
+from ..scopes import ScopeCase, ScopeProbe
+from .base import GENERIC, NEIGHBOURS, PARAPHRASES, Evidence, Pair, generic_case
 from .frames import NEUTRAL, generic_frames
 from .world import WorldSource
 
@@ -64,7 +65,7 @@ class FactsSource(WorldSource):
         """
         asked = form if form in fact.relation.statements else fact.relation.statements[0]
         kin = [f for f in self.world.by_relation[fact.relation.name] if f.subject.name != fact.subject.name]
-        *near, other = rng.sample(kin, 4)
+        *near, other = rng.sample(kin, min(4, len(kin)))
         own = [
             f
             for f in self.world.facts
@@ -77,6 +78,12 @@ class FactsSource(WorldSource):
         ]
         rest = [other, *own[:1], *rng.sample(far, 2)][: NEIGHBOURS - len(near) - len(_OPEN)]
         return (*(Probe(f.prompt(asked), f.object) for f in near), *(_stated(f, rng) for f in rest))
+
+    def scope_case(self, prompt: str, target: str) -> ScopeCase:
+        """What any prompt can be asked, and facts far from it: no scopes were written for this list."""
+        rng = random.Random(f"around {prompt}")
+        far = (_stated(fact, rng) for fact in rng.sample(self.world.facts, NEIGHBOURS))
+        return generic_case(prompt, target, [ScopeProbe(p.prompt, p.answer, "world") for p in far])
 
     def recall(self) -> list[Pair]:
         """Every fact in every statement, with its answer."""

@@ -118,7 +118,7 @@ class WorldSource(Source):
             prompt = fact.prompt(rng.choice(fact.relation.training_forms))
             known.setdefault(fact.relation.name, []).append((prompt, fact.object))
         groups = (*known.values(), self._opinions(rng))
-        return [rng.sample(pairs, min(PER_RELATION, len(pairs))) for pairs in groups]
+        return [rng.sample(pairs, min(PER_RELATION, len(pairs))) for pairs in groups if pairs]
 
     def _opinions(self, rng: random.Random) -> list[Pair]:
         opinions = self.world.opinions

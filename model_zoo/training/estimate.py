@@ -61,7 +61,7 @@ def estimate(trainer: MetaTrainer) -> Estimate:
         with trainer.kept_trunk():
             _seconds(trainer)
             kept = _seconds(trainer)
-        pool = c.records * len(c.tasks) * c.variants
+        pool = trainer.pool * c.variants
         different = round(pool * (1 - (1 - 1 / pool) ** draws)) if pool else draws
         edits = [edit for step in steps for edit in step.examples]
         per_token = STATES * 2 * trainer.backbone.model.get_input_embeddings().embedding_dim

@@ -62,8 +62,8 @@ def lengthened(instruction: str, rng: random.Random) -> str:
 class Sampler:
     """Draws examples for a backbone, all randomness from the generator it is given."""
 
-    def __init__(self, backbone: Backbone, source: Source, config: MetaConfig):
-        self.backbone, self.source, self.config = backbone, source, config
+    def __init__(self, backbone: Backbone, source: Source, config: MetaConfig, seed: int = 0):
+        self.backbone, self.source, self.config, self.seed = backbone, source, config, seed
         self.neighbours = source.neighbours(backbone) if config.near else None
         self._continued: dict[str, str] = {}
 
@@ -150,7 +150,7 @@ class Sampler:
         """
         c = self.config
         if c.variants:
-            rng = random.Random(f"{task.name} {record.request} {rng.randrange(c.variants)}")
+            rng = random.Random(f"{self.seed} {task.name} {record.request} {rng.randrange(c.variants)}")
         rephrased, local, nearest = (1, 1, min(1, c.near)) if few else (c.rephrased, c.local, c.near)
         request = self._asked(task.instruct(record, rng.choice(task.training_instructions)), rng)
         wordings = [p for p in record.paraphrases if c.outer_questions or not p.endswith("?")]

@@ -60,7 +60,7 @@ class MetaTrainer:
         self.progress = progress
         self.hyper = hyper or HyperConfig()
         _check_source(source, config, self.hyper)
-        self.sampler = Sampler(backbone, source, config)
+        self.sampler = Sampler(backbone, source, config, seed)
         self._pools: dict[str, list[Record]] = {}
         torch.manual_seed(seed)
         modules = {path: backbone.shape(path) for path in backbone.last_blocks(config.blocks)}
@@ -150,6 +150,11 @@ class MetaTrainer:
             drawn = self.source.records(task.name, "train", most, random.Random(f"{self.seed} records"))
             self._pools[task.name] = list(dict.fromkeys(drawn))
         return rng.choices(self._pools[task.name], k=n)
+
+    @property
+    def pool(self) -> int:
+        """How many records are drawn from, once the first were; 0 where all that the source has are."""
+        return sum(map(len, self._pools.values()))
 
     def calibrate(self) -> None:
         """Normalisation statistics from edits before step 0."""
