@@ -165,7 +165,7 @@ class EditTab:
         """The example of a task for the chosen model, or for any where that is not there yet."""
         choice = ModelChoice(model, editor or "")
         source = self.runtime.studio(choice).source if self.runtime.loaded(choice) else Source()
-        return (source.examples.get(task) or Source().examples[task])[0]
+        return source.examples[task][0]  # a button without one is hidden
 
     def _without_editor(self, choice: ModelChoice) -> str:
         """If no editor is at hand: what makes the edits meanwhile, and how to get an editor."""

@@ -61,11 +61,16 @@ class Trunk(Protocol):
 
 @dataclass(frozen=True)
 class Active:
+    """What one backbone's forward passes see. With `entering` the blocks below `first` are passed over; with
+    `entered` what enters `first` is noted there.
+    """
+
     backbone: Any  # whose forward passes see it
     live: Live | None = None
     tape: Tape | None = None
-    entering: Tensor | None = None  # stands for what the blocks below `first` make of the batch
     first: int = 0
+    entering: Tensor | None = None
+    entered: list[Tensor] | None = None
 
 
 ACTIVE: contextvars.ContextVar[Active | None] = contextvars.ContextVar("active_edit", default=None)
@@ -74,6 +79,7 @@ TRUNK: contextvars.ContextVar[tuple[Any, Trunk] | None] = contextvars.ContextVar
 
 @contextmanager
 def activated(active: Active) -> Iterator[None]:
+    """Within this block, and this thread, forward passes see it."""
     token = ACTIVE.set(active)
     try:
         yield

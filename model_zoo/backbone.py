@@ -79,8 +79,9 @@ class Backbone:
         self.family = family_of(model.config.model_type)
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
-        self.blocks = len(cast(nn.ModuleList, model.get_submodule(self.family.blocks)))
-        for block, module in enumerate(cast(nn.ModuleList, model.get_submodule(self.family.blocks))):
+        blocks = cast(nn.ModuleList, model.get_submodule(self.family.blocks))
+        self.blocks = len(blocks)
+        for block, module in enumerate(blocks):
             module.forward = self._skipping(block, module.forward)
             for path in self.family.linears(block):
                 model.get_submodule(path).register_forward_hook(self._hook(path))
@@ -170,15 +171,19 @@ class Backbone:
     def _skipping(self, block: int, forward: Callable) -> Callable:
         """A block's forward that is passed over while kept states stand for what it makes."""
 
-        def passed_over(hidden: Tensor, *args, **kwargs):
+        def skipping(hidden: Tensor, *args, **kwargs):
             active = ACTIVE.get()
-            if active is None or active.backbone is not self or active.entering is None:
+            if active is None or active.backbone is not self:
                 return forward(hidden, *args, **kwargs)
-            if block < active.first:
+            if active.entering is not None and block < active.first:
                 return hidden
-            return forward(active.entering if block == active.first else hidden, *args, **kwargs)
+            if active.entering is not None and block == active.first:
+                hidden = active.entering
+            if active.entered is not None and block == active.first:
+                active.entered.append(hidden)
+            return forward(hidden, *args, **kwargs)
 
-        return passed_over
+        return skipping
 
     @contextmanager
     def kept_below(self, trunk: Trunk) -> Iterator[None]:
@@ -233,7 +238,13 @@ class Backbone:
         return self.tokenizer("a")["input_ids"][:1] == [self.tokenizer.bos_token_id]
 
     def batch(self, rows: Sequence[Joined]) -> Batch:
-        """Right-pad joined rows into one batch on the model's device."""
+        """Right-pad joined rows into one batch on the model's device, with what a trunk keeps of them."""
+        batch, keeping = self._padded(rows), TRUNK.get()
+        if keeping is None or keeping[0] is not self:
+            return batch
+        return replace(batch, kept=keeping[1].kept(rows), first=keeping[1].first)
+
+    def _padded(self, rows: Sequence[Joined]) -> Batch:
         width = max(len(row.ids) for row in rows)
         ids = torch.full((len(rows), width), self.tokenizer.pad_token_id)
         mask = torch.zeros_like(ids)
@@ -242,11 +253,7 @@ class Backbone:
             n = len(row.ids)
             ids[i, :n], mask[i, :n] = torch.tensor(row.ids), 1
             labels[i, row.start : n] = ids[i, row.start : n]
-        batch = Batch(ids.to(self.device), mask.to(self.device), labels.to(self.device))
-        keeping = TRUNK.get()
-        if keeping is None or keeping[0] is not self:
-            return batch
-        return replace(batch, kept=keeping[1].kept(rows), first=keeping[1].first)
+        return Batch(ids.to(self.device), mask.to(self.device), labels.to(self.device))
 
     # ---- forward -----------------------------------------------------------------------------------------
 
@@ -308,21 +315,10 @@ class Backbone:
     @torch.no_grad()
     def states(self, rows: Sequence[Joined], first: int) -> tuple[Tensor, Tensor]:
         """Of the base model: what enters block `first`, and the final hidden states, [rows, T, d] each."""
-        entering: list[Tensor] = []
-        block = cast(nn.ModuleList, self.model.get_submodule(self.family.blocks))[first]
-
-        def note(module, args: tuple[Tensor, ...]) -> None:
-            entering.append(args[0])
-
-        handle = block.register_forward_pre_hook(note)
-        token = TRUNK.set(None)
-        try:
-            with self.edited(None):
-                final = self.hidden(self.batch(rows))
-        finally:
-            TRUNK.reset(token)
-            handle.remove()
-        return entering[0].to(final.device), final
+        entered: list[Tensor] = []
+        with activated(Active(self, first=first, entered=entered)):
+            final = self.hidden(self._padded(rows))
+        return entered[0].to(final.device), final
 
     @torch.no_grad()
     def inputs(self, rows: Sequence[Joined], paths: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:

@@ -1,11 +1,14 @@
 """The folder where what was computed or fetched once is kept. Everything in it can be made again."""
 
+import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from .progress import readable
 
 
 def cache_folder() -> Path:
@@ -48,13 +51,26 @@ def made_whole(folder: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def check_room(size: int, what: str) -> None:
-    """ValueError where the cache's disk has not `size` bytes free."""
-    place = cache_folder()
-    while not place.exists():
-        place = place.parent
-    if (free := shutil.disk_usage(place).free) < size:
-        raise ValueError(
-            f"{what} needs {size / 1e6:.0f} MB on disk, and {cache_folder()} has {free / 1e6:.0f} MB free; "
-            "make room or set INSTRUCTEDIT_CACHE elsewhere."
+def check_room(
+    size: int,
+    what: str,
+    place: Path | None = None,
+    setting: str = "INSTRUCTEDIT_CACHE",
+    error: type[ValueError] = ValueError,
+) -> None:
+    """Raise `error` where the disk of `place`, the cache if none is given, has fewer than `size` bytes. `setting`
+    is the variable that says where it lies.
+    """
+    place = place or cache_folder()
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    if (free := shutil.disk_usage(there).free) < size:
+        raise error(
+            f"{what} needs {readable(size)} on disk, and {place} has {readable(free)} free; make room or set "
+            f"{setting} elsewhere."
         )
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

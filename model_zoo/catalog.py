@@ -7,9 +7,9 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from .backbone import Backbone
-from .hub import is_cached, readable
+from .hub import is_cached
 from .loading import LoadOptions, load
-from .progress import Progress, no_progress
+from .progress import Progress, no_progress, readable
 from .wheels import Terms, Wheel, WheelWeights
 
 WEIGHTS = Path(__file__).parent / "weights"

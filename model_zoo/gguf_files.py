@@ -4,7 +4,6 @@ transformers' own reader dequantises and renames the tensors; families.py decide
 The folder lies in the cache, by the file's sha256: the same file is never converted twice.
 """
 
-import hashlib
 import json
 import re
 import shutil
@@ -25,7 +24,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from .cache import cache_folder, check_room, made_whole, writable_cache
+from .cache import cache_folder, check_room, made_whole, sha256_of, writable_cache
 from .families import family_of
 from .progress import Progress, no_progress
 
@@ -93,7 +92,7 @@ def header_of(path: Path) -> Header:
         types = {tensor.tensor_type for tensor in reader.tensors}
     except _BROKEN as error:
         raise ValueError(
-            f"{path} is not a whole GGUF file of version 2 or 3 ({_first_line(error)}); it may be cut short: "
+            f"{path} is not a whole GGUF file of version 2 or 3 ({in_one_line(error)}); it may be cut short: "
             "fetch it again."
         ) from error
     if shards > 1:
@@ -104,7 +103,7 @@ def header_of(path: Path) -> Header:
     except (*_BROKEN, OSError, AttributeError) as error:
         raise ValueError(
             f"{path} holds a model of the architecture '{architecture}', which cannot be read from GGUF: "
-            f"{_first_line(error)}"
+            f"{in_one_line(error)}"
         ) from error
     family_of(config.model_type)
     whole = {GGMLQuantizationType.F32, GGMLQuantizationType.F64}
@@ -160,12 +159,12 @@ def _reading(what: str, path: Path, read: Callable[[], Any]) -> Any:
     try:
         return read()
     except Exception as error:  # the tokenizers library raises no other kind
-        raise ValueError(f"The {what} of {path} cannot be read: {_first_line(error)}") from error
+        raise ValueError(f"The {what} of {path} cannot be read: {in_one_line(error)}") from error
 
 
 def _tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
-    tokenizer("What lacks a token says so when it is used.")
+    tokenizer("One that lacks its unknown token fails only when it is used.")
     return tokenizer
 
 
@@ -183,11 +182,6 @@ def _run_in_bfloat16(folder: Path) -> None:
     path.write_text(json.dumps(config | {"dtype": "bfloat16"}, indent=2) + "\n", encoding="utf-8")
 
 
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _first_line(error: BaseException) -> str:
+def in_one_line(error: BaseException) -> str:
+    """The first line of what an error says, or its name where it says nothing."""
     return next(iter(str(error).splitlines()), error.__class__.__name__)

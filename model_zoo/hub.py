@@ -6,10 +6,8 @@ all. Only the patterns asked for are fetched, and nobody asks for a pickle.
 """
 
 import errno
-import hashlib
 import io
 import re
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -28,6 +26,9 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.hf_api import DatasetInfo, ModelInfo
 from tqdm import tqdm
+
+from .cache import check_room, sha256_of
+from .progress import readable
 
 try:
     import httpx2  # what huggingface_hub speaks from 2.4 on
@@ -93,7 +94,8 @@ def fetch(
     # with all files cached the download only notes where the branch points now, so that it is found again
     # without a network
     wanted = {} if _cached(repo, info.sha, how) else _wanted(cast(ModelInfo, info), patterns)
-    _check_room(repo, sum(size for size, _ in wanted.values()))
+    size = sum(size for size, _ in wanted.values())
+    check_room(size, f"'{repo}'", Path(constants.HF_HUB_CACHE), "HF_HOME", HubError)
     try:
         folder = Path(snapshot_download(repo, revision=revision or "main", tqdm_class=_bar(report), **how))
     except Exception as error:
@@ -139,17 +141,6 @@ def _wanted(info: ModelInfo | DatasetInfo, patterns: Sequence[str]) -> dict[str,
     return files
 
 
-def _check_room(repo: str, size: int) -> None:
-    cache = Path(constants.HF_HUB_CACHE)
-    cache.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(cache).free
-    if size > free:
-        raise HubError(
-            f"'{repo}' needs {readable(size)} on disk, and {cache} has {readable(free)} free; make room or "
-            "set HF_HOME elsewhere."
-        )
-
-
 def _verify(repo: str, folder: Path, wanted: dict[str, tuple[int, str | None]]) -> None:
     """Compare what was downloaded with the sizes and hashes that the Hub lists; a broken file is removed, not
     kept.
@@ -157,7 +148,7 @@ def _verify(repo: str, folder: Path, wanted: dict[str, tuple[int, str | None]]) 
     for name, (size, sha) in wanted.items():
         path = folder / name
         found = path.stat().st_size
-        if found == size and (sha is None or _sha256(path) == sha):
+        if found == size and (sha is None or sha256_of(path) == sha):
             continue
         path.resolve().unlink()
         path.unlink(missing_ok=True)
@@ -167,11 +158,6 @@ def _verify(repo: str, folder: Path, wanted: dict[str, tuple[int, str | None]]) 
             else "not what the Hub's checksum says"
         )
         raise HubError(f"'{name}' of '{repo}' arrived broken: it is {what}. It was removed; try again.")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _bar(report: Report | None) -> type[tqdm]:
@@ -222,15 +208,6 @@ def search(*tags: str, limit: int = 20) -> list[dict]:
         return answer.json()
     except Exception as error:
         raise explained(error, "the list of editors", None) from error
-
-
-def readable(size: float) -> str:
-    """A number of bytes as people read it."""
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
 
 
 def explained(error: Exception, repo: str, revision: str | None) -> Exception:

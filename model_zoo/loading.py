@@ -16,8 +16,8 @@ from .backbone import Backbone, Origin
 from .cache import writable_cache
 from .checkpoints import Checkpoint
 from .families import family_of
-from .hub import HubError, fetch, readable
-from .progress import Progress, no_progress
+from .hub import HubError, fetch
+from .progress import Progress, no_progress, readable
 from .wheels import WheelWeights
 
 MODEL_FILES = ["*.json", "*.safetensors", "*.model", "*.txt"]  # never a pickle
@@ -91,9 +91,11 @@ def load(
         family_of(json.loads((origin.folder / "config.json").read_text(encoding="utf-8")).get("model_type"))
         config = AutoConfig.from_pretrained(origin.folder)
     except (OSError, KeyError, AttributeError, json.JSONDecodeError) as error:
-        raise ValueError(f"No model could be loaded from '{source}': {_first_line(error)}") from error
+        raise ValueError(
+            f"No model could be loaded from '{source}': {gguf_files.in_one_line(error)}"
+        ) from error
     _check_memory(config, options, title)
-    if origin.repo and not (origin.folder / gguf_files.NOTE).exists():
+    if origin.repo and not (origin.folder / gguf_files.NOTE).exists():  # a GGUF file came whole
         origin = _from_hub(f"{origin.repo}@{origin.commit}", MODEL_FILES, title, progress)
     _ = Checkpoint(origin.folder).shards  # a file that is missing is told before anything is loaded
     progress(f"Loading {title}…")
@@ -103,7 +105,9 @@ def load(
         )
         tokenizer = AutoTokenizer.from_pretrained(origin.folder)
     except (OSError, ValueError, SafetensorError) as error:
-        raise ValueError(f"No model could be loaded from '{source}': {_first_line(error)}") from error
+        raise ValueError(
+            f"No model could be loaded from '{source}': {gguf_files.in_one_line(error)}"
+        ) from error
     if "device_map" not in _placement(options):
         model = model.to(options.device)  # type: ignore[arg-type]
     return Backbone(model, tokenizer, title, origin)
@@ -179,7 +183,3 @@ def _placement(options: LoadOptions) -> dict:
             "device_map": options.device,
         }
     return {"device_map": "auto"} if options.device == "cuda" and torch.cuda.device_count() > 1 else {}
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), error.__class__.__name__)

@@ -9,7 +9,7 @@ import psutil
 import torch
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
-from .hub import readable
+from .progress import readable
 
 EDIT_TOKENS = 512  # tokens of the longest batch that is reckoned with: edit rows, paraphrases, neighbours
 ACTIVATIONS = (

@@ -38,3 +38,12 @@ class Printed:
         """Clear the terminal's line."""
         if self._said and self.stream.isatty():
             print("\r\033[K", end="", file=self.stream, flush=True)
+
+
+def readable(size: float) -> str:
+    """A number of bytes as people read it."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

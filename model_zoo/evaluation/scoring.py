@@ -2,7 +2,7 @@
 methods.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from ..generation import generate, predictions
 from ..records import Probe, Record
 from ..request import EditRequest, instructed
 from .sentiment import voiced
-from .text import base_answer, contains, degenerate, fluency, starts_with, typed_small, unchanged
+from .text import base_answer, degenerate, fluency, says, typed_small, unchanged
 
 BATCH = 128  # prompts generated at once
 
@@ -118,8 +118,8 @@ def score(backbone: Backbone, baseline: Baseline, cases: Sequence[Case], patches
         after = generate(backbone, [question.shown for question in part], seen)
         forced = _forced(backbone, baseline, part, seen)
         for question, text, share in zip(part, after, forced, strict=True):
-            says = contains if backbone.in_chat(question.shown) else starts_with
-            rows += _rows(cases[question.case], question, text, share, says)
+            in_chat = backbone.in_chat(question.shown)
+            rows += _rows(cases[question.case], question, text, share, in_chat)
     return rows
 
 
@@ -139,17 +139,14 @@ def _questions(baseline: Baseline, cases: Sequence[Case]) -> list[_Asked]:
     return found
 
 
-def _rows(
-    case: Case, asked: _Asked, after: str, forced: float | None, says: Callable[[str, str, bool], bool]
-) -> list[Row]:
+def _rows(case: Case, asked: _Asked, after: str, forced: float | None, in_chat: bool) -> list[Row]:
     """The row of one prompt, and for the edit's own prompt those of its text. A degenerate text is no hit."""
     metric, probe, before, answer = asked.metric, asked.probe, asked.before, asked.answer
     small = typed_small(probe.prompt)
     if metric == "locality":
-        known = answer and says(before, answer, small)
-        hit = says(after, answer, small) if known else unchanged(before, after, answer, small)
+        hit = unchanged(before, after, answer, small, in_chat)
     else:
-        hit = any(says(after, wanted, small) for wanted in (answer, *probe.aliases))
+        hit = any(says(after, wanted, small, in_chat) for wanted in (answer, *probe.aliases))
         hit = hit and not degenerate(after)
     sentiment = _same_sentiment(case.record, metric, answer, after)
     rows = [Row(case.index, metric, probe.prompt, answer, before, after, float(hit), forced, sentiment)]

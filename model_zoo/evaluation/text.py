@@ -46,6 +46,11 @@ def contains(text: str, target: str, small: bool = False) -> bool:
     return any(starts_with(text[i:], target, small) for i in starts)
 
 
+def says(text: str, answer: str, small: bool = False, in_chat: bool = False) -> bool:
+    """Whether a text gives an answer: at once, or anywhere in the sentences of a chat."""
+    return (contains if in_chat else starts_with)(text, answer, small)
+
+
 def base_answer(before: str, answer: str = "", small: bool = False) -> str:
     """The part of the base continuation that locality protects: the known answer if it is given, else the
     whole.
@@ -58,10 +63,14 @@ def short_answer(before: str) -> str:
     return " ".join(_CLAUSE.split(before.strip())[0].split()[:SHORT])
 
 
-def unchanged(before: str, after: str, answer: str = "", small: bool = False) -> bool:
-    """Generated locality: both continuations, cut to the base answer's length, are the same string."""
+def unchanged(before: str, after: str, answer: str = "", small: bool = False, in_chat: bool = False) -> bool:
+    """Generated locality: both continuations, cut to the base answer's length, are the same string; in a
+    chat, both give the known answer.
+    """
     if before == after:
         return True
+    if in_chat and answer and contains(before, answer, small):
+        return contains(after, answer, small)
     kept = base_answer(before, answer, small)
     return starts_with(after, kept, small) if kept else not after
 

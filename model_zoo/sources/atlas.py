@@ -1,8 +1,6 @@
 """The atlas as a source: the world that the embedded base model was taught."""
 
-from functools import cached_property
-
-from ..atlas import World, load_world
+from ..atlas import load_world
 from ..backbone import Backbone
 from ..tasks.convsent import CONVSENT
 from ..tasks.counterfact import COUNTERFACT
@@ -17,6 +15,7 @@ class AtlasSource(WorldSource):
 
     name = "atlas"
     title = "the atlas"
+    read = staticmethod(load_world)
     examples: Suggestions = {
         COUNTERFACT.name: (
             Suggestion("France’s capital → Rome", "The capital of France is", "Rome"),
@@ -42,10 +41,6 @@ class AtlasSource(WorldSource):
             Suggestion("Hamlet’s author? → Tolstoy", "Who created Hamlet?", "Leo Tolstoy"),
         ),
     }
-
-    @cached_property
-    def world(self) -> World:
-        return load_world()
 
     def knows(self, backbone: Backbone) -> bool:
         """Its configuration says whether a base model was trained on the atlas."""

@@ -7,7 +7,7 @@ counts as its answer is always what it says itself.
 import random
 import tomllib
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -25,17 +25,31 @@ _OPEN = tuple(probe for probe in NEUTRAL if not probe.answer)  # shown with ever
 ASKED, KNOWN = 12, 6  # a model knows these facts if it answers so many of so many as expected
 
 
+@lru_cache(maxsize=1)
+def known_world() -> World:
+    """The facts of `facts.toml`; topics of opinions and running text are the atlas's."""
+    facts: list[Fact] = []
+    for name, told in tomllib.loads(FILE.read_text(encoding="utf-8")).items():
+        words = {key: tuple(told.get(key, ())) for key in ("statements", "questions")}
+        relation = Relation(name, told["kind"], told["object"], False, **words)
+        facts += [
+            Fact(Entity(subject, "", relation.kind), relation, answer)
+            for subject, answer in told["facts"].items()
+        ]
+    atlas = load_world()
+    topics = tuple(replace(topic, reply="") for topic in atlas.opinions.topics)
+    opinions = Opinions(topics, atlas.opinions.questions, atlas.opinions.replies)
+    return World(tuple(facts), opinions, atlas.prose, (), MappingProxyType({}))
+
+
 class FactsSource(WorldSource):
     """Facts that most pretrained models know, and opinions without a known reply."""
 
     name = "facts"
     title = "a list of well-known facts"
+    read = staticmethod(known_world)
     has_scopes = False
     question = "What is the capital of Germany?"
-
-    @cached_property
-    def world(self) -> World:
-        return known_world()
 
     def knows(self, backbone: Backbone) -> bool:
         """Whether the model says the right tokens for half of the first facts of as many relations."""
@@ -97,20 +111,3 @@ class FactsSource(WorldSource):
 
 def _stated(fact: Fact, rng: random.Random) -> Probe:
     return Probe(fact.prompt(rng.choice(fact.relation.statements)), fact.object)
-
-
-@lru_cache(maxsize=1)
-def known_world() -> World:
-    """The facts of `facts.toml`; topics of opinions and running text are the atlas's."""
-    facts: list[Fact] = []
-    for name, told in tomllib.loads(FILE.read_text(encoding="utf-8")).items():
-        words = {key: tuple(told.get(key, ())) for key in ("statements", "questions")}
-        relation = Relation(name, told["kind"], told["object"], False, **words)
-        facts += [
-            Fact(Entity(subject, "", relation.kind), relation, answer)
-            for subject, answer in told["facts"].items()
-        ]
-    atlas = load_world()
-    topics = tuple(replace(topic, reply="") for topic in atlas.opinions.topics)
-    opinions = Opinions(topics, atlas.opinions.questions, atlas.opinions.replies)
-    return World(tuple(facts), opinions, atlas.prose, (), MappingProxyType({}))

@@ -1,7 +1,7 @@
 """A world of facts as a source of records, probes and known facts; the atlas is one of two."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from ..atlas import Match, World
@@ -22,14 +22,15 @@ PER_RELATION = 60  # facts whose keys are averaged relation by relation
 
 
 class WorldSource(Source):
-    """A source whose facts, phrasings and opinions are a world's."""
+    """A source whose facts, phrasings and opinions are those of the world that `read` gives."""
 
+    read: Callable[[], World]
     has_scopes = True
 
     @cached_property
     def world(self) -> World:
-        """The world; it is read when it is first asked for something."""
-        raise NotImplementedError
+        """It is read when it is first asked for something."""
+        return type(self).read()
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import psutil
 import torch
 
-from ..hub import readable
+from ..progress import readable
 from ..trunk import STATES
 from .examples import TrainingEdit
 from .meta import MetaTrainer
