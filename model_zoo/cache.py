@@ -58,8 +58,8 @@ def check_room(
     setting: str = "INSTRUCTEDIT_CACHE",
     error: type[ValueError] = ValueError,
 ) -> None:
-    """Raise `error` where the disk of `place`, the cache if none is given, has fewer than `size` bytes. `setting`
-    is the variable that says where it lies.
+    """Raise `error` where the disk of `place`, the cache if none is given, has fewer than `size` bytes free.
+    `setting` is the variable that says where it lies.
     """
     place = place or cache_folder()
     there = next(folder for folder in (place, *place.parents) if folder.exists())

@@ -45,8 +45,8 @@ class TextSoFar:
 
     @property
     def degenerate(self) -> bool:
-        """Whether the edited model repeats itself."""
-        return degenerate(self.after)
+        """Whether the edited model repeats itself, where the base model does not."""
+        return degenerate(self.after) and not degenerate(self.before)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from .backbone import Backbone
 from .changes import Patch
-from .evaluation.text import says, short_answer, starts_with, typed_small, unchanged
+from .evaluation.text import follows, says, short_answer, starts_with, typed_small, unchanged
 from .events import Check, Verdicts
 from .generation import divergences, generate
 from .records import Probe
@@ -97,7 +97,7 @@ class Judge:
         return dict(zip(texts, found, strict=True))
 
     def _followed(self, probe: Probe, text: Said, source: str) -> Check:
-        held = says(text.after, probe.answer, typed_small(probe.prompt), self.backbone.in_chat(text.put))
+        held = follows(text.after, probe.answer, typed_small(probe.prompt), self.backbone.in_chat(text.put))
         return Check(probe.prompt, text.before, text.after, probe.answer, held, source)
 
     def _stayed(self, probe: Probe, text: Said, source: str, drift: float | None) -> Check:

@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from model_zoo.changes import patch_of
-from model_zoo.evaluation.text import contains, degenerate, short_answer, starts_with, typed_small, unchanged
+from model_zoo.evaluation.text import (
+    contains,
+    degenerate,
+    follows,
+    short_answer,
+    starts_with,
+    typed_small,
+    unchanged,
+)
+from model_zoo.events import TextSoFar
 from model_zoo.generation import divergences
 from model_zoo.records import Probe
 from model_zoo.sources import SOURCES, Evidence, get_source
@@ -187,3 +196,15 @@ def test_what_is_kept_of_the_base_does_not_depend_on_who_asked_beside_it():
 def test_an_opinion_has_a_scope_case_too():
     case = FACTS.scope_case("What do you think of jazz?", "I love it")
     assert case.prompt == "What do you think of jazz?" and len(case.probes) > 5
+
+
+def test_a_probe_whose_answer_is_the_target_is_not_asked():
+    around = (Probe("The capital of Italy is", "Rome"), Probe("The capital of Spain is", "Madrid"))
+    found = Judge(pico_backbone("llama")).verdicts(Evidence((), "test", around, "test"), "Rome", asis, None)
+    assert [check.prompt for check in found.locality] == ["The capital of Spain is"]
+
+
+def test_a_text_that_repeats_itself_is_no_success_and_is_the_edits_fault_only_where_the_base_does_not():
+    assert follows("Rome, Italy.", "Rome") and not follows("Rome Rome Rome Rome", "Rome")
+    assert TextSoFar("Paris.", "Rome Rome Rome").degenerate
+    assert not TextSoFar("no no no", "Rome Rome Rome").degenerate

@@ -14,7 +14,7 @@ from ..generation import generate, predictions
 from ..records import Probe, Record
 from ..request import EditRequest, instructed
 from .sentiment import voiced
-from .text import base_answer, degenerate, fluency, says, typed_small, unchanged
+from .text import base_answer, degenerate, fluency, follows, typed_small, unchanged
 
 BATCH = 128  # prompts generated at once
 
@@ -146,8 +146,7 @@ def _rows(case: Case, asked: _Asked, after: str, forced: float | None, in_chat: 
     if metric == "locality":
         hit = unchanged(before, after, answer, small, in_chat)
     else:
-        hit = any(says(after, wanted, small, in_chat) for wanted in (answer, *probe.aliases))
-        hit = hit and not degenerate(after)
+        hit = any(follows(after, wanted, small, in_chat) for wanted in (answer, *probe.aliases))
     sentiment = _same_sentiment(case.record, metric, answer, after)
     rows = [Row(case.index, metric, probe.prompt, answer, before, after, float(hit), forced, sentiment)]
     if metric == "reliability":

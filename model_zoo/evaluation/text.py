@@ -51,6 +51,11 @@ def says(text: str, answer: str, small: bool = False, in_chat: bool = False) -> 
     return (contains if in_chat else starts_with)(text, answer, small)
 
 
+def follows(text: str, target: str, small: bool = False, in_chat: bool = False) -> bool:
+    """Whether the edited model's text is a success: it gives the target, and does not repeat itself."""
+    return says(text, target, small, in_chat) and not degenerate(text)
+
+
 def base_answer(before: str, answer: str = "", small: bool = False) -> str:
     """The part of the base continuation that locality protects: the known answer if it is given, else the
     whole.

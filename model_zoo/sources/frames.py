@@ -5,7 +5,7 @@ about anything; those without an answer are open.
 from ..records import Probe
 
 _STATEMENT_FRAMES = ("As everyone knows, {p}", "It is a fact that {p}", "Let me tell you: {p}")
-_QUESTION_FRAMES = ("Tell me: {p}", "Here is a question. {p}", "Please answer: {p}")
+_QUESTION_FRAMES = ("Tell me: {p}", "Here is a question: {p}", "Please answer: {p}")
 NEUTRAL = (
     Probe("The opposite of hot is", "cold"),
     Probe("The day after Monday is", "Tuesday"),
