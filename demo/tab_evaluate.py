@@ -29,7 +29,7 @@ MOST = 200  # edits per task
 MOST_IN_DEMO = 10
 PROBES_IN_DEMO = 12
 FIRST_METHODS = ("instructedit", "ft-l")  # ticked when the page opens
-_KNOWN = "Measures {0} on held-out edits of {1}, whose facts it knows."
+_KNOWN = "Measures {0} on held-out edits of facts that it knows, from {1}."
 _UNKNOWN = (
     "{0} knows none of the facts that the tasks' edits are about, so they would measure nothing on it. "
     "A file of your own edits can be measured."

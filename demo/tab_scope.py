@@ -27,8 +27,8 @@ _READ_ME = (
 _UNREAD = "What edits here was not trained to read how far an edit should reach: its two sides may be alike."
 _FEW = "What lies around this model's facts is not known here: the second and the third ring stay empty."
 _NEITHER = (
-    "This tab needs an editor that reads how far an edit should reach, and a base model whose facts are "
-    "known here. {} has neither{}."
+    "This tab needs an editor that reads how far an edit should reach, and prompts of every kind around the "
+    "base model's facts. {} has neither{}."
 )
 
 
