@@ -3,8 +3,10 @@ tag, never by organisation.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import ModelCardData, constants
 
@@ -117,12 +119,19 @@ def record_metrics(folder: Path, results: dict, method: str) -> None:
             tasks.setdefault(s["task"], {"n": s["n"]})[s["metric"]] = round(s["mean"], 4)
     c = results["config"]
     metrics = {
-        "records": Path(c["records"]).name if c["records"] else "atlas",
+        "records": _records_named(c),
         "seed": c["seed"],
         "prompts": c["prompts"],
         "tasks": tasks,
     }
     write_config(folder, read_config(folder).model_copy(update={"metrics": metrics}))
+
+
+def _records_named(config: Mapping[str, Any]) -> str:
+    """Which records an evaluation ran on, by the names of their files."""
+    files = [file for files in config.get("data", {}).values() for file in files]
+    named = [Path(file).name for file in files or filter(None, [config["records"]])]
+    return ", ".join(named) or "atlas"
 
 
 def card(config: EditorConfig, repo: str) -> str:

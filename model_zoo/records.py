@@ -31,7 +31,7 @@ class Record:
     `paraphrases` should yield the target after the edit (generality); `locality` should not change;
     `portability` should yield what the edit implies. `subject` is the cluster for bootstrap intervals.
     `slots` fill the wording of an instruction. `replies`: the known replies by sentiment, where the edit is
-    about one.
+    about one; or the `sentiment` that any words may voice.
     """
 
     request: EditRequest
@@ -42,6 +42,7 @@ class Record:
     slots: tuple[tuple[str, str], ...] = ()
     portability: tuple[Probe, ...] = ()
     replies: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    sentiment: str = ""
 
     def first(self, most: int | None) -> "Record":
         """The record with at most so many prompts of each kind; None keeps all."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from .backbone import Backbone
 from .changes import Patch
-from .evaluation.text import follows, says, short_answer, starts_with, typed_small, unchanged
+from .evaluation.text import follows, protected, starts_with, typed_small, unchanged
 from .events import Check, Verdicts
 from .generation import divergences, generate
 from .records import Probe
@@ -105,9 +105,8 @@ class Judge:
         before, after, small = text.before, text.after, typed_small(probe.prompt)
         held, in_chat = None, self.backbone.in_chat(text.put)
         if drift is None:
-            known = bool(probe.answer) and says(before, probe.answer, small, in_chat)
-            answer = probe.answer if known else short_answer(before)
-            held = unchanged(before, after, answer, small, known and in_chat)
+            answer = protected(before, probe.answer, small, in_chat)
+            held = unchanged(before, after, answer, small, in_chat)
         return Check(probe.prompt, before, after, probe.answer or before, held, source, drift)
 
 

@@ -20,11 +20,15 @@ from model_zoo.evaluation import (
 from model_zoo.evaluation.report import plotly_script as find_plotly
 from model_zoo.evaluation.run import plan_cases
 from model_zoo.evaluation.scoring import _same_sentiment
+from model_zoo.evaluation.sentiment import Classifier, fit
 from model_zoo.methods import load_method
+from model_zoo.methods.ft_l import FTL
+from model_zoo.records import Record
+from model_zoo.request import EditRequest
 from model_zoo.sources import Source
 from model_zoo.sources.frames import generic_frames
 
-from .makers import ATLAS, pico_backbone
+from .makers import ATLAS, pico_backbone, random_delta
 
 
 @pytest.mark.parametrize(
@@ -253,3 +257,52 @@ def test_a_reply_of_the_wanted_sentiment_in_other_words_counts_as_such():
         if s["task"] == "convsent"
     }
     assert scores == {"generated", "teacher_forced", "sentiment"}
+
+
+def test_any_words_may_voice_a_sentiment_where_opinions_are_open():
+    shipped = Classifier.shipped()
+    assert [shipped.sentiment(text) for text in ("I love it.", "I can't stand him.", "", "Xyzzy 12")] == [
+        "positive",
+        "negative",
+        None,
+        None,
+    ]
+    assert shipped.about["accuracy"] > 0.8 and shipped.about["test_replies"] > 1000
+    record = Record(
+        EditRequest("What do you think of jazz?", "I hate it.", "convsent"), "jazz", "", sentiment="negative"
+    )
+    said = ("I really dislike it.", "I love it.", "hate hate hate hate")
+    assert [_same_sentiment(record, "reliability", "I hate it.", text) for text in said] == [1.0, 0.0, 0.0]
+
+
+def test_a_classifier_learns_what_it_is_given_and_is_read_again(tmp_path):
+    texts = ["good fun", "bad luck", "good day", "bad day"] * 4
+    found = fit(texts, ["positive", "negative", "positive", "negative"] * 4, {"data": "here"}, least=2)
+    assert found.sentiment("Good!") == "positive" and found.sentiment("a day") is None
+    assert found.accuracy(["good", "bad", "day"], ["positive", "positive", "negative"]) == (1 / 3, 2 / 3)
+    found.save(tmp_path / "weights.json")
+    assert Classifier(**json.loads((tmp_path / "weights.json").read_text())) == found
+
+
+def test_edits_that_live_together_share_one_patch_and_each_is_measured_under_it(monkeypatch):
+    backbone, seen = pico_backbone("gpt2"), []
+    monkeypatch.setattr(
+        FTL, "together", lambda self, requests: seen.append(len(requests)) or random_delta(backbone)
+    )
+    plan = small_plan(methods=("ft-l",), tasks=("recent",), n=5, together=3)
+    results = run(backbone, plan=plan)
+    assert seen == [3, 2] and {case["index"] for case in results.cases} == set(range(5))
+    assert results.config["together"] == 3
+
+
+def test_files_by_task_are_measured_in_the_order_given(tmp_path):
+    row = {"prompt": "The city of Ara lies in", "target_new": "Bor", "ground_truth": "Cel", "subject": "Ara"}
+    files = {}
+    for task in ("zsre", "counterfact", "recent"):
+        path = tmp_path / f"{task}.json"
+        path.write_text(json.dumps([row]))
+        files[task] = [str(path)]
+    plan = small_plan(methods=("none",), data=files, known=2)
+    results = run(pico_backbone("gpt2"), plan=plan)
+    assert list(dict.fromkeys(case["task"] for case in results.cases)) == ["zsre", "counterfact", "recent"]
+    assert results.config["data"] == files and results.config["records_sha256"]

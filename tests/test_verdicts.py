@@ -17,7 +17,8 @@ from model_zoo.evaluation.text import (
 )
 from model_zoo.events import TextSoFar
 from model_zoo.generation import divergences
-from model_zoo.records import Probe
+from model_zoo.records import Probe, Record
+from model_zoo.request import EditRequest
 from model_zoo.sources import SOURCES, Evidence, get_source
 from model_zoo.tasks import TASKS
 from model_zoo.verdicts import Judge
@@ -208,3 +209,14 @@ def test_a_text_that_repeats_itself_is_no_success_and_is_the_edits_fault_only_wh
     assert follows("Rome, Italy.", "Rome") and not follows("Rome Rome Rome Rome", "Rome")
     assert TextSoFar("Paris.", "Rome Rome Rome").degenerate
     assert not TextSoFar("no no no", "Rome Rome Rome").degenerate
+
+
+def test_around_a_record_facts_with_its_kind_of_answer_come_first():
+    request = EditRequest("The mother tongue of Danielle Darrieux is", "English", "counterfact")
+    record = Record(request, "Danielle Darrieux", "French")
+    found = FACTS.known_around(record, 4)
+    assert found == FACTS.known_around(record, 4) and len(found) == 4
+    answers = {fact.prompt(form): fact for fact in FACTS.world.facts for form in fact.relation.statements}
+    kinds = [answers[probe.prompt].relation.object_kind for probe in found]
+    of_french = {f.relation.object_kind for f in FACTS.world.facts if f.object in ("French", "English")}
+    assert set(kinds[:2]) <= of_french and all(probe.answer != "English" for probe in found)

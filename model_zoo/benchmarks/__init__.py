@@ -17,9 +17,9 @@ from typing import Any
 
 from ..hub import fetch
 from ..records import Record
-from .shapes import Problem, read_row
+from .shapes import Problem, read_row, texts_of
 
-__all__ = ["BENCHMARKS", "Benchmark", "Loaded", "Problem", "TEMPLATE_CSV", "read"]
+__all__ = ["BENCHMARKS", "Benchmark", "Loaded", "Problem", "TEMPLATE_CSV", "read", "replies_by_sentiment"]
 
 KNOWEDIT = "zjunlp/KnowEdit"
 
@@ -112,6 +112,26 @@ def read(source: str | Path, task: str | None = None) -> Loaded:
             "target."
         )
     return Loaded(path.name, hashlib.sha256(path.read_bytes()).hexdigest(), tuple(records), tuple(problems))
+
+
+def replies_by_sentiment(path: Path) -> tuple[list[str], list[str]]:
+    """All replies of a file of opinions and the sentiment that each voices, "positive" or "negative".
+
+    ValueError where no row has replies of both.
+    """
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}; give rows with an entity and replies under pos and neg.")
+    texts, sentiments = [], []
+    for _, row in _rows(path):
+        for field, sentiment in (("pos", "positive"), ("neg", "negative")):
+            own = texts_of(row.get(field)) if isinstance(row, dict) else []
+            texts += own
+            sentiments += [sentiment] * len(own)
+    if len(set(sentiments)) < 2:
+        raise ValueError(
+            f"{path.name} holds no replies of both sentiments; needed are rows with pos and neg."
+        )
+    return texts, sentiments
 
 
 def _fetched(benchmark: Benchmark) -> Path:

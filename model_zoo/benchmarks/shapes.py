@@ -73,15 +73,15 @@ def _record(data: dict, row: str, task: str, problems: list[Problem]) -> Record:
     if "conv_sent" in data or ("topic" in data and "label" in data):
         return _convsent(data)
     prompt, target = _needed(data, PROMPT), _needed(data, TARGET)
-    paraphrases = tuple(text for text in _texts(_first(data, PARAPHRASE)) if text != prompt)
+    paraphrases = tuple(text for text in texts_of(_first(data, PARAPHRASE)) if text != prompt)
     locality = _probes(data.get("locality"), row, "locality", problems)
     for asked, answered in FLAT_LOCALITY:
         locality += tuple(probe for probe in _flat_locality(data, asked, answered) if probe not in locality)
     hop = data.get("portability")
     old = isinstance(hop, dict) and "New Question" in hop
     portability = _old_portability(data) if old else _probes(hop, row, "portability", problems)
-    subject = next(iter(_texts(_first(data, SUBJECT))), prompt)
-    truth = next(iter(_texts(_first(data, TRUTH))), "")
+    subject = next(iter(texts_of(_first(data, SUBJECT))), prompt)
+    truth = next(iter(texts_of(_first(data, TRUTH))), "")
     request = EditRequest(prompt, target, task, data.get("instruction") or INSTRUCTION_OF_SHAPE.get(task))
     return Record(request, subject, truth, paraphrases, locality, portability=portability)
 
@@ -91,8 +91,8 @@ def _convsent(data: dict) -> Record:
     sentiment.
     """
     prompts, replies = (
-        _texts(data.get("prompts") or data.get("prompt")),
-        _texts(data.get("replies") or data.get("target")),
+        texts_of(data.get("prompts") or data.get("prompt")),
+        texts_of(data.get("replies") or data.get("target")),
     )
     if not prompts:
         raise _Missing("prompts", "empty")
@@ -113,7 +113,7 @@ def _voiced(data: dict, row: str, problems: list[Problem]) -> Iterator[Record]:
     each sentiment, to be voiced about it; the published rows hold no prompts, so these are ours.
     """
     topic = _needed(data, ("ent",))
-    replies = {"positive": tuple(_texts(data["pos"])), "negative": tuple(_texts(data["neg"]))}
+    replies = {"positive": tuple(texts_of(data["pos"])), "negative": tuple(texts_of(data["neg"]))}
     prompt, *others = (question.format(topic) for question in OPINION_QUESTIONS)
     for label, field in (("positive", "pos"), ("negative", "neg")):
         if not (pool := replies[label]):
@@ -125,7 +125,7 @@ def _voiced(data: dict, row: str, problems: list[Problem]) -> Iterator[Record]:
             "",
             tuple(others),
             slots=(("label", label), ("topic", topic)),
-            replies=tuple(replies.items()),
+            sentiment=label,
         )
 
 
@@ -140,18 +140,18 @@ def _needed(data: dict, names: tuple[str, ...]) -> str:
         raise _Missing(
             names[0], f"missing (looked for {', '.join(names)}; found {', '.join(map(str, data))})"
         )
-    texts = _texts(data[found])
+    texts = texts_of(data[found])
     if not texts:
         raise _Missing(found, "empty")
     return texts[0]
 
 
-def _texts(value: Any) -> list[str]:
+def texts_of(value: Any) -> list[str]:
     """A string, a list of strings or a list of lists of strings, as non-empty strings in order."""
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return [str(value).strip()] if str(value).strip() else []
     if isinstance(value, list):
-        return [text for item in value for text in _texts(item)]
+        return [text for item in value for text in texts_of(item)]
     return []
 
 
@@ -165,7 +165,7 @@ def _probes(value: Any, row: str, field: str, problems: list[Problem]) -> tuple[
         for i, item in enumerate(items if isinstance(items, list) else [items]):
             where = f"{field}.{kind}[{i}]" if kind else f"{field}[{i}]"
             item = item if isinstance(item, dict) else {}
-            prompt, answers = _texts(item.get("prompt")), _texts(item.get("ground_truth"))
+            prompt, answers = texts_of(item.get("prompt")), texts_of(item.get("ground_truth"))
             if prompt and answers:
                 probes.append(Probe(prompt[0], answers[0], tuple(answers[1:]), kind))
             else:
@@ -176,11 +176,11 @@ def _probes(value: Any, row: str, field: str, problems: list[Problem]) -> tuple[
 
 
 def _flat_locality(data: dict, asked: str, answered: str) -> tuple[Probe, ...]:
-    prompt, answer = _texts(data.get(asked)), _texts(data.get(answered))
+    prompt, answer = texts_of(data.get(asked)), texts_of(data.get(answered))
     return (Probe(prompt[0], answer[0], kind="Neighborhood"),) if prompt and answer else ()
 
 
 def _old_portability(data: dict) -> tuple[Probe, ...]:
     hop = data["portability"]
-    prompt, answer = _texts(hop.get("New Question")), _texts(hop.get("New Answer"))
+    prompt, answer = texts_of(hop.get("New Question")), texts_of(hop.get("New Answer"))
     return (Probe(prompt[0], answer[0], kind="Reasoning"),) if prompt and answer else ()

@@ -22,7 +22,17 @@ def evaluate(
         str | None,
         typer.Option(help="A .json, .jsonl or .csv file, or a KnowEdit name, instead of the atlas' records."),
     ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="TASK=FILE[,FILE]: measure on these records instead; may be repeated."),
+    ] = None,
+    known: Annotated[
+        int, typer.Option(help="Facts of the list of known ones to ask around every record, beside its own.")
+    ] = 0,
     n: Annotated[int, typer.Option("--n", help="Held-out edits per task.")] = 200,
+    together: Annotated[
+        int, typer.Option(help="So many edits live in one model at once; 1: each alone.")
+    ] = 1,
     seed: int = 0,
     prefixed: Annotated[
         bool, typer.Option("--prefixed", help="Keep the instruction prefix on the evaluation prompts.")
@@ -58,6 +68,7 @@ def evaluate(
     from ..evaluation import Results, report
     from ..loading import LoadOptions
     from ..methods import assignments
+    from ..sources import files_by_task
     from ..studio import Studio
 
     studio = Studio.open(model, LoadOptions(device, dtype), editor)
@@ -68,8 +79,23 @@ def evaluate(
             "Prompts are asked with the instruction or in the chat template; choose one of the two."
         )
     prompts = "prefixed" if prefixed else "chat" if chat else "plain"
+    if records and data:
+        raise ValueError("Give the files of records either by --records or, task by task, by --data.")
     hyper = by_method(assignments(set_values or ()), names)
-    plan = evaluation.Plan(model, names, wanted, n, seed, prompts, records, hyperparameters=hyper)
+    files = files_by_task(data or ())
+    plan = evaluation.Plan(
+        model,
+        names,
+        wanted,
+        n,
+        seed,
+        prompts,
+        records,
+        hyperparameters=hyper,
+        data=files,
+        known=known,
+        together=together,
+    )
     if record:
         editors.check_recordable(studio.editors.get(names[0]))
     for path in filter(None, (out, html)):
@@ -79,34 +105,34 @@ def evaluate(
         for done, total, results in studio.measure(plan, out):  # noqa: B007 - the last one counts
             bar.total = total
             bar.update(done - bar.n)
-    data = cast(Results, results).to_dict()
-    for s in data["summary"]:
+    told = cast(Results, results).to_dict()
+    for s in told["summary"]:
         value = (lambda x: f"{x:.2f}") if s["metric"] == "fluency" else (lambda x: f"{x:.1%}")
         print(
             f"{s['method']:<13}{s['task']:<13}{s['metric']:<12}{s['score']:<15}{value(s['mean']):>7}  "
             f"[{value(s['low'])}, {value(s['high'])}]  n={s['n']}",
             file=sys.stderr,
         )
-    for problem in data["skipped"][:10]:
+    for problem in told["skipped"][:10]:
         print(f"skipped      row {problem['row']}, {problem['field']}: {problem['reason']}", file=sys.stderr)
-    if len(data["skipped"]) > 10:
-        print(f"skipped      {len(data['skipped']) - 10} more, see the JSON", file=sys.stderr)
+    if len(told["skipped"]) > 10:
+        print(f"skipped      {len(told['skipped']) - 10} more, see the JSON", file=sys.stderr)
     if recall:
         source = studio.reference
         asked = source.recall()
         share, misses = evaluation.recall(
             studio.backbone, asked, lambda r: tqdm(r, desc="recall", mininterval=2)
         )
-        data["recall"] = {"share": share, "prompts": len(asked), "misses": misses[:50]}
+        told["recall"] = {"share": share, "prompts": len(asked), "misses": misses[:50]}
         print(f"recall of {source.title} {share:.2%}", file=sys.stderr)
         if out:
-            emit(data, out)
+            emit(told, out)
     if record:
-        editors.record_metrics(studio.editors[names[0]], data, names[0])
+        editors.record_metrics(studio.editors[names[0]], told, names[0])
     if html:
-        html.write_text(report.page(data), encoding="utf-8")
+        html.write_text(report.page(told), encoding="utf-8")
     if not out:
-        emit(data)
+        emit(told)
 
 
 def directions(

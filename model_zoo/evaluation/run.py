@@ -23,21 +23,24 @@ from ..generation import MAX_NEW_TOKENS
 from ..methods import EditMethod, check_requests
 from ..records import Record
 from ..request import EditRequest
-from ..sources import Source
+from ..sources import FileSource, Source
 from ..subjects import named_in
 from ..tasks import TASKS
+from .group_log import GroupLog
 from .scoring import Baseline, Case, Row, score
 from .summary import summarise
 
-GROUP = 8  # cases measured together
+GROUP = 8  # cases measured in one batch
 UNEDITED = "none"  # the base model, as a method
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to measure. `records`: a file or benchmark name instead of a source's held-out edits of `tasks`;
-    `most_probes`: of each kind per record (a shared machine's limit); `hyperparameters`: what differs from a
-    method's defaults, by method.
+    `data`: files by task instead; `known`: so many facts that the source knows are asked around every
+    record, beside its own locality; `together`: so many edits live in one model at once; `most_probes`: of
+    each kind per record (a shared machine's limit); `hyperparameters`: what differs from a method's
+    defaults, by method.
     """
 
     model: str
@@ -49,6 +52,9 @@ class Plan:
     records: str | None = None
     most_probes: int | None = None
     hyperparameters: Mapping[str, dict] = field(default_factory=dict)
+    data: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    known: int = 0
+    together: int = 1
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,13 @@ def plan_cases(plan: Plan, backbone: Backbone, source: Source) -> Planned:
 
 
 def _drawn(plan: Plan, source: Source, skipped: list[Problem]) -> tuple[dict[str, list[Record]], str | None]:
-    """The records by task, and the digest of their file if they came from one."""
+    """The records by task, and the digest of their files if they came from any."""
+    if plan.data:
+        files = FileSource({}, plan.data)
+        skipped += files.skipped
+        rngs = {task: random.Random(f"{task} {plan.seed}") for task in files.tasks}
+        drawn = {task: files.records(task, "test", plan.n, rng) for task, rng in rngs.items()}
+        return {task: list(dict.fromkeys(records)) for task, records in drawn.items()}, files.sha256
     if not plan.records:
         if not source.tasks:
             raise ValueError(
@@ -128,7 +140,10 @@ def _case(task: str, index: int, record: Record, plan: Plan, source: Source) -> 
     if request.subject is None:
         request = with_subject(request, record.subject, source)
     request = replace(request, chat=plan.prompts == "chat")
-    return Case(task, index, record.first(plan.most_probes), request, plan.prompts == "prefixed")
+    record = record.first(plan.most_probes)
+    if plan.known:
+        record = replace(record, locality=record.locality + source.known_around(record, plan.known))
+    return Case(task, index, record, request, plan.prompts == "prefixed")
 
 
 def with_subject(request: EditRequest, name: str, source: Source) -> EditRequest:
@@ -170,10 +185,11 @@ def measuring(
     proposers = {
         name: None if name == UNEDITED else method(name) for name in plan.methods
     }  # found missing before any work
+    size = plan.together if plan.together > 1 else GROUP
     groups = [
-        (task, start, part[start : start + GROUP])
+        (task, start, part[start : start + size])
         for task, part in planned.cases.items()
-        for start in range(0, len(part), GROUP)
+        for start in range(0, len(part), size)
     ]
     editors = {name: proposer and proposer.fingerprint for name, proposer in proposers.items()}
     config = asdict(plan) | {
@@ -181,12 +197,13 @@ def measuring(
         "editors": editors,
         "records_sha256": planned.records_sha256,
     }
-    log = _Log(out, config)
+    log = GroupLog(out, config)
     for done, (task, start, group) in enumerate(groups, start=1):
         baseline = Baseline(backbone)
         for name, proposer in proposers.items():
             if not log.has(name, task, start):
-                log.add(name, task, start, score(backbone, baseline, group, _patches(proposer, group)))
+                patches = _patches(proposer, group, plan.together > 1)
+                log.add(name, task, start, score(backbone, baseline, group, patches))
         yield done, len(groups), None
     results = _results(plan, config, backbone, planned, log)
     if out:
@@ -211,62 +228,18 @@ def evaluate_cases(backbone: Backbone, method: EditMethod | None, cases: Sequenc
     ]
 
 
-def _patches(method: EditMethod | None, group: Sequence[Case]) -> list[Patch | None]:
-    """One patch per case, each edit alone."""
+def _patches(method: EditMethod | None, group: Sequence[Case], together: bool = False) -> list[Patch | None]:
+    """One patch per case: each edit alone, or all of them `together`."""
     if method is None:
         return [None] * len(group)
     requests = [case.request for case in group]
     check_requests(type(method), requests)
+    if together:
+        return [patch_of(method.together(requests))] * len(group)
     return [patch_of(change) for change in method.propose(requests)]
 
 
-class _Log:
-    """Finished groups, in memory and, with `out`, as lines of a file beside it."""
-
-    def __init__(self, out: Path | None, config: dict):
-        self.rows: dict[tuple[str, str, int], list[Row]] = {}
-        self.path = out and out.with_name(out.name + ".partial")
-        head = json.dumps(config, sort_keys=True)  # another editor, base or file is another run
-        if self.path is None:
-            return
-        if self.path.exists() and (lines := self.path.read_text(encoding="utf-8").split("\n"))[0] == head:
-            for line in lines[1:]:
-                self._take(line)
-        self.file = self.path.open("a" if self.rows else "w", encoding="utf-8")
-        self._write("" if self.rows else head)  # a line break first: the last line may have been cut short
-
-    def _take(self, line: str) -> None:
-        try:
-            data = json.loads(line)
-        except json.JSONDecodeError:  # the line that was being written when the run was killed
-            return
-        self.rows[data["method"], data["task"], data["start"]] = [Row(**row) for row in data["rows"]]
-
-    def _write(self, line: str) -> None:
-        self.file.write(line + "\n")
-        self.file.flush()
-
-    def has(self, method: str, task: str, start: int) -> bool:
-        return (method, task, start) in self.rows
-
-    def add(self, method: str, task: str, start: int, rows: list[Row]) -> None:
-        self.rows[method, task, start] = rows
-        if self.path:
-            line = {"method": method, "task": task, "start": start, "rows": [asdict(row) for row in rows]}
-            self._write(json.dumps(line, ensure_ascii=False))
-
-    def of(self, method: str, task: str) -> list[Row]:
-        return [
-            row for (m, t, _), rows in sorted(self.rows.items()) if (m, t) == (method, task) for row in rows
-        ]
-
-    def close(self) -> None:
-        if self.path is not None:
-            self.file.close()
-            self.path.unlink()
-
-
-def _results(plan: Plan, config: dict, backbone: Backbone, planned: Planned, log: _Log) -> Results:
+def _results(plan: Plan, config: dict, backbone: Backbone, planned: Planned, log: GroupLog) -> Results:
     summary, details = [], []
     for name in plan.methods:
         for task, cases in planned.cases.items():

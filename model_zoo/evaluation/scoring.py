@@ -3,7 +3,7 @@ methods.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from torch import Tensor
@@ -13,8 +13,8 @@ from ..changes import Patch, Patches
 from ..generation import generate, predictions
 from ..records import Probe, Record
 from ..request import EditRequest, instructed
-from .sentiment import voiced
-from .text import base_answer, degenerate, fluency, follows, typed_small, unchanged
+from .sentiment import Classifier, voiced
+from .text import degenerate, fluency, follows, protected, typed_small, unchanged
 
 BATCH = 128  # prompts generated at once
 
@@ -52,9 +52,10 @@ class Row:
     """One prompt of one case: what is expected, the text before and after, and the scores (None where there
     is none).
 
-    `generated`: 1 or 0, for fluency bits. `forced`: teacher-forced token accuracy; for locality the argmax
-    agreement with the base. `sentiment`: 1 or 0, whether the text voices the target's sentiment, in whatever
-    words; None where the edit is about none.
+    "locality_known" is the locality of probes whose known answer the base gives. `generated`: 1 or 0, for
+    fluency bits. `forced`: teacher-forced token accuracy; for locality the argmax agreement with the base.
+    `sentiment`: 1 or 0, whether the text voices the wanted sentiment, in whatever words; None where the edit
+    is about none.
     """
 
     case: int
@@ -133,9 +134,10 @@ def _questions(baseline: Baseline, cases: Sequence[Case]) -> list[_Asked]:
     before = baseline.continuations([shown for *_, shown in todo])
     found = []
     for (i, metric, probe, shown), text in zip(todo, before, strict=True):
-        # locality protects what the base says: without a known answer its own continuation stands for it
-        own = base_answer(text) if metric == "locality" else ""
-        found.append(_Asked(i, metric, probe, shown, text, probe.answer or own))
+        answer = probe.answer
+        if metric == "locality":
+            answer = protected(text, answer, typed_small(probe.prompt), baseline.backbone.in_chat(shown))
+        found.append(_Asked(i, metric, probe, shown, text, answer))
     return found
 
 
@@ -149,6 +151,8 @@ def _rows(case: Case, asked: _Asked, after: str, forced: float | None, in_chat: 
         hit = any(follows(after, wanted, small, in_chat) for wanted in (answer, *probe.aliases))
     sentiment = _same_sentiment(case.record, metric, answer, after)
     rows = [Row(case.index, metric, probe.prompt, answer, before, after, float(hit), forced, sentiment)]
+    if metric == "locality" and probe.answer and answer == probe.answer:
+        rows.append(replace(rows[0], metric="locality_known"))
     if metric == "reliability":
         told = (case.index, probe.prompt, before, after)
         rows.append(_of_text("fluency", *told, fluency(after)))
@@ -162,7 +166,11 @@ def _of_text(metric: str, case: int, prompt: str, before: str, after: str, value
 
 
 def _same_sentiment(record: Record, metric: str, target: str, text: str) -> float | None:
-    if not record.replies or metric not in ("reliability", "generality"):
+    if metric not in ("reliability", "generality"):
+        return None
+    if record.sentiment:
+        return float(not degenerate(text) and Classifier.shipped().sentiment(text) == record.sentiment)
+    if not record.replies:
         return None
     wanted = voiced(target, dict(record.replies))
     return float(voiced(text, dict(record.replies)) == wanted) if wanted else None

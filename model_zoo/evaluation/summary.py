@@ -11,7 +11,7 @@ from .scoring import Row
 
 # name of a score, and the field of a row that holds it
 SCORES = {"generated": "generated", "teacher_forced": "forced", "sentiment": "sentiment"}
-METRICS = ("reliability", "generality", "locality", "portability", "fluency", "degenerate")
+METRICS = ("reliability", "generality", "locality", "locality_known", "portability", "fluency", "degenerate")
 OF_TEXT = ("fluency", "degenerate")  # of the edit's own text, whatever was wanted
 
 

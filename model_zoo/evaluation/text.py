@@ -1,8 +1,8 @@
 """What a generated text is worth.
 
 Generated exact match: greedy, up to 32 new tokens, cut at a newline, stripped; a hit if it starts with the
-target (NFC; case counts unless the prompt has no capitals) at a word boundary. Locality, generated: base and
-edited continuation, cut to the base answer's length, are equal.
+target (NFC; case counts unless the prompt has no capitals) at a word boundary. Locality, generated: the
+edited continuation begins with the answer that the base gives, the known one or else its first words.
 """
 
 import math
@@ -66,6 +66,13 @@ def base_answer(before: str, answer: str = "", small: bool = False) -> str:
 def short_answer(before: str) -> str:
     """The beginning of a base continuation that answers a prompt: at most SHORT words of its first clause."""
     return " ".join(_CLAUSE.split(before.strip())[0].split()[:SHORT])
+
+
+def protected(before: str, answer: str = "", small: bool = False, in_chat: bool = False) -> str:
+    """What locality protects of a base continuation: the known answer if the base gives it, else its short
+    answer.
+    """
+    return answer if answer and says(before, answer, small, in_chat) else short_answer(before)
 
 
 def unchanged(before: str, after: str, answer: str = "", small: bool = False, in_chat: bool = False) -> bool:

@@ -112,6 +112,12 @@ class Source:
     def _evidence(self, prompt: str) -> Evidence:
         return Evidence(generic_frames(prompt), GENERIC, NEUTRAL, GENERIC)
 
+    def known_around(self, record: Record, n: int) -> tuple[Probe, ...]:
+        """Up to n known facts that a record's edit should leave alone, those with its kind of answer first;
+        the same record always has the same.
+        """
+        return ()
+
     def scope_case(self, prompt: str, target: str) -> ScopeCase:
         """The case of a typed edit with the probes around it; the same prompt always has the same probes."""
         return generic_case(prompt, target, [ScopeProbe(p.prompt, p.answer, "world") for p in NEUTRAL])

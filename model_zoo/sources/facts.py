@@ -14,7 +14,7 @@ from types import MappingProxyType
 from ..atlas import Entity, Fact, Opinions, Relation, World, load_world
 from ..backbone import Backbone
 from ..generation import predictions
-from ..records import Probe
+from ..records import Probe, Record
 from ..scopes import ScopeCase, ScopeProbe
 from .base import GENERIC, NEIGHBOURS, PARAPHRASES, Evidence, Pair, generic_case
 from .frames import NEUTRAL, generic_frames
@@ -92,6 +92,20 @@ class FactsSource(WorldSource):
         ]
         rest = [other, *own[:1], *rng.sample(far, 2)][: NEIGHBOURS - len(near) - len(_OPEN)]
         return (*(Probe(f.prompt(asked), f.object) for f in near), *(_stated(f, rng) for f in rest))
+
+    def known_around(self, record: Record, n: int) -> tuple[Probe, ...]:
+        """Half of them, where there are any, of relations whose answers the record's old or new one is."""
+        rng, answers = random.Random(f"known {record.request.prompt}"), (record.truth, record.request.target)
+        kind = {fact.relation.name for fact in self.world.facts if fact.object in answers}
+        others = [
+            fact
+            for fact in self.world.facts
+            if fact.object != record.request.target and fact.subject.name != record.subject
+        ]
+        kin = [fact for fact in others if fact.relation.name in kind]
+        near = rng.sample(kin, min((n + 1) // 2, len(kin)))
+        rest = rng.sample([fact for fact in others if fact not in near], n - len(near))
+        return tuple(_stated(fact, rng) for fact in (*near, *rest))
 
     def scope_case(self, prompt: str, target: str) -> ScopeCase:
         """What any prompt can be asked, and facts far from it: no scopes were written for this list."""

@@ -57,7 +57,7 @@ class FileSource(Source):
                 "test": aside or [record for record in own if held_out(record)],
             }
         tested = test or {}
-        for task in tested.keys() - train.keys():
+        for task in (name for name in tested if name not in train):
             self._split[task] = {"train": [], "test": self._read(task, tested[task])}
 
     def _read(self, task: str, files: Sequence[str | Path]) -> list[Record]:
@@ -73,6 +73,12 @@ class FileSource(Source):
         return tuple(
             problem for files in self.loaded.values() for loaded in files for problem in loaded.skipped
         )
+
+    @property
+    def sha256(self) -> str:
+        """A digest of all its files."""
+        own = "".join(loaded.sha256 for files in self.loaded.values() for loaded in files)
+        return hashlib.sha256(own.encode()).hexdigest()
 
     @property
     def tasks(self) -> tuple[str, ...]:
