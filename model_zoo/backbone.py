@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .active import ACTIVE, TRUNK, Active, Live, Tape, Trunk, activated
 from .checkpoints import Checkpoint
 from .families import family_of
-from .joining import Joined, is_question, join_text
+from .joining import Joined, is_question, join_text, trimmed
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,14 @@ class Backbone:
     def max_length(self) -> int:
         return self.model.config.max_position_embeddings
 
+    def linears(self, first: int, n: int) -> tuple[str, ...]:
+        """Paths of the MLP linears of n blocks from `first` on."""
+        blocks = range(first, min(first + n, self.blocks))
+        return tuple(path for block in blocks for path in self.family.linears(block))
+
     def last_blocks(self, n: int) -> tuple[str, ...]:
         """Paths of the MLP linears of the last n blocks."""
-        blocks = range(max(0, self.blocks - n), self.blocks)
-        return tuple(path for block in blocks for path in self.family.linears(block))
+        return self.linears(max(0, self.blocks - n), n)
 
     def weight(self, path: str) -> Tensor:
         """The linear's weight as [d_out, d_in], also where the module stores it transposed (Conv1D)."""
@@ -207,6 +211,15 @@ class Backbone:
                 f"but {self.name} reads at most {self.max_length}; shorten them."
             )
         return joined
+
+    def silent(self, prompt: str) -> Joined:
+        """A prompt behind which nothing comes but the model's end token."""
+        ids = tuple(self.tokenizer(trimmed(prompt))["input_ids"])
+        return self.stopped(Joined(ids, len(ids)))
+
+    def stopped(self, row: Joined) -> Joined:
+        """A row with the model's end token behind its target."""
+        return replace(row, ids=(*row.ids, self.tokenizer.eos_token_id))
 
     @property
     def chats(self) -> bool:

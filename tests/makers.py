@@ -240,6 +240,7 @@ def random_editor(backbone: Backbone, seed: int = 0, hyper: HyperConfig | None =
 
 READS = HyperConfig(rank=8, instruction=6, span=3, joint=True)
 WHITE = HyperConfig(rank=8, whitened=0.1)
+LEADING = HyperConfig(rank=8, whitened=0.1, whitened_rank=5)
 FAR = HyperConfig(rank=8, instruction=6, whitened=0.1, common=2)
 FITS = HyperConfig(rank=8, instruction=6, fitted=True)
 

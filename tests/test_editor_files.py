@@ -12,6 +12,7 @@ from model_zoo.methods.hyper_config import HyperConfig
 from .makers import (
     FAR,
     FITS,
+    LEADING,
     READS,
     REQUESTS,
     WHITE,
@@ -22,10 +23,12 @@ from .makers import (
 )
 
 
-@pytest.mark.parametrize("hyper", [None, READS, WHITE, FAR, FITS])
+@pytest.mark.parametrize("hyper", [None, READS, WHITE, LEADING, FAR, FITS])
 def test_an_editor_survives_its_file(gpt2, tmp_path, hyper):
-    made = {WHITE: whitened_editor, FAR: far_editor}
-    editor = made[hyper](gpt2) if hyper in made else random_editor(gpt2, hyper=hyper)
+    white = hyper in (WHITE, LEADING)
+    editor = (
+        far_editor(gpt2) if hyper == FAR else (whitened_editor if white else random_editor)(gpt2, hyper=hyper)
+    )
     editor.covariance = {path: torch.eye(shape[1]) for path, shape in editor.config.modules.items()}
     editor.save(tmp_path)
     again = load_method("instructedit", gpt2, tmp_path)

@@ -1,5 +1,7 @@
 """The hypernetwork's update, the joint solve, FT-L."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -14,10 +16,22 @@ from model_zoo.methods.hypernetwork import Hypernetwork
 from model_zoo.methods.instructedit import InstructEdit
 from model_zoo.methods.instruction import InstructionReader, Instructions
 from model_zoo.methods.ridge import solve
+from model_zoo.methods.whitening import leading_basis
 from model_zoo.request import EditRequest, instructed
 from model_zoo.session import combine
 
-from .makers import FAR, FITS, READS, REQUESTS, edit_of, far_editor, random_editor, whitened_editor
+from .makers import (
+    FAR,
+    FITS,
+    LEADING,
+    READS,
+    REQUESTS,
+    WHITE,
+    edit_of,
+    far_editor,
+    random_editor,
+    whitened_editor,
+)
 
 
 def dense_update(editor: InstructEdit, request: EditRequest, path: str) -> torch.Tensor:
@@ -149,11 +163,12 @@ def test_methods_of_both_kinds_combine_into_one_patch(gpt2):
     assert combine([], lambda name, hyper: loaded[name]) is None
 
 
-def test_a_whitened_network_begins_with_what_tells_a_key_from_those_of_the_base(gpt2):
+@pytest.mark.parametrize("hyper", [WHITE, LEADING])
+def test_a_whitened_network_begins_with_what_tells_a_key_from_those_of_the_base(gpt2, hyper):
     """u~ of an untrained network points along u (C + share mean(eigenvalues) I)^-1, and its basis gives that
     matrix back.
     """
-    editor = whitened_editor(gpt2)
+    editor = whitened_editor(gpt2, hyper)
     for layer in (layer for network in editor.network.networks.values() for layer in network.layers):
         torch.nn.init.zeros_(layer.A)
         torch.nn.init.zeros_(layer.bias)
@@ -165,6 +180,37 @@ def test_a_whitened_network_begins_with_what_tells_a_key_from_those_of_the_base(
         assert torch.allclose(
             torch.cosine_similarity(update.A[0], expected, dim=-1), torch.ones(len(u)), atol=1e-3
         )
+
+
+def test_leading_directions_keep_their_eigenvalue_and_the_others_share_their_mean():
+    values = torch.tensor([9.0, 4.0, 1.0, 0.5, 0.3])
+    vectors = torch.linalg.qr(torch.randn(5, 5, generator=torch.Generator().manual_seed(0))).Q
+    basis = leading_basis(vectors @ values.diag() @ vectors.T, 0.1, 2)
+    expected = torch.tensor([9.0, 4.0, 0.6, 0.6, 0.6]) + 0.1 * values.mean()
+    torch.testing.assert_close(
+        basis.covariance(), vectors @ expected.diag() @ vectors.T, atol=1e-4, rtol=1e-4
+    )
+    torch.testing.assert_close(
+        basis.write(basis.read(torch.eye(5))) @ basis.covariance(), torch.eye(5), atol=1e-4, rtol=1e-4
+    )
+    with pytest.raises(ValueError, match="needs whitened keys"):
+        HyperConfig(whitened_rank=4)
+
+
+def test_a_bare_prompts_gradient_is_read_under_any_instruction(gpt2):
+    """Without the prefix in its gradient an edit differs by what is read of its instruction, and by nothing
+    else.
+    """
+    editor = random_editor(gpt2, hyper=READS.model_copy(update={"prefixed": False}))
+    rows, plain = ([editor.join(r) for r in part] for part in (REQUESTS, [r.plain() for r in REQUESTS]))
+    captured, bare = editor.capture(rows, plain=plain), editor.capture(plain)
+    for path, layer in captured.layers.items():
+        assert torch.equal(layer.u, bare.layers[path].u) and torch.equal(layer.delta, bare.layers[path].delta)
+    assert captured.instructions is not None and bare.instructions is None
+    one, other = (
+        editor.propose([replace(REQUESTS[0], instruction=text)])[0] for text in ("Say it.", "Never mind.")
+    )
+    assert any(not torch.equal(one.layers[p].B, other.layers[p].B) for p in one.layers)
 
 
 def test_an_instruction_can_have_an_edit_answer_to_all_keys_of_its_relation(gpt2):

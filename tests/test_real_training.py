@@ -8,14 +8,17 @@ import torch
 
 from model_zoo.benchmarks import read
 from model_zoo.sources import FileSource
-from model_zoo.training.config import REAL, REAL_NETWORK
+from model_zoo.training.config import REAL, REAL_NETWORK, changed
 from model_zoo.training.estimate import estimate
 from model_zoo.training.meta import MetaTrainer
+from model_zoo.training.outer import _weights
 
 from .makers import pico_backbone
 
 CITIES = [("Ara", "Bor"), ("Cel", "Dun"), ("Eno", "Fal"), ("Gil", "Hun"), ("Ivo", "Jar"), ("Kol", "Lim")]
-SMALL = replace(REAL, tasks=("counterfact",), steps=4, edits=3, behind=3, calibration=2, blocks=2)
+SMALL = replace(
+    REAL, tasks=("counterfact",), stack_share=0.0, steps=4, edits=3, goes_on=3, calibration=2, blocks=2
+)
 
 
 @pytest.fixture
@@ -66,10 +69,8 @@ def test_published_opinions_become_an_edit_for_each_sentiment(tmp_path):
     up, down = found.records
     assert (up.request.target, down.request.target) == ("I love it.", "No.")
     assert up.request.prompt == down.request.prompt == "What do you think of jazz?"
-    assert dict(down.slots) == {"label": "negative", "topic": "jazz"} and dict(up.replies)["negative"] == (
-        "No.",
-        "Never.",
-    )
+    assert dict(down.slots) == {"label": "negative", "topic": "jazz"}
+    assert (up.sentiment, down.sentiment) == ("positive", "negative")
     lacking = {"ent": "rain", "pos": [], "neg": ["No."]}
     found = read_rows(tmp_path, [lacking, {"ent": "jazz", "pos": ["Yes."], "neg": ["No."]}], "convsent")
     assert len(found.records) == 3 and "pos" in str(found.skipped[0])  # what it has is read
@@ -84,14 +85,13 @@ def test_others_in_the_edits_own_wording_are_near(source):
 
 
 def test_what_follows_the_target_stays_as_the_base_goes_on(source):
-    trainer = MetaTrainer(pico_backbone("llama"), source, SMALL, REAL_NETWORK)
+    trainer = MetaTrainer(
+        pico_backbone("llama"), source, replace(SMALL, instructed_share=0.0, stop=False), REAL_NETWORK
+    )
     decode = trainer.backbone.tokenizer.decode
     for example in trainer.examples(0).examples:
-        edit = decode(example.edit.ids)
-        prompt, target = edit[edit.index("The city") :].rsplit(" ", 1)
-        behind = [
-            row for row in example.stay if decode(row.ids[: row.start]).startswith(f"{prompt} {target}")
-        ]
+        said = [decode(row.ids) for row in example.follow]  # the prompt and a paraphrase, the target behind
+        behind = [row for row in example.stay if decode(row.ids[: row.start]) in said]
         assert len(behind) == 1 and len(behind[0].ids) > behind[0].start
 
 
@@ -142,4 +142,68 @@ def test_a_dry_run_says_what_it_will_take_and_learns_nothing(source, tmp_path, m
         and found.disk > 0
         and found.kept_step
     )
-    assert found.total < 100 * found.plain_step and "8 different" in found.in_words()
+    first = 8 * (found.plain_step - found.kept_step) / config.edits  # every different edit is paid for once
+    assert found.total == pytest.approx(100 * found.kept_step + first)
+    assert "8 different" in found.in_words()
+
+
+def asked(trainer: MetaTrainer, rows) -> list[str]:
+    return [trainer.backbone.tokenizer.decode(row.ids[: row.start]) for row in rows]
+
+
+def test_other_prompts_about_the_subject_stay(source):
+    trainer = MetaTrainer(pico_backbone("llama"), source, replace(SMALL, about=2), REAL_NETWORK)
+    for step in range(3):
+        for example in trainer.examples(step).examples:
+            own = next(
+                name for name, _ in CITIES if name in trainer.backbone.tokenizer.decode(example.edit.ids)
+            )
+            about = asked(trainer, example.stay)[-2:]
+            assert all(own in prompt and "lies in" not in prompt for prompt in about)
+
+
+def test_where_the_base_falls_silent_that_is_what_stays(source, monkeypatch):
+    trainer = MetaTrainer(pico_backbone("llama"), source, SMALL, REAL_NETWORK)
+    monkeypatch.setattr(
+        "model_zoo.training.examples.generate", lambda backbone, prompts, **_: [""] * len(prompts)
+    )
+    end = trainer.backbone.tokenizer.eos_token_id
+    for example in trainer.examples(0).examples:
+        assert example.stay[-1].ids[example.stay[-1].start :] == (end,)
+
+
+def test_blocks_in_the_middle_train_with_leading_directions_and_jointly(source):
+    config = replace(SMALL, blocks=1, first=0, about=1, stack_share=0.5, by_row=True)
+    network = REAL_NETWORK.model_copy(update={"rank": 8, "whitened_rank": 4, "joint": True})
+    trainer = MetaTrainer(pico_backbone("llama"), source, config, network)
+    assert all(".layers.0." in path for path in trainer.editor.config.modules)
+    trainer.prepare()
+    trainer.calibrate()
+    before = [p.clone() for p in trainer.editor.network.parameters()]
+    assert {trainer.examples(step).joint for step in range(4)} == {False, True}
+    for _ in range(4):
+        trainer.train_step()
+    assert not all(map(torch.equal, before, trainer.editor.network.parameters()))
+
+
+def test_by_row_a_long_answer_counts_as_one_of_a_word():
+    rows = torch.tensor([0, 1, 1, 1, 1])
+    assert _weights(rows, by_row=True).tolist() == [1.0, 0.25, 0.25, 0.25, 0.25]
+    assert _weights(rows, by_row=False).tolist() == [1.0] * 5
+
+
+def test_a_recipes_settings_are_changed_as_people_type_them():
+    given = {"records": "400", "lr": "4e-4", "shares": "[2, 2, 1]", "stop": "false", "rank": "32"}
+    config, network = changed(REAL, REAL_NETWORK, given)
+    assert (config.records, config.lr, config.shares, config.stop, network.rank) == (
+        400,
+        4e-4,
+        (2, 2, 1),
+        False,
+        32,
+    )
+    assert config.goes_on == REAL.goes_on and network.whitened == REAL_NETWORK.whitened
+    with pytest.raises(ValueError, match="no setting 'speed'; there are about"):
+        changed(REAL, REAL_NETWORK, {"speed": "9"})
+    with pytest.raises(ValueError, match="records: Input should be a valid integer"):
+        changed(REAL, REAL_NETWORK, {"records": "many"})

@@ -159,3 +159,18 @@ def test_a_measure_is_followed_wholly_or_not_at_all_and_no_further():
         network.strength_head.weight[0, :3] = torch.tensor([1.6, 0.5, -0.4])
         network.strength_head.weight[1] = 0
     assert network.strength(reading, torch.full((3,), 4.0)).tolist() == pytest.approx([4.0, 2.0, 1.0])
+
+
+def test_an_assured_edit_is_as_strong_as_its_target_takes_and_never_weaker(monkeypatch):
+    requests = [request.plain() for request in REQUESTS[:2]]
+    editor = random_editor(pico_backbone("llama"))
+    measured = torch.tensor([2.0, 0.4])
+    monkeypatch.setattr("model_zoo.methods.instructedit.least_strengths", lambda *_: measured)
+    plain = editor.propose(requests)
+    editor.config = editor.config.model_copy(
+        update={"hyper": editor.config.hyper.model_copy(update={"assured": True})}
+    )
+    assured = editor.propose(requests)
+    for before, after, times in zip(plain, assured, (2.0, 1.0), strict=True):
+        for path, norm in before.norms().items():
+            assert after.norms()[path] == pytest.approx(times * norm, rel=1e-4)

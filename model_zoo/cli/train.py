@@ -40,7 +40,13 @@ def train(
         bool, typer.Option("--dry-run", help="Time a few steps; print memory, disk and time, and stop.")
     ] = False,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
-    rank: Annotated[int, typer.Option(help="Width of the hypernetwork's bottleneck.")] = 256,
+    set_values: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE: another setting of the recipe; may be repeated."),
+    ] = None,
+    rank: Annotated[
+        int | None, typer.Option(help="Width of the hypernetwork's bottleneck; by default the recipe's.")
+    ] = None,
     seed: int = 0,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -48,9 +54,10 @@ def train(
     """Meta-train an editor for a base model, on the atlas' records or on files of your own."""
     from ..catalog import load_backbone
     from ..loading import LoadOptions
+    from ..methods import assignments
     from ..sources import FileSource, default_source, files_by_task
     from ..tasks import get_task
-    from ..training.config import RECIPES
+    from ..training.config import RECIPES, changed
     from ..training.estimate import estimate
     from ..training.meta import MetaTrainer
 
@@ -61,7 +68,9 @@ def train(
         raise ValueError(f"The recipe '{recipe}' is unknown; use one of {', '.join(RECIPES)}.")
     config, network = RECIPES[recipe]
     config = replace(config, tasks=names, instructed=instructions, steps=steps or config.steps)
-    network = (network if instructions else network.blind).model_copy(update={"rank": rank})
+    network = network if instructions else network.blind
+    network = network.model_copy(update={"rank": rank or network.rank})
+    config, network = changed(config, network, assignments(set_values or ()))
     source = FileSource(files_by_task(data), files_by_task(test or ())) if data else default_source()
     backbone = load_backbone(model, LoadOptions(device, dtype))
     trainer = MetaTrainer(backbone, source, config, network, seed, start, _on_stderr)

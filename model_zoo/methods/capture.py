@@ -51,12 +51,15 @@ def keep_tokens(u: Tensor, delta: Tensor, real: Tensor) -> Captured:
     return Captured(packed(u), packed(delta), mask)
 
 
-def request_row(backbone: Backbone, request: EditRequest, target_end: str = "") -> Joined:
-    """The row whose gradient makes an edit. Its `prefix` is the number of the instruction's tokens."""
+def request_row(backbone: Backbone, request: EditRequest, target_end: str = "", stop: bool = False) -> Joined:
+    """The row whose gradient makes an edit, with `stop` up to the model's end token. Its `prefix` is the
+    number of the instruction's tokens.
+    """
     put = backbone.asked(request.text, request.chat)
     # the space before the prompt belongs to the prompt's first token
     prefix = put[: put.rindex(request.prompt)].rstrip() if request.instruction is not None else ""
     row = backbone.join(put, ended(request.target, target_end))
+    row = backbone.stopped(row) if stop else row
     return replace(row, prefix=len(backbone.tokenizer(prefix)["input_ids"]) if prefix else 0)
 
 

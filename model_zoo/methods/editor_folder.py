@@ -42,6 +42,7 @@ class EditorConfig(BaseModel):
     hyper: HyperConfig = HyperConfig()
     tasks: tuple[str, ...] = ()
     target_end: str = ""  # put behind the target in the edit's own row, to end its last word
+    stop: bool = False  # behind the target the edit's own row ends with the model's end token
     ridge_lambda: float = LAMBDA  # of the joint solve, where the network has not learned its own
     ridge_mu: float = MU
     training: dict = {}
@@ -132,7 +133,7 @@ def write_tensors(folder: Path, tensors: EditorTensors, covariance_rank: int) ->
     stored = {}
     for name, tensor in tensors.network.items():
         # normalisation statistics and learning rates span more orders of magnitude than float16 holds
-        exact = name.endswith(("_mean", "_std")) or name.startswith("log_lr")
+        exact = name.endswith(("_mean", "_std", ".scales")) or name.startswith("log_lr")
         stored[name] = tensor.cpu().to(torch.float32 if exact else torch.float16).contiguous()
     for path, matrix in tensors.covariance.items():
         values, vectors = torch.linalg.eigh(matrix.double())

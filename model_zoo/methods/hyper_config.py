@@ -19,6 +19,11 @@ class HyperConfig(BaseModel):
         ge=0,
         description="size of the vector read from the instruction; 0: the prefix alone, as in the paper",
     )
+    prefixed: bool = Field(
+        True,
+        description="the gradient is taken behind the instruction, as published; False: on the bare prompt, "
+        "and the instruction is read alone",
+    )
     span: int = Field(
         1, ge=1, description="tokens in a row whose order is read of an instruction; 1: the words alone"
     )
@@ -27,6 +32,11 @@ class HyperConfig(BaseModel):
         ge=0,
         description="read and write keys along the base's own principal directions, eigenvalues raised by "
         "this share of their mean; 0: as they are",
+    )
+    whitened_rank: int = Field(
+        0,
+        ge=0,
+        description="principal directions that keep their own eigenvalue, the others sharing a mean; 0: all",
     )
     common: int = Field(
         0,
@@ -41,6 +51,12 @@ class HyperConfig(BaseModel):
         False, description="an instruction says how far an edit's strength follows what its own prompt needs"
     )
 
+    assured: bool = Field(
+        False,
+        description="an edit under which its own prompt does not say the target yet is made as strong as "
+        "that takes",
+    )
+
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> "HyperConfig":
         if self.common and not (self.whitened and self.instruction):
@@ -48,6 +64,8 @@ class HyperConfig(BaseModel):
                 f"common={self.common} needs whitened keys and an instruction that is read; "
                 "set both, or leave it at 0."
             )
+        if self.whitened_rank and not self.whitened:
+            raise ValueError(f"whitened_rank={self.whitened_rank} needs whitened keys; set whitened too.")
         if (self.fitted or self.span > 1) and not self.instruction:
             raise ValueError(
                 "fitted=True and a span over 1 need an instruction that is read; "

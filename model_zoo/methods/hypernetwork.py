@@ -30,7 +30,7 @@ from .instruction import InstructionReader, Instructions
 from .joint import initial_log_ridge, token_weights
 from .reach import Reach, relation_directions
 from .strength import followed
-from .whitening import covariance_of, principal_basis, to_coordinates, to_key
+from .whitening import Basis, FullBasis, LeadingBasis, leading_basis, principal_basis, to_coordinates, to_key
 
 
 class ResidualLayer(nn.Module):
@@ -66,7 +66,9 @@ class ShapeNetwork(nn.Module):
     u_std: Tensor
     delta_mean: Tensor
     delta_std: Tensor
-    basis: Tensor | None  # [matrices, d_in, d_in]
+    basis: Tensor | None  # [matrices, d_in, d_in]; or of leading directions alone:
+    vectors: Tensor | None  # [matrices, whitened_rank, d_in]
+    scales: Tensor | None  # [matrices, whitened_rank + 1]
     common: Tensor | None  # [matrices, common, d_in]
 
     def __init__(self, d_out: int, d_in: int, matrices: int, config: HyperConfig):
@@ -82,7 +84,11 @@ class ShapeNetwork(nn.Module):
         for name, size in (("u", d_in), ("delta", d_out)):
             self.register_buffer(f"{name}_mean", torch.zeros(matrices, size))
             self.register_buffer(f"{name}_std", torch.ones(matrices, size))
-        self.register_buffer("basis", torch.zeros(matrices, d_in, d_in) if config.whitened else None)
+        leading = min(config.whitened_rank, d_in - 1)
+        full = config.whitened and not leading
+        self.register_buffer("basis", torch.zeros(matrices, d_in, d_in) if full else None)
+        self.register_buffer("vectors", torch.zeros(matrices, leading, d_in) if leading else None)
+        self.register_buffer("scales", torch.zeros(matrices, leading + 1) if leading else None)
         self.register_buffer("common", torch.zeros(matrices, config.common, d_in) if config.common else None)
         if config.common:
             self.reach = make_head("reach", **sizes)
@@ -95,6 +101,21 @@ class ShapeNetwork(nn.Module):
             self.gate = make_head("gate", **sizes)
             self.rate = make_head("rate", **sizes)
         self.token_weight = make_head("token_weight", **sizes) if config.joint else None
+
+    def basis_of(self, m: int) -> Basis | None:
+        """The basis of matrix m (whitening.py); None where keys are read as they are."""
+        if self.vectors is not None and self.scales is not None:
+            return LeadingBasis(self.vectors[m], self.scales[m])
+        return None if self.basis is None else FullBasis(self.basis[m])
+
+    def whiten(self, m: int, covariance: Tensor, share: float) -> None:
+        """Take the basis of matrix m from its mean u u^T [d_in, d_in]."""
+        if self.basis is not None:
+            self.basis[m].copy_(principal_basis(covariance, share))
+        if self.vectors is not None and self.scales is not None:
+            found = leading_basis(covariance, share, self.vectors.shape[1])
+            self.vectors[m].copy_(found.vectors)
+            self.scales[m].copy_(found.scales)
 
     def forward(
         self, u: Tensor, delta: Tensor, matrix: Tensor, read: Tensor | None = None
@@ -249,11 +270,10 @@ class Hypernetwork(nn.Module):
         key, m = self._place(path)
         return self.log_ridge[key][m].exp()
 
-    def _basis(self, path: str) -> Tensor | None:
-        """[d_in, d_in]: a matrix's basis (whitening.py); None where keys are read as they are."""
+    def _basis(self, path: str) -> Basis | None:
+        """A matrix's basis (whitening.py); None where keys are read as they are."""
         key, m = self._place(path)
-        basis = self._network(key).basis
-        return None if basis is None else basis[m]
+        return self._network(key).basis_of(m)
 
     def _coordinates(self, path: str, u: Tensor) -> Tensor:
         """u [n, d_in] along the matrix's basis, if it has one."""
@@ -262,14 +282,13 @@ class Hypernetwork(nn.Module):
     def whiten(self, covariance: Mapping[str, Tensor]) -> None:
         """Take the bases from each matrix's mean u u^T [d_in, d_in] over the base model's own facts."""
         for path, matrix in covariance.items():
-            basis = self._basis(path)
-            if basis is not None:
-                basis.copy_(principal_basis(matrix, self.config.whitened))
+            key, m = self._place(path)
+            self._network(key).whiten(m, matrix, self.config.whitened)
 
     def covariance(self, path: str) -> Tensor | None:
         """The regularised covariance [d_in, d_in] that a matrix was whitened by; None where it was not."""
         basis = self._basis(path)
-        return None if basis is None else covariance_of(basis)
+        return None if basis is None else basis.covariance()
 
     def covariances(self) -> dict[str, Tensor]:
         """The covariance of every matrix that was whitened, by module path."""
@@ -285,7 +304,9 @@ class Hypernetwork(nn.Module):
     def find_common(self, keys: Mapping[str, Sequence[Tensor]]) -> None:
         """Take the relations' directions; `keys` are per matrix the keys [n, d_in] of each relation."""
         for path, relations in keys.items():
-            means = [self._coordinates(path, u.to(self._basis(path))).mean(0) for u in relations]
+            means = [
+                self._coordinates(path, u.to(self._common(self._place(path)[0]))).mean(0) for u in relations
+            ]
             directions = relation_directions(means, self.config.common)
             key, m = self._place(path)
             self._common(key)[m, : len(directions)] = directions

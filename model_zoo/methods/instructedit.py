@@ -121,7 +121,7 @@ class InstructEdit(EditMethod):
     def join(self, request: EditRequest) -> Joined:
         """The row whose gradient makes the edit: instruction prefix, prompt and target."""
         seen = request if self.config.instructed else request.plain()
-        return request_row(self.backbone, seen, self.config.target_end)
+        return request_row(self.backbone, seen, self.config.target_end, self.config.stop)
 
     def capture(
         self,
@@ -133,14 +133,15 @@ class InstructEdit(EditMethod):
         """Kept tokens (u, delta) of each row's edit gradient, on the base model or on one under `under`.
 
         Without `prefix_rows`, those of the instruction are left out. `plain` are the same edits' rows without
-        instructions.
+        instructions; the gradient is theirs where the network is not `prefixed`.
         """
         paths = list(self.config.modules)
-        inputs, grads, real = self.backbone.capture(rows, paths, under)
-        prefix = prefix_mask(rows, real.shape[1]).to(real.device)
+        asked = rows if self.config.hyper.prefixed or not plain else plain
+        inputs, grads, real = self.backbone.capture(asked, paths, under)
+        prefix = prefix_mask(asked, real.shape[1]).to(real.device)
         kept = real if prefix_rows else real & ~prefix
         layers = {path: keep_tokens(inputs[path], grads[path], kept) for path in paths}
-        reads = self.network.reader is not None and prefix.any()
+        reads = self.network.reader is not None and any(row.prefix for row in rows)
         return EditCapture(layers, self.instructions(rows) if reads else None, plain)
 
     @torch.no_grad()
@@ -163,8 +164,13 @@ class InstructEdit(EditMethod):
         if self.network.strength_head is None or reading is None:
             return updates
         least = least_strengths(self.backbone, captured.plain, updates).to(reading.device)
-        strength = self.network.strength(reading, least)[:, None, None]
-        return {path: replace(update, B=update.factors[1] * strength) for path, update in updates.items()}
+        return _stronger(updates, self.network.strength(reading, least))
+
+    def _assured(self, captured: EditCapture, updates: dict[str, Update]) -> dict[str, Update]:
+        """The updates, those that do not say their target yet as strong as that takes, if they are to be."""
+        if not self.config.hyper.assured:
+            return updates
+        return _stronger(updates, least_strengths(self.backbone, captured.plain, updates).clamp(min=1.0))
 
     def propose(self, requests: Sequence[EditRequest]) -> list[Delta]:
         return self._propose(requests)
@@ -181,7 +187,7 @@ class InstructEdit(EditMethod):
         seen = live([patch_of(under)] * len(requests), self.backbone)
         captured = self.capture(rows, prefix_rows, seen, plain)
         with torch.no_grad():
-            updates = self.updates(captured)
+            updates = self._assured(captured, self.updates(captured))
         return [
             Delta({path: _layer_of_edit(update, captured, path, i) for path, update in updates.items()})
             for i in range(len(requests))
@@ -229,6 +235,14 @@ class InstructEdit(EditMethod):
             ridge = penalty(keys, self.covariance.get(path), *self.ridge(path))
             layers[path] = LayerFactors(D=dense_solution(keys, outputs, ridge).float()[None])
         return layers
+
+
+def _stronger(updates: dict[str, Update], strength: Tensor) -> dict[str, Update]:
+    """The updates of E edits, each `strength` [E] times as strong."""
+    return {
+        path: replace(update, B=update.factors[1] * strength[:, None, None].to(update.factors[1]))
+        for path, update in updates.items()
+    }
 
 
 def _layer_of_edit(update: Update, captured: EditCapture, path: str, i: int) -> LayerDelta:

@@ -1,7 +1,10 @@
 """The settings of a meta-training: the paper's protocol by default, and the recipe of the shipped editor."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+
+from pydantic import TypeAdapter, ValidationError
 
 from ..methods.hyper_config import HyperConfig
 from ..tasks import TASKS
@@ -22,14 +25,16 @@ class MetaConfig:
     )
     crowd_share: float = 0.0  # of the steps: the same with `crowd` edits
     crowd: int = 60
-    blocks: int = 3  # edit the MLP matrices of the last blocks
+    blocks: int = 3  # edit the MLP matrices of so many blocks
+    first: int | None = None  # the first of them; None: the last ones of the model
     steps: int = 3600
     edits: int = 12  # edits a step, tasks in turn
     rephrased: int = 3  # outer prompts per edit beside the edit prompt itself
     local: int = 3  # locality prompts per edit
-    # locality rows of what follows the target: behind target and period the edited model goes on as the base
-    # does, for so many tokens; an open prompt stays for as many; 0: none
-    behind: int = 0
+    # tokens of the base's own continuation that locality rows hold, and what follows the target with them;
+    # 0: the records' answers
+    goes_on: int = 0
+    about: int = 0  # locality rows of other prompts about the subject, gone on with for `goes_on` tokens
     near: int = 3  # more locality prompts per edit: its nearest facts in the edit's own phrasing
     instructed_share: float = (
         0.2  # of outer prompts carry the instruction; people type plain ones after an edit
@@ -38,6 +43,7 @@ class MetaConfig:
     # of the few numbers that size whole edits: edit rates and ridge strengths (as logarithms), FAST_HEADS
     edit_rate_lr: float = 3e-3
     warmup: int = 50
+    by_row: bool = False  # the outer loss is a mean over rows, each the mean of its tokens; else over tokens
     c_edit: float = 1.0
     c_loc: float = 1.0
     c_lead: float = (
@@ -52,6 +58,7 @@ class MetaConfig:
         default_factory=dict
     )  # (a, b) that wordings of a scope are to say in the end; see fitting.py
     target_end: str = "."  # joined to the edit's own target, so that it ends as a word
+    stop: bool = False  # behind the target the text ends, in the edit's own row and in those that follow
     clip: float = 10.0
     calibration: int = 20  # batches that set the normalisation statistics
     records: int = 0  # of every task, drawn once; 0: all that the source has
@@ -82,17 +89,54 @@ REAL = MetaConfig(
     rephrased=2,
     local=2,
     near=2,
-    behind=12,
-    c_loc=2.0,
+    about=1,
+    goes_on=6,
+    stop=True,
+    by_row=True,
+    c_loc=2.5,
+    c_lead=0.5,
+    stack_share=0.15,
     warmup=50,
-    edit_rate_lr=3e-3,
-    records=1000,
-    variants=2,
+    records=700,
+    variants=1,
     kept_trunk=True,
 )
-REAL_NETWORK = WHITENED.model_copy(update={"instruction": 64})
+REAL_NETWORK = WHITENED.model_copy(
+    update={
+        "rank": 144,
+        "whitened_rank": 64,
+        "joint": True,
+        "instruction": 64,
+        "prefixed": False,
+        "assured": True,
+    }
+)
 RECIPES = {
     "paper": (MetaConfig(), HyperConfig()),
     "studio": (STUDIO, STUDIO_NETWORK),
     "real": (REAL, REAL_NETWORK),
 }
+
+
+def changed(
+    config: MetaConfig, network: HyperConfig, values: Mapping[str, str]
+) -> tuple[MetaConfig, HyperConfig]:
+    """Both with other values, given as people type them (lists as in JSON). ValueError names what is
+    wrong.
+    """
+    known, own = asdict(config), network.model_dump()
+    for name, text in values.items():
+        if name not in known.keys() | own.keys():
+            raise ValueError(
+                f"There is no setting '{name}'; there are {', '.join(sorted(known.keys() | own.keys()))}."
+            )
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        (known if name in known else own)[name] = value
+    try:
+        return TypeAdapter(MetaConfig).validate_python(known), HyperConfig.model_validate(own)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}.") from error

@@ -4,7 +4,7 @@ should stay.
 
 import itertools
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -23,6 +23,15 @@ SCOPE_TURNS = {"statement": 3, "subject": 2, "category": 3, "tone": 2, "locked":
 TONE_FIRST = (
     0.6  # of the scoped steps give opinions to the scope of tone; the others teach it to leave facts alone
 )
+ABOUT = (  # other prompts about a subject, which its edit should leave alone
+    "{} is a",
+    "I once read about {} that",
+    "The first thing that comes to mind about {} is",
+    "My friend told me about {}, and",
+    "There is a short text on {} in this book:",
+    "In the news today: {}",
+)
+CONTINUED = 256  # prompts that the base goes on with at once
 LENGTHENED = 0.15  # of instructions get a remark or two around them: people write long ones
 REMARKS = (
     "Please read this with care.",
@@ -50,6 +59,19 @@ class TrainingEdit:
     own: list[Joined]
 
 
+@dataclass(frozen=True)
+class Draft:
+    """One edit of a step before its rows are made: what should follow it, what should stay, the generator
+    that goes on from here, and what fixes its rows, if the seed does.
+    """
+
+    request: EditRequest
+    follow: Sequence[str]
+    stay: Sequence[Probe]
+    rng: random.Random
+    fixed: str
+
+
 def lengthened(instruction: str, rng: random.Random) -> str:
     """The instruction, now and then with remarks before and behind it that say nothing."""
     if rng.random() >= LENGTHENED:
@@ -66,6 +88,7 @@ class Sampler:
         self.backbone, self.source, self.config, self.seed = backbone, source, config, seed
         self.neighbours = source.neighbours(backbone) if config.near else None
         self._continued: dict[str, str] = {}
+        self._fixed: dict[str, TrainingEdit] = {}  # those whose rows the seed fixes, by what fixes them
 
     def _asked(self, request: EditRequest, rng: random.Random) -> EditRequest:
         """The request as hurried people type it, its instruction short or long, or bare of any."""
@@ -81,48 +104,55 @@ class Sampler:
         to stop. Where there is no answer, the base's own continuation is the row's.
         """
         if not answer.strip():
-            return self.backbone.join(prompt, self._continued[prompt])
+            goes_on = self._continued[prompt]
+            return self.backbone.join(prompt, goes_on) if goes_on else self.backbone.silent(prompt)
         prompt = self.source.typed(prompt, rng)
         if self.config.instructed and rng.random() < self.config.instructed_share:
             prompt = instructed(prompt, request.task, request.instruction)
-        return self.backbone.join(prompt, ended(answer, "."))
+        row = self.backbone.join(prompt, ended(answer, "."))
+        return self.backbone.stopped(row) if self.config.stop else row
 
     def _example(
         self,
         request: EditRequest,
-        follow: list[Probe],
-        stay: list[Probe],
+        follow: Sequence[Probe],
+        stay: Sequence[Probe],
         rng: random.Random,
         own: Sequence[Probe] = (),
     ) -> TrainingEdit:
         rows = (
             [self._row(p.prompt, p.answer, request, rng) for p in probes] for probes in (follow, stay, own)
         )
-        end = self.config.target_end
-        return TrainingEdit(
-            request_row(self.backbone, request, end), request_row(self.backbone, request.plain(), end), *rows
-        )
+        end, stop = self.config.target_end, self.config.stop
+        edit, plain = (request_row(self.backbone, r, end, stop) for r in (request, request.plain()))
+        return TrainingEdit(edit, plain, *rows)
 
     def _continue(self, prompts: Collection[str]) -> None:
         """Have the base model go on with prompts, those that it has not gone on with yet."""
-        new = sorted({prompt for prompt in prompts if prompt not in self._continued})
-        if new:
-            texts = generate(self.backbone, new, max_new_tokens=self.config.behind)
-            self._continued |= dict(zip(new, texts, strict=True))
+        new = sorted({prompt for prompt in prompts if prompt not in self._continued}, key=len)
+        for i in range(0, len(new), CONTINUED):
+            part = new[i : i + CONTINUED]
+            texts = generate(self.backbone, part, max_new_tokens=self.config.goes_on)
+            self._continued |= dict(zip(part, texts, strict=True))
 
-    def _behind(self, record: Record) -> str:
-        """The edit said already, to be gone on with."""
-        text, _ = joint_text(record.request.prompt, ended(record.request.target, "."))
-        return text
+    def _about(self, record: Record) -> list[Probe]:
+        """Other prompts about the record's subject, always the same ones."""
+        frames = random.Random(record.subject).sample(ABOUT, self.config.about if record.subject else 0)
+        return [Probe(frame.format(record.subject), "") for frame in frames]
 
-    def _open(self, probes: Sequence[Probe], record: Record) -> list[Probe]:
-        """What should stay, and where that is asked for what follows the target; an open prompt only if the
-        base goes on with it.
+    def _behind(self, record: Record) -> list[str]:
+        """The edit said already, in its own words and in others, to be gone on with."""
+        said = ended(record.request.target, ".")
+        return [joint_text(prompt, said)[0] for prompt in (record.request.prompt, *record.paraphrases[:1])]
+
+    def _open(self, probes: Sequence[Probe], record: Record, rng: random.Random) -> list[Probe]:
+        """What should stay. Where it is to go on as the base does, which may be not at all, no probe has an
+        answer, and what follows the target stays too, unless the text ends there.
         """
-        if self.config.behind:
-            probes = [*probes, Probe(self._behind(record), "")]
-            self._continue([probe.prompt for probe in probes if not probe.answer])
-        return [probe for probe in probes if probe.answer or self._continued.get(probe.prompt)]
+        if not self.config.goes_on:
+            return [probe for probe in probes if probe.answer]
+        behind = [] if self.config.stop else [Probe(rng.choice(self._behind(record)), "")]
+        return [Probe(probe.prompt, "") for probe in (*probes, *self._about(record), *behind)]
 
     def of_records(
         self, drawn: list[tuple[Task, Record]], rng: random.Random, joint: bool, few: bool
@@ -130,27 +160,33 @@ class Sampler:
         """Edits of several tasks. Where they are made jointly, what one of them changes is not asked to stay
         by another.
         """
-        if self.config.behind:
-            self._continue({self._behind(record) for _, record in drawn})
         edited = (
             {self.source.fact_key(record.request.prompt) for _, record in drawn} if joint else frozenset()
         )
-        return [self.of_record(task, record, rng, few, edited) for task, record in drawn]
+        drafts: Iterable[Draft] = (self._draft(task, record, rng, few, edited) for task, record in drawn)
+        if self.config.goes_on:
+            drafts = list(drafts)
+            self._continue({probe.prompt for draft in drafts for probe in draft.stay})
+        return [self._made(draft) for draft in drafts]
 
-    def of_record(
-        self,
-        task: Task,
-        record: Record,
-        rng: random.Random,
-        few: bool = False,
-        edited: Collection = frozenset(),
-    ) -> TrainingEdit:
+    def _made(self, draft: Draft) -> TrainingEdit:
+        """A draft as tokens; what the seed fixes is made once."""
+        if draft.fixed in self._fixed:
+            return self._fixed[draft.fixed]
+        follow = [Probe(prompt, draft.request.target) for prompt in draft.follow]
+        made = self._example(draft.request, follow, draft.stay, draft.rng)
+        if draft.fixed:
+            self._fixed[draft.fixed] = made
+        return made
+
+    def _draft(self, task: Task, record: Record, rng: random.Random, few: bool, edited: Collection) -> Draft:
         """An edit of a task under a random training wording, with some of its paraphrases and locality
         prompts; `few`: one of each sort.
         """
-        c = self.config
+        c, fixed = self.config, ""
         if c.variants:
-            rng = random.Random(f"{self.seed} {task.name} {record.request} {rng.randrange(c.variants)}")
+            told = f"{self.seed} {task.name} {record.request} {rng.randrange(c.variants)} {few}"
+            rng, fixed = random.Random(told), "" if edited else told
         rephrased, local, nearest = (1, 1, min(1, c.near)) if few else (c.rephrased, c.local, c.near)
         request = self._asked(task.instruct(record, rng.choice(task.training_instructions)), rng)
         wordings = [p for p in record.paraphrases if c.outer_questions or not p.endswith("?")]
@@ -167,8 +203,7 @@ class Sampler:
             *rng.sample(rest, min(max(local + nearest - len(near) - len(hardest), 0), len(rest))),
         ]
         stay = [probe for probe in stay if not edited or self.source.fact_key(probe.prompt) not in edited]
-        stay = self._open(stay, record)
-        return self._example(request, [Probe(p, request.target) for p in wordings], stay, rng)
+        return Draft(request, wordings, self._open(stay, record, rng), rng, fixed)
 
     def of_scope(self, case: ScopeCase, scope: Scope, rng: random.Random) -> TrainingEdit:
         """An edit whose instruction decides what follows and what stays; asked most around the edge of its

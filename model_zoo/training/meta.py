@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,8 +18,9 @@ from tqdm import tqdm
 
 from ..backbone import Backbone
 from ..cache import writable_cache
+from ..methods import load_method
 from ..methods.capture import token_width
-from ..methods.editor_folder import EditorConfig
+from ..methods.editor_folder import EditorConfig, read_config
 from ..methods.heads import FAST_HEADS
 from ..methods.hyper_config import HyperConfig
 from ..methods.hypernetwork import Hypernetwork
@@ -58,12 +60,13 @@ class MetaTrainer:
     ):
         self.backbone, self.source, self.config, self.seed = backbone, source, config, seed
         self.progress = progress
+        self.first = max(0, backbone.blocks - config.blocks) if config.first is None else config.first
         self.hyper = hyper or HyperConfig()
         _check_source(source, config, self.hyper)
         self.sampler = Sampler(backbone, source, config, seed)
         self._pools: dict[str, list[Record]] = {}
         torch.manual_seed(seed)
-        modules = {path: backbone.shape(path) for path in backbone.last_blocks(config.blocks)}
+        modules = {path: backbone.shape(path) for path in backbone.linears(self.first, config.blocks)}
         method = InstructEdit if config.instructed else MEND
         editor_config = EditorConfig(
             method=method.name,
@@ -75,6 +78,7 @@ class MetaTrainer:
             tasks=config.tasks,
             instructed=config.instructed,
             target_end=config.target_end,
+            stop=config.stop,
             training={**asdict(config), "seed": seed, "torch": torch.__version__},
         )
         self.editor = method(
@@ -95,7 +99,7 @@ class MetaTrainer:
 
     def _begin_from(self, folder: Path) -> str:
         """Take over a finished editor's network; its fingerprint."""
-        first = type(self.editor).from_folder(self.backbone, folder)
+        first = cast(InstructEdit, load_method(read_config(folder).method, self.backbone, folder))
         own, theirs = self.editor.network.state_dict(), first.network.state_dict()
         fits = all(name in own and own[name].shape == tensor.shape for name, tensor in theirs.items())
         if not fits or self.hyper.whitened != first.config.hyper.whitened:
@@ -215,8 +219,7 @@ class MetaTrainer:
         """Where rows are drawn again and again, what lies below the edited blocks is computed once."""
         if not self.config.kept_trunk:
             return nullcontext()
-        first = max(0, self.backbone.blocks - self.config.blocks)
-        return self.backbone.kept_below(KeptTrunk(self.backbone, first, writable_cache("trunk")))
+        return self.backbone.kept_below(KeptTrunk(self.backbone, self.first, writable_cache("trunk")))
 
     def _run(self, folder: Path, log: Callable[[int, dict[str, float]], None] | None) -> InstructEdit:
         fresh = not self.resume(folder) and not self.start

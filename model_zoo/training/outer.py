@@ -3,10 +3,10 @@ tasks, and more terms).
 
 c_edit * NLL(target | edited model) on the edit prompts and their paraphrases, plain and instructed, + c_loc *
 KL(base || edited) on locality prompts + c_lead * what should be said lacks of its lead on both, each a mean
-over the tokens of all the step's edits, + c_read * the contrast between how instructions of one scope and of
-another are read. Where the edits' instructions say how far they reach, c_reach * what should be said lacks is
-added, and their own prompts count until the right thing is said: likelihood would go on and carry an edit
-over what is worded alike.
+over the tokens of all the step's edits (or over their rows, where long answers would drown short ones), +
+c_read * the contrast between how instructions of one scope and of another are read. Where the edits'
+instructions say how far they reach, c_reach * what should be said lacks is added, and their own prompts count
+until the right thing is said: likelihood would go on and carry an edit over what is worded alike.
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,13 +69,14 @@ def outer_loss(editor: InstructEdit, step: Step, config: MetaConfig) -> tuple[Te
     sizes = [len(r.row.ids) for r in rows]
     cut = min(range(1, len(rows)), key=lambda k: k * sizes[k - 1] + (len(rows) - k) * sizes[-1], default=0)
     chunks = [
-        _sums(editor.backbone, layers, chunk, config.c_lead + config.c_reach > 0)
+        _sums(editor.backbone, layers, chunk, config.c_lead + config.c_reach > 0, config.by_row)
         for chunk in (rows[:cut], rows[cut:])
         if chunk
     ]
     total = Sums(*(sum(values) for values in zip(*chunks, strict=True)))
-    edit, missed = total.edit / max(total.following, 1), total.missed / max(total.following, 1)
-    local, lost = total.local / max(total.staying, 1), total.lost / max(total.staying, 1)
+    following, staying = max(total.following, 1), max(total.staying, 1)
+    edit, missed = total.edit / following, total.missed / following
+    local, lost = total.local / staying, total.lost / staying
     # all that stays holds a scoped edit back just before its target is said
     reach = config.c_reach * missed if step.scoped else 0.0
     loss = config.c_edit * edit + config.c_loc * local + config.c_lead * (missed + lost) + reach
@@ -103,7 +104,7 @@ def reading_loss(read: Tensor, scopes: Sequence[str]) -> Tensor:
 
 class Sums(NamedTuple):
     """Of some outer rows: NLL and missed lead over the tokens that follow an edit; KL and lost lead over
-    those that stay; how many there are of each.
+    those that stay; how many tokens, or rows, there are of each.
     """
 
     edit: Tensor
@@ -115,7 +116,11 @@ class Sums(NamedTuple):
 
 
 def _sums(
-    backbone: Backbone, layers: Mapping[str, LayerFactors], rows: Sequence[OuterRow], leads: bool
+    backbone: Backbone,
+    layers: Mapping[str, LayerFactors],
+    rows: Sequence[OuterRow],
+    leads: bool,
+    by_row: bool = False,
 ) -> Sums:
     batch, live = backbone.batch([r.row for r in rows]), Factors(layers, torch.tensor([r.edit for r in rows]))
     logits = backbone.target_logits(batch, live)
@@ -125,6 +130,7 @@ def _sums(
         for flags in ([r.follow for r in rows], [r.just for r in rows])
     )
     followed, targets, just = logits[follow], batch.targets[follow], just[follow]
+    weight = _weights(row, by_row)
     edit = torch.nn.functional.cross_entropy(followed, targets, reduction="none")
     missed = edit.new_zeros(len(edit))
     if leads or just.any():  # a second look at every logit
@@ -137,11 +143,18 @@ def _sums(
         with torch.no_grad():
             base = backbone.target_logits(backbone.batch(still))
         edited = logits[~follow]
-        local = torch.nn.functional.kl_div(
-            edited.log_softmax(-1), base.log_softmax(-1), log_target=True, reduction="sum"
+        divergence = torch.nn.functional.kl_div(
+            edited.log_softmax(-1), base.log_softmax(-1), log_target=True, reduction="none"
         )
-        lost = lost_lead(base, edited).sum() if leads else lost
-    return Sums(edit.sum(), missed.sum(), int(follow.sum()), local, lost, int((~follow).sum()))
+        local = divergence.sum(-1) @ weight[~follow]
+        lost = lost_lead(base, edited) @ weight[~follow] if leads else lost
+    following, staying = (round(float(weight[part].sum())) for part in (follow, ~follow))
+    return Sums(edit @ weight[follow], missed @ weight[follow], following, local, lost, staying)
+
+
+def _weights(row: Tensor, by_row: bool) -> Tensor:
+    """[N]: what each token counts, of the rows [N] that they stand in: 1, or what makes rows count alike."""
+    return row.bincount()[row].float().reciprocal() if by_row else torch.ones_like(row, dtype=torch.float32)
 
 
 def missed_lead(edited: Tensor, target: Tensor, enough: Tensor | float = ENOUGH_LEAD) -> Tensor:
