@@ -172,6 +172,6 @@ def test_a_quantised_base_is_edited(tmp_path, quantize):
 def test_the_catalogue_says_what_a_person_needs_to_choose():
     for entry in CATALOG.values():
         assert entry.parameters and entry.licence and "GB" in entry.about
-    assert [entry.name for entry in CATALOG.values() if entry.editors] == ["atlas"] and next(
+    assert [entry.name for entry in CATALOG.values() if entry.editors] == ["atlas", "smollm2"] and next(
         iter(CATALOG)
     ) == "atlas"
