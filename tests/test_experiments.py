@@ -12,7 +12,7 @@ import torch
 from model_zoo.directions import DirectionSpace
 from model_zoo.experiments import EXPERIMENTS, Lab, get_experiment
 from model_zoo.experiments.instructions import WORDINGS_BY_NAME
-from model_zoo.experiments.render import svg
+from model_zoo.experiments.render import as_csv, svg
 from model_zoo.experiments.results import document, read
 from model_zoo.methods.capture import prefix_mask, request_row
 from model_zoo.methods.hyper_config import HyperConfig
@@ -54,10 +54,10 @@ def test_the_document_holds_what_the_json_holds_and_the_command_that_makes_it(la
     (tmp_path / "methods.json").write_text(json.dumps(data))
     text = document(read(tmp_path))
     local = next(r for r in rows if r["metric"] == "locality" and r["score"] == "generated")
-    assert f"{local['mean']:.1%} [{local['low']:.1%}, {local['high']:.1%}]" in text
+    assert f"| {local['mean']:.1%} |" in text and "Over the trained tasks no edit comes to" in text
+    assert str(local["low"]) in as_csv(rows) and len(as_csv(rows).splitlines()) == len(rows) + 1
     assert "python -m model_zoo experiment run methods --n 2 --seed 0 --steps 1 --trainings 2" in text
-    assert text.startswith("# Results\n\nThese numbers are of the embedded 5-million-parameter model")
-    assert "gpt2-xl" in text and "Llama-2-7b" in text and "Not run yet" in text
+    assert text.startswith("# Results\n\nOne question after another") and "Not run yet" in text
     figure = ElementTree.fromstring(
         svg(EXPERIMENTS["methods"].view, [{**row, "variant": "w" * 80} for row in rows])
     )

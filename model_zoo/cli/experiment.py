@@ -60,6 +60,7 @@ def report(
     out: Annotated[Path, typer.Option(help="The document.")] = Path("docs/RESULTS.md"),
 ) -> None:
     """Write RESULTS.md from the JSON files."""
+    from ..experiments.render import as_csv
     from ..experiments.results import document, read
 
     found = read(results)
@@ -67,5 +68,7 @@ def report(
         raise ValueError(
             f"{results} holds no experiment's JSON; make one with 'python -m model_zoo experiment run NAME'."
         )
+    for name, data in found.items():
+        (results / f"{name}.csv").write_text(as_csv(data["rows"]), encoding="utf-8")
     out.write_text(document(found, results.name), encoding="utf-8")
     print(out)

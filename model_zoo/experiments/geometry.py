@@ -3,6 +3,7 @@ them?
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..directions import DirectionSpace
@@ -51,11 +52,23 @@ def directions(lab: Lab) -> list[dict]:
     return rows
 
 
+def _finding(rows: Sequence[dict]) -> str:
+    kinds = dict.fromkeys(row["variant"].partition(", ")[0] for row in rows)
+    found = {row["variant"]: row["silhouette_full"] for row in rows}
+    parts = []
+    for kind in kinds:
+        without, with_one = (found.get(f"{kind}, {how} instruction") for how in ("without", "with"))
+        if without is not None and with_one is not None:
+            parts.append(f"{kind}: {without:+.2f} without, {with_one:+.2f} with instruction")
+    return f"Silhouette of the tasks in the full space, {'; '.join(parts)}."
+
+
 DIRECTIONS = Experiment(
     "directions",
     "Editing-gradient directions",
     "Do the tasks' directions separate, and does the instruction separate them?",
     directions,
+    _finding,
     uses_finished=True,
     view=GEOMETRY_VIEW,
 )

@@ -8,6 +8,7 @@ from ..evaluation.scoring import Case
 from ..tasks import TASKS
 from .base import Experiment
 from .lab import Lab
+from .training import spread
 
 Wording = Callable[[Case, random.Random], str | None]
 
@@ -76,5 +77,6 @@ WORDINGS = Experiment(
     "Wording of the instruction",
     "How much does the text of the instruction matter to a trained editor?",
     wordings,
+    spread,
     uses_finished=True,
 )

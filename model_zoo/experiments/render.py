@@ -1,18 +1,18 @@
-"""Rows of an experiment as a Markdown table and as a figure. One `View` per kind of rows; an experiment names
-its own.
+"""Rows of an experiment as a small Markdown table, as a figure, and whole as CSV. One `View` per kind of
+rows; an experiment names its own.
 """
 
+import csv
+import io
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from ..palette import BLUE, LIGHT, WHITE
+from ..tasks import TASKS
 
 METRICS = ("reliability", "generality", "locality")
-SCORES = {
-    "generated": "generated exact match",
-    "teacher_forced": "teacher-forced token accuracy",
-    "sentiment": "the sentiment voiced, in whatever words",
-}
 
 
 @dataclass(frozen=True)
@@ -38,35 +38,33 @@ class View:
     number: str = "{:.0%}"
 
 
-def _metric_tables(rows: Sequence[dict]) -> str:
-    parts = []
-    for prompts in dict.fromkeys(row["prompts"] for row in rows):
-        for score, label in SCORES.items():
-            if picked := [row for row in rows if row["prompts"] == prompts and row["score"] == score]:
-                parts.append(f"**Prompts {prompts}, {label}**\n\n{_table(picked)}\n")
-    return "\n".join(parts)
+def averages(rows: Sequence[dict], held_out: bool = False) -> dict[str, dict[str, float]]:
+    """Per variant each metric's mean over the trained tasks, or over those held out; generated, prompts
+    plain.
+    """
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        plain = row["score"] == "generated" and row["prompts"] == "plain" and row["metric"] in METRICS
+        if plain and TASKS[row["task"]].trained != held_out:
+            found.setdefault(row["variant"], {}).setdefault(row["metric"], []).append(row["mean"])
+    return {v: {metric: fmean(values) for metric, values in own.items()} for v, own in found.items()}
 
 
-def _table(rows: Sequence[dict]) -> str:
-    lines = ["| variant | task | " + " | ".join(METRICS) + " | n |", "|---|---|---|---|---|---|"]
-    for variant, task in dict.fromkeys((row["variant"], row["task"]) for row in rows):
-        cells = {row["metric"]: row for row in rows if (row["variant"], row["task"]) == (variant, task)}
-        n = next(iter(cells.values()))["n"]
-        lines.append(
-            f"| {variant} | {task} | "
-            + " | ".join(_cell(cells.get(metric)) for metric in METRICS)
-            + f" | {n} |"
-        )
+def overall(rows: Sequence[dict], held_out: bool = False) -> dict[str, float]:
+    """Per variant the mean of its averages."""
+    return {variant: fmean(own.values()) for variant, own in averages(rows, held_out).items()}
+
+
+def _metric_table(rows: Sequence[dict]) -> str:
+    trained, others = averages(rows), averages(rows, held_out=True)
+    tasks = ", ".join(dict.fromkeys(row["task"] for row in rows if not TASKS[row["task"]].trained))
+    head = [*METRICS, *(f"{tasks}: {metric}" for metric in (METRICS if others else ()))]
+    lines = [f"| variant | {' | '.join(head)} |", "|---|" + "---|" * len(head)]
+    for variant in dict.fromkeys([*trained, *others]):
+        parts = [trained.get(variant, {}), *([others.get(variant, {})] if others else [])]
+        cells = [f"{own[m]:.1%}" if m in own else "n/a" for own in parts for m in METRICS]
+        lines.append(f"| {variant} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _cell(row: dict | None) -> str:
-    """Mean, interval, and the lowest and highest of several trainings."""
-    if row is None:
-        return "n/a"
-    text = f"{row['mean']:.1%} [{row['low']:.1%}, {row['high']:.1%}]"
-    each = row.get("trainings", [])
-    return text + (f"; trainings {min(each):.1%} to {max(each):.1%}" if len(each) > 1 else "")
 
 
 def _geometry_table(rows: Sequence[dict]) -> str:
@@ -80,7 +78,7 @@ def _geometry_table(rows: Sequence[dict]) -> str:
             f"| {r['variant']} | {r['silhouette_full']:+.3f} | {r['silhouette_plane']:+.3f} | "
             f"{r['explained_two']:.1%} | {r['n']} |"
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _metric_dots(rows: Sequence[dict]) -> list[Dot]:
@@ -99,55 +97,12 @@ def _geometry_dots(rows: Sequence[dict]) -> list[Dot]:
 
 
 def _scope_table(rows: Sequence[dict]) -> str:
-    lines = [
-        "| variant | scope | inside, changes as told | outside, changes | right mood | n |",
-        "|---|---|---|---|---|---|",
-    ]
-    for r in rows:
-        mood = "n/a" if r["mood"] is None else f"{r['mood']:.1%}"
-        lines.append(
-            f"| {r['variant']} | {r['scope']} | {_cell(_part(r, 'inside'))} | {_cell(_part(r, 'outside'))} | "
-            f"{mood} | {r['n']} |"
-        )
-    kinds = list(dict.fromkeys(kind for r in rows for kind in r["kinds"]))
-    by_kind = [f"| variant | scope | {' | '.join(kinds)} |", "|---|---|" + "---|" * len(kinds)]
-    for r in rows:
-        cells = (
-            f"{r['kinds'][kind][0]:.0%} of {r['kinds'][kind][1]}" if kind in r["kinds"] else ""
-            for kind in kinds
-        )
-        by_kind.append(f"| {r['variant']} | {r['scope']} | {' | '.join(cells)} |")
-    balanced = [
-        f"| {variant} | {value:.1%} |"
-        for variant, value in dict.fromkeys((r["variant"], r["balanced"]) for r in rows)
-    ]
-    ceiling = (
-        f"The best balanced score of any policy that cannot read the instruction: {rows[0]['ceiling']:.1%}.\n"
-    )
-    probes = "By kind of probe, the share that did as the scope wants (changed so, or stayed):"
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "| variant | balanced score |",
-            "|---|---|",
-            *balanced,
-            "",
-            ceiling,
-            probes,
-            "",
-            *by_kind,
-            "",
-        ]
-    )
-
-
-def _part(row: dict, part: str) -> dict | None:
-    return (
-        None
-        if row[part] is None
-        else {"mean": row[part], "low": row[f"{part}_interval"][0], "high": row[f"{part}_interval"][1]}
-    )
+    lines = ["| variant | inside, changes as told | outside, changes | balanced score |", "|---|---|---|---|"]
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        own = [row for row in rows if row["variant"] == variant]
+        inside, outside = (fmean(r[p] for r in own if r[p] is not None) for p in ("inside", "outside"))
+        lines.append(f"| {variant} | {inside:.1%} | {outside:.1%} | {own[0]['balanced']:.1%} |")
+    return "\n".join(lines)
 
 
 def _scope_dots(rows: Sequence[dict]) -> list[Dot]:
@@ -161,28 +116,43 @@ def _scope_dots(rows: Sequence[dict]) -> list[Dot]:
 
 
 def _stack_table(rows: Sequence[dict]) -> str:
+    sizes = list(dict.fromkeys(row["edits"] for row in rows))
+    most, base = sizes[-1], rows[0]["base_perplexity"]
+    held = " / ".join(map(str, sizes))
     lines = [
-        "| variant | edits at once | reliability | generality | locality | perplexity of the atlas' prose | "
-        "stacks |",
-        "|---|---|---|---|---|---|---|",
+        f"| variant | of {held} edits hold | of {most} other wordings follow | others stay | perplexity "
+        f"(base {base:.2f}) |",
+        "|---|---|---|---|---|",
     ]
-    for r in rows:
-        cells = " | ".join(_cell(_part(r, m)) for m in METRICS)
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        own = {row["edits"]: row for row in rows if row["variant"] == variant}
+        last = own[most]
+        hold = " / ".join(f"{own[size]['reliability']:.0%}" for size in sizes)
         lines.append(
-            f"| {r['variant']} | {r['edits']} | {cells} | {r['perplexity']:.2f} (base "
-            f"{r['base_perplexity']:.2f}) | {r['stacks']} |"
+            f"| {variant} | {hold} | {last['generality']:.0%} | {last['locality']:.0%} | "
+            f"{last['perplexity']:.2f} |"
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _stack_dots(rows: Sequence[dict]) -> list[Dot]:
     return [Dot(f"{r['variant']}, {r['edits']}", m, r[m], *r[f"{m}_interval"]) for m in METRICS for r in rows]
 
 
-METRIC_VIEW = View(_metric_tables, _metric_dots)
+METRIC_VIEW = View(_metric_table, _metric_dots)
 GEOMETRY_VIEW = View(_geometry_table, _geometry_dots, (-0.2, 1.0), "{:+.2f}")
 SCOPE_VIEW = View(_scope_table, _scope_dots)
 STACK_VIEW = View(_stack_table, _stack_dots)
+
+
+def as_csv(rows: Sequence[dict]) -> str:
+    """All rows, one line each; lists and objects in a cell as JSON."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in row.items()})
+    return out.getvalue()
 
 
 def svg(view: View, rows: Sequence[dict]) -> str:

@@ -1,6 +1,7 @@
 """Beyond the paper: the same edit under instructions that say how far it should reach."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from ..evaluation.scopes import Wording, balanced_score, blind_ceiling, scope_rows, summarise_scopes
@@ -51,11 +52,21 @@ def scopes(lab: Lab) -> list[dict]:
     return rows
 
 
+def _finding(rows: Sequence[dict]) -> str:
+    first = rows[0]
+    return (
+        f"Under {first['variant'].partition(', ')[2]} {first['balanced']:.1%} of the prompts do as they are "
+        f"told, every scope and both sides counting alike; whoever cannot read the instruction comes to "
+        f"{first['ceiling']:.1%} at most."
+    )
+
+
 SCOPE = Experiment(
     "scopes",
     "The instruction decides how far an edit reaches",
     "Does the same edit change one sentence, a subject, a category, the tone or nothing, as it is told?",
     scopes,
+    _finding,
     uses_finished=True,
     view=SCOPE_VIEW,
 )

@@ -146,11 +146,22 @@ def stacks(lab: Lab) -> list[dict]:
     ]
 
 
+def _finding(rows: Sequence[dict]) -> str:
+    most = max(row["edits"] for row in rows)
+    last = [row for row in rows if row["edits"] == most]
+    best, worst = (pick(last, key=lambda row: row["reliability"]) for pick in (max, min))
+    return (
+        f"Of {most} edits {best['reliability']:.0%} hold where they are made by {best['variant']}, "
+        f"{worst['reliability']:.0%} by {worst['variant']}."
+    )
+
+
 STACKS = Experiment(
     "stacks",
     "Edits that live together",
     "How many edits hold at once, and what do they do to everything else?",
     stacks,
+    _finding,
     uses_finished=True,
     view=STACK_VIEW,
 )

@@ -9,6 +9,7 @@ from ..methods.ft_l import FTL
 from ..training.config import WHITENED
 from .base import Experiment
 from .lab import Lab
+from .render import overall
 
 SEVERAL = ("counterfact", "recent", "convsent")
 
@@ -70,30 +71,66 @@ def network(lab: Lab) -> list[dict]:
     )
 
 
+PLACES = ((False, "the trained tasks"), (True, "zsre"))  # held out or not
+MEAN = "(mean of the three figures)"
+
+
+def against(rows: Sequence[dict], variant: str, other: str) -> str:
+    """How far one variant is ahead of another, on trained tasks and on the one held out."""
+    found = [(overall(rows, held_out), where) for held_out, where in PLACES]
+    parts = [
+        f"{100 * (own[variant] - own[other]):+.1f} points over {where}"
+        for own, where in found
+        if {variant, other} <= own.keys()
+    ]
+    return f"{variant} against {other}: {', '.join(parts)} {MEAN}." if parts else spread(rows)
+
+
+def spread(rows: Sequence[dict]) -> str:
+    """Which variant is best and which worst."""
+    found = [(overall(rows, held_out), where) for held_out, where in PLACES]
+    parts = [
+        f"over {where} {max(own, key=own.__getitem__)} comes to {max(own.values()):.1%}, "
+        f"{min(own, key=own.__getitem__)} to {min(own.values()):.1%}"
+        for own, where in found
+        if own
+    ]
+    text = f"{'; '.join(parts)} {MEAN}."
+    return text[:1].upper() + text[1:]
+
+
 METHODS = Experiment(
     "methods",
     "Methods",
     "Does the instruction help, on the trained tasks and on one that no editor trained on?",
     methods,
+    lambda rows: against(rows, "InstructEdit", "MEND"),
 )
 TASK_COUNT = Experiment(
     "tasks",
     "Single-task and multi-task editors",
     "What does training on more tasks give or take?",
     task_count,
+    spread,
 )
 BALANCE = Experiment(
-    "balance", "Balance of the training data", "What if one task has most of the training edits?", balance
+    "balance",
+    "Balance of the training data",
+    "What if one task has most of the training edits?",
+    balance,
+    spread,
 )
 QUESTIONS = Experiment(
     "questions",
     "Questions among the outer prompts",
     "Does the held-out question task profit from questions in training?",
     questions,
+    spread,
 )
 NETWORK = Experiment(
     "network",
     "Keys measured against the base's own",
     "Does an edit reach less of what it should leave alone where its keys are told from those of the base?",
     network,
+    spread,
 )
