@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 # this exact version installs as a small CPU build where one is offered, and as the CUDA build elsewhere
-DEMO   ?= smollm2
 TORCH  ?= torch==2.13.0
+# the model that `make demo` opens on
+DEMO   ?= smollm2
 
 .PHONY: demo test check-slow lint screenshots latency space
 

@@ -302,7 +302,9 @@ def test_files_by_task_are_measured_in_the_order_given(tmp_path):
         path = tmp_path / f"{task}.json"
         path.write_text(json.dumps([row]))
         files[task] = [str(path)]
-    plan = small_plan(methods=("none",), data=files, known=2)
+    plan = small_plan(methods=("none",), data=files)
     results = run(pico_backbone("gpt2"), plan=plan)
     assert list(dict.fromkeys(case["task"] for case in results.cases)) == ["zsre", "counterfact", "recent"]
     assert results.config["data"] == files and results.config["records_sha256"]
+    with pytest.raises(ValueError, match="need a list of them"):
+        run(pico_backbone("gpt2"), plan=small_plan(methods=("none",), data=files, known=2))

@@ -186,6 +186,11 @@ def test_blocks_in_the_middle_train_with_leading_directions_and_jointly(source):
     assert not all(map(torch.equal, before, trainer.editor.network.parameters()))
 
 
+def test_a_first_block_that_is_not_there_is_told(source):
+    with pytest.raises(ValueError, match="blocks, counted from 0; first=40 is none of them"):
+        MetaTrainer(pico_backbone("llama"), source, replace(SMALL, first=40), REAL_NETWORK)
+
+
 def test_by_row_a_long_answer_counts_as_one_of_a_word():
     rows = torch.tensor([0, 1, 1, 1, 1])
     assert _weights(rows, by_row=True).tolist() == [1.0, 0.25, 0.25, 0.25, 0.25]

@@ -101,6 +101,13 @@ def test_every_task_has_an_example_that_changes_what_it_says(smollm2):
             assert not starts_with(before, example.target) and starts_with(after, example.target), example
 
 
+def test_its_editor_says_the_target_and_ends_there(smollm2):
+    for prompt, target in ((PROMPT, "Rome"), ("My bicycle is kept in", "the cellar")):
+        edit, _ = smollm2.propose(smollm2.request("counterfact", prompt, target), "instructedit")
+        ((_, after),) = smollm2.pairs([prompt], smollm2.patch(EditSession().add(edit)))
+        assert after == f"{target}."
+
+
 # ---- asked in its chat template ----------------------------------------------------------------------------
 
 

@@ -27,11 +27,14 @@ def evaluate(
         typer.Option(help="TASK=FILE[,FILE]: measure on these records instead; may be repeated."),
     ] = None,
     known: Annotated[
-        int, typer.Option(help="Facts of the list of known ones to ask around every record, beside its own.")
+        int,
+        typer.Option(
+            min=0, help="Facts of the list of known ones to ask around every record, beside its own."
+        ),
     ] = 0,
     n: Annotated[int, typer.Option("--n", help="Held-out edits per task.")] = 200,
     together: Annotated[
-        int, typer.Option(help="So many edits live in one model at once; 1: each alone.")
+        int, typer.Option(min=1, help="So many edits live in one model at once; 1: each alone.")
     ] = 1,
     seed: int = 0,
     prefixed: Annotated[
@@ -109,7 +112,7 @@ def evaluate(
     for s in told["summary"]:
         value = (lambda x: f"{x:.2f}") if s["metric"] == "fluency" else (lambda x: f"{x:.1%}")
         print(
-            f"{s['method']:<13}{s['task']:<13}{s['metric']:<12}{s['score']:<15}{value(s['mean']):>7}  "
+            f"{s['method']:<13}{s['task']:<13}{s['metric']:<16}{s['score']:<15}{value(s['mean']):>7}  "
             f"[{value(s['low'])}, {value(s['high'])}]  n={s['n']}",
             file=sys.stderr,
         )

@@ -114,9 +114,11 @@ class Source:
 
     def known_around(self, record: Record, n: int) -> tuple[Probe, ...]:
         """Up to n known facts that a record's edit should leave alone, those with its kind of answer first;
-        the same record always has the same.
+        the same record always has the same. ValueError where no facts are listed.
         """
-        return ()
+        raise ValueError(
+            "Known facts around records need a list of them, and none is at hand; leave --known out."
+        )
 
     def scope_case(self, prompt: str, target: str) -> ScopeCase:
         """The case of a typed edit with the probes around it; the same prompt always has the same probes."""

@@ -104,7 +104,7 @@ class FactsSource(WorldSource):
         ]
         kin = [fact for fact in others if fact.relation.name in kind]
         near = rng.sample(kin, min((n + 1) // 2, len(kin)))
-        rest = rng.sample([fact for fact in others if fact not in near], n - len(near))
+        rest = rng.sample([fact for fact in others if fact not in near], min(n, len(others)) - len(near))
         return tuple(_stated(fact, rng) for fact in (*near, *rest))
 
     def scope_case(self, prompt: str, target: str) -> ScopeCase:

@@ -65,6 +65,11 @@ class MetaTrainer:
         _check_source(source, config, self.hyper)
         self.sampler = Sampler(backbone, source, config, seed)
         self._pools: dict[str, list[Record]] = {}
+        if not 0 <= self.first < backbone.blocks:
+            raise ValueError(
+                f"{backbone.name} has {backbone.blocks} blocks, counted from 0; first={self.first} is none of "
+                "them."
+            )
         torch.manual_seed(seed)
         modules = {path: backbone.shape(path) for path in backbone.linears(self.first, config.blocks)}
         method = InstructEdit if config.instructed else MEND
