@@ -67,8 +67,8 @@ class MetaTrainer:
         self._pools: dict[str, list[Record]] = {}
         if not 0 <= self.first < backbone.blocks:
             raise ValueError(
-                f"{backbone.name} has {backbone.blocks} blocks, counted from 0; first={self.first} is none of "
-                "them."
+                f"{backbone.name} has {backbone.blocks} blocks, counted from 0; first={self.first} is none "
+                "of them."
             )
         torch.manual_seed(seed)
         modules = {path: backbone.shape(path) for path in backbone.linears(self.first, config.blocks)}
