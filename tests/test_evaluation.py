@@ -17,13 +17,15 @@ from model_zoo.evaluation import (
     starts_with,
     unchanged,
 )
+from model_zoo.evaluation.perplexity import RISE
 from model_zoo.evaluation.report import plotly_script as find_plotly
 from model_zoo.evaluation.run import plan_cases
-from model_zoo.evaluation.scoring import _same_sentiment
+from model_zoo.evaluation.scoring import Case, _same_sentiment
 from model_zoo.evaluation.sentiment import Classifier, fit
+from model_zoo.evaluation.stacking import stacks_of, without_each_other
 from model_zoo.methods import load_method
 from model_zoo.methods.ft_l import FTL
-from model_zoo.records import Record
+from model_zoo.records import Probe, Record
 from model_zoo.request import EditRequest
 from model_zoo.sources import Source
 from model_zoo.sources.frames import generic_frames
@@ -295,6 +297,23 @@ def test_edits_that_live_together_share_one_patch_and_each_is_measured_under_it(
     assert results.config["together"] == 3
 
 
+def test_a_stack_holds_no_two_edits_of_a_subject_and_asks_no_other_edits_fact_to_stay():
+    def case(i: int, subject: str, kept: str) -> Case:
+        request = EditRequest(f"{subject} lies in", "Bor")
+        return Case("recent", i, Record(request, subject, "", locality=(Probe(kept, "x"),)), request)
+
+    cases = [
+        case(0, "Ara", "Cel lies in"),
+        case(1, "ara", "One"),
+        case(2, "Cel", "Two"),
+        case(3, "Dun", "Six"),
+    ]
+    stacks = stacks_of(cases, 2)
+    assert [[c.index for c in stack] for stack in stacks] == [[0, 2], [1, 3]]
+    kept = without_each_other(stacks[0], Source())
+    assert [len(c.record.locality) for c in kept] == [0, 1]
+
+
 def test_files_by_task_are_measured_in_the_order_given(tmp_path):
     row = {"prompt": "The city of Ara lies in", "target_new": "Bor", "ground_truth": "Cel", "subject": "Ara"}
     files = {}
@@ -308,3 +327,19 @@ def test_files_by_task_are_measured_in_the_order_given(tmp_path):
     assert results.config["data"] == files and results.config["records_sha256"]
     with pytest.raises(ValueError, match="need a list of them"):
         run(pico_backbone("gpt2"), plan=small_plan(methods=("none",), data=files, known=2))
+
+
+def test_the_rise_of_perplexity_is_taken_once_for_every_change(tmp_path):
+    path = tmp_path / "prose.txt"
+    path.write_text("Too short.\n" + "one two three four five " * 5)
+    with_text = small_plan(tasks=("recent",), n=2, methods=("none", "ft-l"), prose=str(path))
+    rises = {
+        s["method"]: s for s in run(pico_backbone("gpt2"), plan=with_text).summary if s["metric"] == RISE
+    }
+    assert rises["none"]["mean"] == 0.0 and rises["none"]["n"] == 1  # the base model alone
+    assert rises["ft-l"]["mean"] != 0.0 and rises["ft-l"]["n"] == 2
+    path.write_text("Too short.")
+    with pytest.raises(ValueError, match="no line of 20 words"):
+        run(pico_backbone("gpt2"), plan=with_text)
+    with pytest.raises(ValueError, match="cannot be read"):
+        run(pico_backbone("gpt2"), plan=small_plan(methods=("none",), prose=str(tmp_path / "none.txt")))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model_zoo.changes import LayerDelta, patch_of
+from model_zoo.changes import LayerDelta, LayerFactors, patch_of
 from model_zoo.generation import probabilities
 from model_zoo.methods import METHODS
 from model_zoo.methods.capture import keep_tokens, token_width
@@ -15,7 +15,7 @@ from model_zoo.methods.hyper_config import HyperConfig
 from model_zoo.methods.hypernetwork import Hypernetwork
 from model_zoo.methods.instructedit import InstructEdit
 from model_zoo.methods.instruction import InstructionReader, Instructions
-from model_zoo.methods.ridge import solve
+from model_zoo.methods.ridge import correct, solve
 from model_zoo.methods.whitening import leading_basis
 from model_zoo.request import EditRequest, instructed
 from model_zoo.session import combine
@@ -130,6 +130,26 @@ def test_the_joint_solve_is_the_ridge_solution_in_any_order():
         assert torch.allclose(solve(order, covariance, 0.01, 0.1).dense(), expected, atol=1e-4)
     many = layers * 4  # rank beyond the low-rank form
     assert solve(many, covariance, 0.01, 0.1).D is not None
+
+
+def test_edits_corrected_for_each_other_do_on_their_own_keys_what_they_do_alone():
+    generator = torch.Generator().manual_seed(0)
+    layers = [
+        LayerDelta(
+            A=torch.randn(2, 12, generator=generator),
+            B=torch.randn(10, 2, generator=generator),
+            K=torch.randn(2, 12, generator=generator),
+        )
+        for _ in range(2)
+    ]
+    for order in (layers, layers[::-1]):
+        change = correct(order, 1e-9)
+        assert change.rank == 4 and change.D is None
+        for layer in layers:
+            assert torch.allclose(layer.K @ change.dense().T, layer.K @ layer.dense().T, atol=1e-3)
+    loose = correct(layers, 1e9)  # nothing is corrected: their sum
+    assert torch.allclose(loose.dense(), layers[0].dense() + layers[1].dense(), atol=1e-4)
+    assert correct(layers * 4, 0.01).D is not None
 
 
 def test_combining_does_not_depend_on_the_order(gpt2):
@@ -313,8 +333,16 @@ def test_without_an_instruction_nothing_is_read(gpt2, hyper):
         assert torch.allclose(layer.dense(), bare.layers[path].dense(), atol=1e-5)
 
 
-def test_training_solves_a_stack_as_the_session_does_and_learns_from_it(gpt2):
-    editor = random_editor(gpt2, hyper=READS)
+def dense(layer: LayerFactors) -> torch.Tensor:
+    if layer.D is not None:
+        return layer.D[0]
+    a, b = layer.factors
+    return b[0] @ a[0]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_training_solves_a_stack_as_the_session_does_and_learns_from_it(gpt2, own):
+    editor = random_editor(gpt2, hyper=READS.model_copy(update={"corrected": own}))
     root = {path: torch.randn(shape[1], shape[1]) for path, shape in editor.config.modules.items()}
     editor.covariance = {path: r.T @ r / len(r) for path, r in root.items()}
     captured = editor.capture([editor.join(request) for request in REQUESTS])
@@ -322,8 +350,8 @@ def test_training_solves_a_stack_as_the_session_does_and_learns_from_it(gpt2):
     patch = editor.combine(editor.propose(REQUESTS))
     for path, layer in live.items():
         expected = patch.layers[path].dense()
-        assert torch.allclose(layer.D[0].detach(), expected, atol=1e-3 * expected.abs().max())
-    sum(layer.D.square().sum() for layer in live.values()).backward()
+        assert torch.allclose(dense(layer).detach(), expected, atol=1e-3 * expected.abs().max())
+    sum(dense(layer).square().sum() for layer in live.values()).backward()
     learned = {
         name: p.grad
         for name, p in editor.network.named_parameters()

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from model_zoo.benchmarks import read
+from model_zoo.experiments import Lab
 from model_zoo.sources import FileSource
+from model_zoo.sources.questions import questions
 from model_zoo.training.config import REAL, REAL_NETWORK, changed
 from model_zoo.training.estimate import estimate
 from model_zoo.training.meta import MetaTrainer
@@ -212,3 +214,49 @@ def test_a_recipes_settings_are_changed_as_people_type_them():
         changed(REAL, REAL_NETWORK, {"speed": "9"})
     with pytest.raises(ValueError, match="records: Input should be a valid integer"):
         changed(REAL, REAL_NETWORK, {"records": "many"})
+
+
+def test_statements_are_asked_as_questions_too(source):
+    asked = source.with_questions()._training()
+    assert len(asked) == 2 * len(source._training())  # every statement has a question
+    told, question = asked[0], asked[len(asked) // 2]
+    assert told.request.prompt == "The city of Ara lies in" and told.paraphrases[-1].endswith("?")
+    assert "Ara" in question.request.prompt and question.request.prompt.endswith("?")
+    assert question.request.target == told.request.target
+    assert told.request.prompt in question.paraphrases  # the edit reaches its statement
+    others = [probe for probe in question.locality if probe.prompt.endswith("?")]
+    assert others and all("Ara" not in probe.prompt for probe in others)
+
+
+def test_questions_are_not_made_of_what_they_do_not_know():
+    assert questions("Ara lies in", "Ara") and not questions("Ara hums", "Ara")
+    assert not questions("It lies in", "Ara") and not questions("", "")
+
+
+def test_a_share_of_questions_is_asked_in_the_chat_template(source, monkeypatch):
+    backbone = pico_backbone("llama")
+    template = "U: {{ messages[0].content }} A:"
+    monkeypatch.setattr(backbone.tokenizer, "chat_template", template)
+    config = replace(SMALL, questions=True, chat=1.0, variants=0)
+    trainer = MetaTrainer(backbone, source, config, REAL_NETWORK, 0)
+    texts = [
+        backbone.tokenizer.decode(row.ids)
+        for example in trainer.examples(0).examples
+        for row in (example.edit, example.plain, *example.follow, *example.stay)
+    ]
+    assert any("?" in text for text in texts)
+    assert all(("U:" in text) == ("?" in text) for text in texts)  # statements stay as they are
+
+
+def test_a_lab_trains_and_measures_on_files_by_their_recipe(source, tmp_path):
+    rows, test = tmp_path / "rows.json", tmp_path / "test.json"
+    test.write_text(json.dumps(json.loads(rows.read_text())[:2]))
+    source = FileSource({"counterfact": [rows]}, {"counterfact": [test]})
+    lab = Lab(pico_backbone("llama"), source, tmp_path, n=2, steps=1, recipe="real")
+    small = {"tasks": ("counterfact",), "records": 2, "calibration": 1, "blocks": 2, "edits": 2, "goes_on": 2}
+    editor = lab.editor(**small)
+    assert editor.config.stop and editor.config.hyper.corrected and editor.config.training["goes_on"] == 2
+    assert not lab.editor(**small, instructed=False).config.hyper.instruction
+    cases = lab.cases()
+    assert {task: len(part) for task, part in cases.items()} == {"counterfact": 2}  # what the files have
+    assert lab.config()["recipe"] == "real" and lab.measure("one", [editor], cases)

@@ -36,6 +36,9 @@ def evaluate(
     together: Annotated[
         int, typer.Option(min=1, help="So many edits live in one model at once; 1: each alone.")
     ] = 1,
+    prose: Annotated[
+        str | None, typer.Option(help="A text file: how far its perplexity rises under the edits, too.")
+    ] = None,
     seed: int = 0,
     prefixed: Annotated[
         bool, typer.Option("--prefixed", help="Keep the instruction prefix on the evaluation prompts.")
@@ -98,6 +101,7 @@ def evaluate(
         data=files,
         known=known,
         together=together,
+        prose=prose,
     )
     if record:
         editors.check_recordable(studio.editors.get(names[0]))
@@ -109,6 +113,21 @@ def evaluate(
             bar.total = total
             bar.update(done - bar.n)
     told = cast(Results, results).to_dict()
+    _tell(told)
+    if recall:
+        told["recall"] = _recall(studio)
+        if out:
+            emit(told, out)
+    if record:
+        editors.record_metrics(studio.editors[names[0]], told, names[0])
+    if html:
+        html.write_text(report.page(told), encoding="utf-8")
+    if not out:
+        emit(told)
+
+
+def _tell(told: dict) -> None:
+    """The summary and the first rows that were left out, for people."""
     for s in told["summary"]:
         value = (lambda x: f"{x:.2f}") if s["metric"] == "fluency" else (lambda x: f"{x:.1%}")
         print(
@@ -120,22 +139,19 @@ def evaluate(
         print(f"skipped      row {problem['row']}, {problem['field']}: {problem['reason']}", file=sys.stderr)
     if len(told["skipped"]) > 10:
         print(f"skipped      {len(told['skipped']) - 10} more, see the JSON", file=sys.stderr)
-    if recall:
-        source = studio.reference
-        asked = source.recall()
-        share, misses = evaluation.recall(
-            studio.backbone, asked, lambda r: tqdm(r, desc="recall", mininterval=2)
-        )
-        told["recall"] = {"share": share, "prompts": len(asked), "misses": misses[:50]}
-        print(f"recall of {source.title} {share:.2%}", file=sys.stderr)
-        if out:
-            emit(told, out)
-    if record:
-        editors.record_metrics(studio.editors[names[0]], told, names[0])
-    if html:
-        html.write_text(report.page(told), encoding="utf-8")
-    if not out:
-        emit(told)
+
+
+def _recall(studio) -> dict:
+    """What the base model answers rightly of all that its source knows."""
+    from tqdm import tqdm
+
+    from .. import evaluation
+
+    source = studio.reference
+    asked = source.recall()
+    share, misses = evaluation.recall(studio.backbone, asked, lambda r: tqdm(r, desc="recall", mininterval=2))
+    print(f"recall of {source.title} {share:.2%}", file=sys.stderr)
+    return {"share": share, "prompts": len(asked), "misses": misses[:50]}
 
 
 def directions(

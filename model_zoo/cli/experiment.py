@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Device, Model
+from .options import Data, Device, Model, Test
 
 app = typer.Typer(no_args_is_help=True, help="The paper's questions, rerun.")
 
@@ -25,6 +25,9 @@ def run(
     model: Model = "atlas",
     n: Annotated[int, typer.Option("--n", help="Held-out edits per task.")] = 100,
     seed: int = 0,
+    data: Data = None,
+    test: Test = None,
+    recipe: Annotated[str, typer.Option(help="What its editors are trained by: paper or real.")] = "paper",
     steps: Annotated[int, typer.Option(help="Training steps of each editor.")] = 800,
     trainings: Annotated[
         int, typer.Option(help="Trainings of each method, where a question asks for several.")
@@ -38,17 +41,21 @@ def run(
     from ..experiments import EXPERIMENTS, Lab, get_experiment
     from ..experiments.render import svg
     from ..loading import LoadOptions
-    from ..sources import default_source
+    from ..registry import find
+    from ..sources import FileSource, default_source, files_by_task
+    from ..training.config import RECIPES
 
+    find("recipe", RECIPES, recipe)
     chosen = list(EXPERIMENTS.values()) if name == "all" else [get_experiment(name)]
     backbone, editors = load_backbone(model, LoadOptions(device)), entry_for(model).editors
-    lab = Lab(backbone, default_source(), cache, n, seed, steps, trainings, editors)
+    source = FileSource(files_by_task(data), files_by_task(test or ())) if data else default_source()
+    lab = Lab(backbone, source, cache, n, seed, steps, trainings, editors, recipe)
     out.mkdir(parents=True, exist_ok=True)
     for experiment in chosen:
         config, rows = lab.config(), experiment.run(lab)
-        data = {"experiment": experiment.name, "config": config, "rows": rows}
+        found = {"experiment": experiment.name, "config": config, "rows": rows}
         (out / f"{experiment.name}.json").write_text(
-            json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+            json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
         )
         (out / f"{experiment.name}.svg").write_text(svg(experiment.view, rows), encoding="utf-8")
         print(f"{out / experiment.name}.json")

@@ -19,6 +19,13 @@ Quantize = Annotated[str, typer.Option(help="8bit or 4bit: load the base model s
 Editor = Annotated[
     str | None, typer.Option(help="A trained editor (folder or Hub repo id), instead of the model's own.")
 ]
+Data = Annotated[
+    list[str] | None, typer.Option(help="TASK=FILE[,FILE]: train on these records; may be repeated.")
+]
+Test = Annotated[
+    list[str] | None,
+    typer.Option(help="TASK=FILE[,FILE]: test on these; their subjects are kept out of training."),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="NAME=VALUE: a hyperparameter of the method; may be repeated."),

@@ -7,7 +7,7 @@ from typing import Annotated, cast
 
 import typer
 
-from .options import Device, Dtype, Model
+from .options import Data, Device, Dtype, Model, Test
 
 
 def train(
@@ -27,12 +27,8 @@ def train(
             "real: on records, for a pretrained model."
         ),
     ] = "paper",
-    data: Annotated[
-        list[str] | None, typer.Option(help="TASK=FILE[,FILE]: train on these records; may be repeated.")
-    ] = None,
-    test: Annotated[
-        list[str] | None, typer.Option(help="TASK=FILE[,FILE]: keep their subjects out of training.")
-    ] = None,
+    data: Data = None,
+    test: Test = None,
     start: Annotated[
         Path | None, typer.Option(help="Folder of a finished editor of the same base model to go on from.")
     ] = None,
@@ -55,6 +51,7 @@ def train(
     from ..catalog import load_backbone
     from ..loading import LoadOptions
     from ..methods import assignments
+    from ..registry import find
     from ..sources import FileSource, default_source, files_by_task
     from ..tasks import get_task
     from ..training.config import RECIPES, changed
@@ -64,9 +61,7 @@ def train(
     names = tuple(get_task(name.strip()).name for name in tasks.split(","))
     if data:
         names = tuple(files_by_task(data))
-    if recipe not in RECIPES:
-        raise ValueError(f"The recipe '{recipe}' is unknown; use one of {', '.join(RECIPES)}.")
-    config, network = RECIPES[recipe]
+    config, network = find("recipe", RECIPES, recipe)
     config = replace(config, tasks=names, instructed=instructions, steps=steps or config.steps)
     network = network if instructions else network.blind
     network = network.model_copy(update={"rank": rank or network.rank})

@@ -27,7 +27,9 @@ from ..sources import FileSource, Source
 from ..subjects import named_in
 from ..tasks import TASKS
 from .group_log import GroupLog
+from .perplexity import Prose, passages
 from .scoring import Baseline, Case, Row, score
+from .stacking import stacks_of, without_each_other
 from .summary import summarise
 
 GROUP = 8  # cases measured in one batch
@@ -38,9 +40,10 @@ UNEDITED = "none"  # the base model, as a method
 class Plan:
     """What to measure. `records`: a file or benchmark name instead of a source's held-out edits of `tasks`;
     `data`: files by task instead; `known`: so many facts that the source knows are asked around every
-    record, beside its own locality; `together`: so many edits live in one model at once; `most_probes`: of
-    each kind per record (a shared machine's limit); `hyperparameters`: what differs from a method's
-    defaults, by method.
+    record, beside its own locality; `together`: so many edits live in one model at once; `prose`: a text file
+    whose perplexity is taken under every edit, or under those that live together; `most_probes`: of each kind
+    per record (a shared machine's limit); `hyperparameters`: what differs from a method's defaults, by
+    method.
     """
 
     model: str
@@ -55,6 +58,7 @@ class Plan:
     data: Mapping[str, Sequence[str]] = field(default_factory=dict)
     known: int = 0
     together: int = 1
+    prose: str | None = None
 
 
 @dataclass(frozen=True)
@@ -185,11 +189,10 @@ def measuring(
     proposers = {
         name: None if name == UNEDITED else method(name) for name in plan.methods
     }  # found missing before any work
-    size = plan.together if plan.together > 1 else GROUP
     groups = [
-        (task, start, part[start : start + size])
+        (task, number, group)
         for task, part in planned.cases.items()
-        for start in range(0, len(part), size)
+        for number, group in enumerate(_grouped(part, plan.together, source))
     ]
     editors = {name: proposer and proposer.fingerprint for name, proposer in proposers.items()}
     config = asdict(plan) | {
@@ -198,12 +201,14 @@ def measuring(
         "records_sha256": planned.records_sha256,
     }
     log = GroupLog(out, config)
-    for done, (task, start, group) in enumerate(groups, start=1):
+    prose = Prose(backbone, passages(plan.prose, plan.seed)) if plan.prose else None
+    for done, (task, number, group) in enumerate(groups, start=1):
         baseline = Baseline(backbone)
         for name, proposer in proposers.items():
-            if not log.has(name, task, start):
+            if not log.has(name, task, number):
                 patches = _patches(proposer, group, plan.together > 1)
-                log.add(name, task, start, score(backbone, baseline, group, patches))
+                rows = score(backbone, baseline, group, patches)
+                log.add(name, task, number, rows + (prose.rows(group, patches) if prose else []))
         yield done, len(groups), None
     results = _results(plan, config, backbone, planned, log)
     if out:
@@ -218,6 +223,13 @@ def evaluate(
     """`measuring` to its end."""
     *_, (_, _, results) = measuring(plan, backbone, source, method, out)
     return cast(Results, results)
+
+
+def _grouped(cases: Sequence[Case], together: int, source: Source) -> list[Sequence[Case]]:
+    """The cases that are measured at once: those that live `together`, else GROUP of them."""
+    if together > 1:
+        return [without_each_other(stack, source) for stack in stacks_of(cases, together)]
+    return [cases[i : i + GROUP] for i in range(0, len(cases), GROUP)]
 
 
 def evaluate_cases(backbone: Backbone, method: EditMethod | None, cases: Sequence[Case]) -> list[Row]:

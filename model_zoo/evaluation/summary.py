@@ -7,18 +7,28 @@ from statistics import fmean
 
 import numpy as np
 
+from .perplexity import RISE
 from .scoring import Row
 
 # name of a score, and the field of a row that holds it
 SCORES = {"generated": "generated", "teacher_forced": "forced", "sentiment": "sentiment"}
-METRICS = ("reliability", "generality", "locality", "locality_known", "portability", "fluency", "degenerate")
-OF_TEXT = ("fluency", "degenerate")  # of the edit's own text, whatever was wanted
+METRICS = (
+    "reliability",
+    "generality",
+    "locality",
+    "locality_known",
+    "portability",
+    "fluency",
+    "degenerate",
+    RISE,
+)
+OF_TEXT = ("fluency", "degenerate", RISE)  # of text, whatever was wanted
 
 
 @dataclass(frozen=True)
 class Summary:
     """Mean over cases of each case's mean over prompts, with a bootstrap 95% interval clustered by subject.
-    Fluency is in bits.
+    Fluency is in bits, the rise of perplexity a share of the base's.
     """
 
     metric: str

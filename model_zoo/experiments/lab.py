@@ -18,7 +18,7 @@ from ..methods.hyper_config import HyperConfig
 from ..methods.instructedit import InstructEdit
 from ..methods.mend import MEND
 from ..sources import Source
-from ..training.config import STUDIO, STUDIO_NETWORK, MetaConfig
+from ..training.config import RECIPES, STUDIO, STUDIO_NETWORK, MetaConfig
 from ..training.meta import MetaTrainer
 
 LAB_TASKS = ("counterfact", "recent", "convsent", "zsre")
@@ -26,8 +26,8 @@ LAB_TASKS = ("counterfact", "recent", "convsent", "zsre")
 
 @dataclass(frozen=True)
 class Lab:
-    """`n` held-out edits per task, drawn by `seed`; editors of `steps` steps under `cache`; `trainings` seeds
-    where a question asks for several.
+    """`n` held-out edits per task, drawn by `seed`; editors of `steps` steps of a `recipe` under `cache`;
+    `trainings` seeds where a question asks for several.
     """
 
     backbone: Backbone
@@ -38,13 +38,16 @@ class Lab:
     steps: int = 800
     trainings: int = 3
     shipped: Mapping[str, Path] = field(default_factory=dict)  # finished editors of this base, by method
+    recipe: str = "paper"
 
     def editor(self, training_seed: int = 0, network: HyperConfig | None = None, **changes) -> EditMethod:
-        """An editor of the paper's protocol with these changes: from the cache, or trained now (a killed
-        training goes on).
+        """An editor of the recipe with these changes: from the cache, or trained now (a killed training goes
+        on).
         """
-        config = replace(MetaConfig(steps=self.steps), **changes)
-        return self._load(config, self._trained(config, network or HyperConfig(), training_seed))
+        config, own = RECIPES[self.recipe]
+        config = replace(config, **{"steps": self.steps} | changes)
+        network = network or (own if config.instructed else own.blind)
+        return self._load(config, self._trained(config, network, training_seed))
 
     def studio_editor(self, training_seed: int = 0, **changes) -> EditMethod:
         """An editor of the recipe of the one that ships, with these changes."""
@@ -92,10 +95,10 @@ class Lab:
         )
 
     def cases(self, tasks: Sequence[str] = LAB_TASKS, prompts: str = "plain") -> dict[str, list[Case]]:
-        """The same held-out edits for every variant of every experiment."""
-        return plan_cases(
-            Plan(self.backbone.name, (), tuple(tasks), self.n, self.seed, prompts), self.backbone, self.source
-        ).cases
+        """The same held-out edits for every variant of every experiment, of the tasks that the source has."""
+        names = tuple(task for task in tasks if task in self.source.tasks)
+        plan = Plan(self.backbone.name, (), names, self.n, self.seed, prompts)
+        return plan_cases(plan, self.backbone, self.source).cases
 
     def measure(
         self, variant: str, methods: Iterable[EditMethod | None], cases: dict[str, list[Case]]
@@ -131,6 +134,7 @@ class Lab:
             "seed": self.seed,
             "steps": self.steps,
             "trainings": self.trainings,
+            "recipe": self.recipe,
             "shipped": sorted(self.shipped),
             "versions": versions(self.backbone),
         }

@@ -6,17 +6,15 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any, cast
 
-import torch
-
-from ..backbone import Backbone
-from ..changes import Change, Patch, live, patch_of
+from ..changes import Change, patch_of
+from ..evaluation.perplexity import perplexity
 from ..evaluation.scoring import Baseline, Case, score
+from ..evaluation.stacking import without_each_other
 from ..evaluation.summary import clustered_interval
 from ..methods import EditMethod, load_method
 from ..methods.ft_l import FTL
-from ..records import Probe, Record
+from ..records import Record
 from ..request import EditRequest
-from ..sources import Source
 from .base import Experiment
 from .lab import Lab
 from .render import METRICS, STACK_VIEW
@@ -27,16 +25,6 @@ STACK_TASKS = ("counterfact", "recent")
 PROBES = 4  # paraphrases and locality prompts per edit, drawn: a figure is a mean over a hundred edits
 PROSE_STACKS = 10  # stacks, at most, under which it is taken
 PROSE = 200  # sentences whose perplexity is taken
-
-
-@torch.no_grad()
-def perplexity(backbone: Backbone, texts: Sequence[str], patch: Patch | None) -> float:
-    """exp of the mean NLL per token of the texts, each behind its own first word."""
-    pairs = [text.split(" ", 1) for text in texts]
-    batch = backbone.batch([backbone.join(first, rest) for first, rest in pairs])
-    nll = backbone.row_nll(batch, live([patch] * len(pairs), backbone))
-    tokens = batch.predicting.sum(1)
-    return float(((nll * tokens).sum() / tokens.sum()).exp())
 
 
 Stacker = Callable[[Sequence[EditRequest]], Change]
@@ -95,18 +83,6 @@ def _fewer(record: Record, rng: random.Random) -> Record:
         for pool in (getattr(record, name),)
     }
     return replace(record, **drawn)
-
-
-def without_each_other(stack: Sequence[Case], source: Source) -> list[Case]:
-    """The cases without locality prompts about facts that another edit of the stack changes: those are meant
-    to move.
-    """
-    edited = {source.fact_key(case.request.prompt) for case in stack}
-
-    def kept(case: Case) -> tuple[Probe, ...]:
-        return tuple(probe for probe in case.record.locality if source.fact_key(probe.prompt) not in edited)
-
-    return [replace(case, record=replace(case.record, locality=kept(case))) for case in stack]
 
 
 def stacks(lab: Lab) -> list[dict]:

@@ -47,10 +47,14 @@ class HyperConfig(BaseModel):
     joint: bool = Field(
         False, description="learn how edits are solved together: ridge strengths and each token's weight"
     )
+    corrected: bool = Field(
+        False,
+        description="edits that live together keep their own factors, corrected for each other; False: one "
+        "change is solved for anew, of their keys alone",
+    )
     fitted: bool = Field(
         False, description="an instruction says how far an edit's strength follows what its own prompt needs"
     )
-
     assured: bool = Field(
         False,
         description="an edit under which its own prompt does not say the target yet is made as strong as "

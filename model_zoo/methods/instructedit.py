@@ -36,7 +36,7 @@ from .editor_folder import (
 )
 from .hypernetwork import Hypernetwork, Update
 from .instruction import Instructions
-from .ridge import dense_solution, penalty, solve
+from .ridge import correct, corrected, dense_solution, penalty, solve
 from .strength import least_strengths
 
 
@@ -207,33 +207,41 @@ class InstructEdit(EditMethod):
         """A single edit is itself; several are solved jointly per matrix."""
         if len(changes) == 1:
             return changes[0]
-        layers = {}
         with torch.no_grad():
-            for path in self.config.modules:
-                lam, mu = (float(r) for r in self.ridge(path))
-                parts = [change.layers[path] for change in changes]
-                layers[path] = solve(parts, self.covariance.get(path), lam, mu)
-        return Delta(layers)
+            return Delta(
+                {path: self._joint(path, [c.layers[path] for c in changes]) for path in self.config.modules}
+            )
+
+    def _joint(self, path: str, parts: Sequence[LayerDelta]) -> LayerDelta:
+        lam, mu = (float(strength) for strength in self.ridge(path))
+        if self.config.hyper.corrected:
+            return correct(parts, lam)
+        return solve(parts, self.covariance.get(path), lam, mu)
 
     def extend(self, before: Delta | None, request: EditRequest) -> Delta:
         (change,) = self._propose([request], under=before)
         return change if before is None else concatenate([before, change])
 
     def stacked(self, captured: EditCapture, updates: dict[str, Update]) -> dict[str, LayerFactors]:
-        """All the captured edits solved jointly as one live change D [1, d_out, d_in].
+        """All the captured edits solved jointly as one live change, of one edit.
 
         This is `combine` with gradients, for training through the solve.
         """
         layers = {}
         for path, update in updates.items():
             part = captured.layers[path]
-            u, weight = part.u.double(), update.token_weight.double()[..., None]
-            a, b = update.factors
+            kept, weight = part.kept, update.token_weight.double()[part.kept][:, None]
+            a, b = (factor.double() for factor in update.factors)
             # [E, n, d_out]
-            wanted = (weight * u) @ a.double().transpose(1, 2) @ b.double().transpose(1, 2)
-            keys, outputs = (weight * u)[part.kept], wanted[part.kept]
-            ridge = penalty(keys, self.covariance.get(path), *self.ridge(path))
-            layers[path] = LayerFactors(D=dense_solution(keys, outputs, ridge).float()[None])
+            alone = part.u.double() @ a.transpose(1, 2) @ b.transpose(1, 2)
+            keys, outputs = weight * part.u.double()[kept], weight * alone[kept]
+            if self.config.hyper.corrected:
+                own, said = a[kept], b.transpose(1, 2)[kept].T
+                said = corrected(keys, outputs, own, said, self.ridge(path)[0])
+                layers[path] = LayerFactors(A=own.float()[None], B=said.float()[None])
+            else:
+                ridge = penalty(keys, self.covariance.get(path), *self.ridge(path))
+                layers[path] = LayerFactors(D=dense_solution(keys, outputs, ridge).float()[None])
         return layers
 
 

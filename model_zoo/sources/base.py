@@ -72,6 +72,10 @@ class Source:
         """n edits with probes around them, to be made under every scope. ValueError where there are none."""
         raise ValueError("Scoped edits need the kinds of probes around a fact, and none are at hand.")
 
+    def with_questions(self) -> "Source":
+        """The same source, its training records asked as questions too, where it does not ask any yet."""
+        return self
+
     # ---- a prompt ------------------------------------------------------------------------------------------
 
     def subject(self, prompt: str) -> str | None:

@@ -5,6 +5,7 @@ subject.
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from ..registry import find
 from ..subjects import find_subject
 from ..tasks import get_task
 from .base import Neighbours, Pair, Source
+from .questions import questions
 
+OTHERS = 2  # questions about something else that an edit of a question should leave alone
 STATEMENTS = 2048  # known facts, at most, whose keys are averaged
 TEST_SHARE = 0.2  # of the subjects, where no test file is given
 Files = Mapping[str, Sequence[str | Path]]
@@ -112,6 +115,17 @@ class FileSource(Source):
                 groups.setdefault(wording, []).append((record.request.prompt, record.truth))
         return [pairs for pairs in groups.values() if len(pairs) > 1] or super().relations(seed)
 
+    def with_questions(self) -> "FileSource":
+        """The same, its training records asked as questions too, wherever their statements have any."""
+        source, asked = copy(self), {}
+        for task, parts in self._split.items():
+            forms = [(record, questions(record.request.prompt, record.subject)) for record in parts["train"]]
+            others = [form[0] for _, form in forms if form]
+            told = [_told(record, form) for record, form in forms]
+            asked[task] = parts | {"train": told + [_asked(*pair, others) for pair in forms if pair[1]]}
+        source._split = asked
+        return source
+
     def _training(self) -> list[Record]:
         return [record for parts in self._split.values() for record in parts["train"]]
 
@@ -135,6 +149,27 @@ class SameWording(Neighbours):
         """All of them, with their true answers where the records tell; without one the prompt is open."""
         same = self._asked.get(self._wordings.get(prompt, ""), {})
         return [probe for other, probe in same.items() if other != prompt]
+
+
+def _told(record: Record, forms: Sequence[str]) -> Record:
+    """The record, one of its questions among its paraphrases."""
+    rng = random.Random(f"told {record.request.prompt}")
+    return replace(record, paraphrases=record.paraphrases + tuple(rng.sample(forms, min(1, len(forms)))))
+
+
+def _asked(record: Record, forms: Sequence[str], others: Sequence[str]) -> Record:
+    """The record made of a question: another one and its statement are paraphrases, and questions about
+    something else stay.
+    """
+    rng = random.Random(f"asked {record.request.prompt}")
+    question, *rest = rng.sample(forms, len(forms))
+    far = tuple(Probe(text, "") for text in rng.sample(others, min(OTHERS, len(others))))
+    return replace(
+        record,
+        request=replace(record.request, prompt=question),
+        paraphrases=(*rest[:1], record.request.prompt, *record.paraphrases),
+        locality=far[:1] + record.locality + far[1:],
+    )
 
 
 def _wording(record: Record) -> str | None:

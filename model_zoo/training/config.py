@@ -16,6 +16,8 @@ class MetaConfig:
 
     tasks: tuple[str, ...] = tuple(task.name for task in TASKS.values() if task.trained)
     shares: tuple[float, ...] = ()  # of the training edits, by task; empty: the tasks take turns
+    questions: bool = False  # records of files are asked as questions, too (sources/questions.py)
+    chat: float = 0.0  # of the edits ask their questions in the chat template
     outer_questions: bool = True  # whether paraphrases of the outer loss may be questions
     instructed: bool = True  # False trains MEND: the same data without instructions
     remarks: bool = False  # lengthen some instructions by remarks that say nothing
@@ -95,7 +97,9 @@ REAL = MetaConfig(
     by_row=True,
     c_loc=2.5,
     c_lead=0.5,
-    stack_share=0.15,
+    stack_share=0.35,
+    questions=True,
+    chat=0.5,
     warmup=50,
     records=700,
     variants=1,
@@ -106,6 +110,7 @@ REAL_NETWORK = WHITENED.model_copy(
         "rank": 144,
         "whitened_rank": 64,
         "joint": True,
+        "corrected": True,
         "instruction": 64,
         "prefixed": False,
         "assured": True,

@@ -5,7 +5,7 @@ should stay.
 import itertools
 import random
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from ..backbone import Backbone
@@ -109,7 +109,7 @@ class Sampler:
         prompt = self.source.typed(prompt, rng)
         if self.config.instructed and rng.random() < self.config.instructed_share:
             prompt = instructed(prompt, request.task, request.instruction)
-        row = self.backbone.join(prompt, ended(answer, "."))
+        row = self.backbone.join(self.backbone.asked(prompt, request.chat), ended(answer, "."))
         return self.backbone.stopped(row) if self.config.stop else row
 
     def _example(
@@ -145,14 +145,16 @@ class Sampler:
         said = ended(record.request.target, ".")
         return [joint_text(prompt, said)[0] for prompt in (record.request.prompt, *record.paraphrases[:1])]
 
-    def _open(self, probes: Sequence[Probe], record: Record, rng: random.Random) -> list[Probe]:
+    def _open(self, probes: Sequence[Probe], record: Record, chat: bool, rng: random.Random) -> list[Probe]:
         """What should stay. Where it is to go on as the base does, which may be not at all, no probe has an
-        answer, and what follows the target stays too, unless the text ends there.
+        answer, a question is put as a chat has it, and what follows the target stays too, unless the text
+        ends there.
         """
         if not self.config.goes_on:
             return [probe for probe in probes if probe.answer]
         behind = [] if self.config.stop else [Probe(rng.choice(self._behind(record)), "")]
-        return [Probe(probe.prompt, "") for probe in (*probes, *self._about(record), *behind)]
+        opened = (*probes, *self._about(record), *behind)
+        return [Probe(self.backbone.asked(probe.prompt, chat), "") for probe in opened]
 
     def of_records(
         self, drawn: list[tuple[Task, Record]], rng: random.Random, joint: bool, few: bool
@@ -189,6 +191,7 @@ class Sampler:
             rng, fixed = random.Random(told), "" if edited else told
         rephrased, local, nearest = (1, 1, min(1, c.near)) if few else (c.rephrased, c.local, c.near)
         request = self._asked(task.instruct(record, rng.choice(task.training_instructions)), rng)
+        request = replace(request, chat=bool(c.chat) and rng.random() < c.chat)
         wordings = [p for p in record.paraphrases if c.outer_questions or not p.endswith("?")]
         wordings = [record.request.prompt, *rng.sample(wordings, min(rephrased, len(wordings)))]
         known = self.neighbours.near(record.request.prompt) if self.neighbours else ()
@@ -203,7 +206,7 @@ class Sampler:
             *rng.sample(rest, min(max(local + nearest - len(near) - len(hardest), 0), len(rest))),
         ]
         stay = [probe for probe in stay if not edited or self.source.fact_key(probe.prompt) not in edited]
-        return Draft(request, wordings, self._open(stay, record, rng), rng, fixed)
+        return Draft(request, wordings, self._open(stay, record, request.chat, rng), rng, fixed)
 
     def of_scope(self, case: ScopeCase, scope: Scope, rng: random.Random) -> TrainingEdit:
         """An edit whose instruction decides what follows and what stays; asked most around the edge of its

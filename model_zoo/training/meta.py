@@ -58,6 +58,7 @@ class MetaTrainer:
         start: Path | None = None,
         progress: Progress = no_progress,
     ):
+        source = source.with_questions() if config.questions else source
         self.backbone, self.source, self.config, self.seed = backbone, source, config, seed
         self.progress = progress
         self.first = max(0, backbone.blocks - config.blocks) if config.first is None else config.first
