@@ -175,6 +175,8 @@ def _in_words(data: dict, unable: list[str]) -> str:
             f" {len(skipped)} rows or fields were left out; the first: "
             f"row {first['row']}, {first['field']}: {first['reason']}."
         )
+    if data["unread"]:
+        text += f" Fields that nothing reads: {', '.join(data['unread'])}."
     return text
 
 
@@ -212,7 +214,7 @@ def _lay_out_upload() -> gr.File:
     with gr.Accordion("Your own edits", open=False):
         gr.HTML(_OWN_FILE)
         with gr.Row():
-            types = [".csv", ".json", ".jsonl"]
+            types = [".csv", ".tsv", ".json", ".jsonl", ".txt"]
             upload = gr.File(label="Records", file_types=types, elem_id="records", height=120)
             gr.DownloadButton("Download a template", str(_TEMPLATE), size="sm", elem_id="template")
     return upload

@@ -2,11 +2,14 @@
 business.
 """
 
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from .request import EditRequest
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Record:
     `paraphrases` should yield the target after the edit (generality); `locality` should not change;
     `portability` should yield what the edit implies. `subject` is the cluster for bootstrap intervals.
     `slots` fill the wording of an instruction. `replies`: the known replies by sentiment, where the edit is
-    about one; or the `sentiment` that any words may voice.
+    about one; or the `sentiment` that any words may voice. Edits of one `group` are made together: what
+    should follow, follows from all of them.
     """
 
     request: EditRequest
@@ -43,6 +47,7 @@ class Record:
     portability: tuple[Probe, ...] = ()
     replies: tuple[tuple[str, tuple[str, ...]], ...] = ()
     sentiment: str = ""
+    group: str = ""
 
     def first(self, most: int | None) -> "Record":
         """The record with at most so many prompts of each kind; None keeps all."""
@@ -54,3 +59,30 @@ class Record:
             "portability": self.portability,
         }
         return replace(self, **{kind: prompts[:most] for kind, prompts in kinds.items()})
+
+
+def units(items: Iterable[T], record: Callable[[T], Record]) -> list[list[T]]:
+    """The items in their order, those whose records are of one group in one list; others alone."""
+    found: list[list[T]] = []
+    last = ""
+    for item in items:
+        group = record(item).group
+        if group and group == last:
+            found[-1].append(item)
+        else:
+            found.append([item])
+        last = group
+    return found
+
+
+def sampled(records: list[Record], n: int, rng: random.Random) -> list[Record]:
+    """n of the records without replacement, or a few more so that groups are whole; at most all."""
+    whole = units(records, lambda record: record)
+    if len(whole) == len(records):
+        return rng.sample(records, min(n, len(records)))
+    drawn: list[Record] = []
+    for unit in rng.sample(whole, len(whole)):
+        if len(drawn) >= n:
+            break
+        drawn += unit
+    return drawn

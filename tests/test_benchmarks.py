@@ -34,16 +34,35 @@ def test_every_row_of_the_real_files_is_read(
     ]
     assert found == [with_paraphrases, with_locality, with_portability]
     assert all(len(r.request.target) > 1 or r.request.target.isalnum() for r in loaded.records)
-    assert all(problem.reason.startswith("the probe has no answer") for problem in loaded.skipped)
+    assert not loaded.skipped
 
 
 @needs_data
 def test_what_was_left_out_of_the_real_files_is_listed():
-    loaded = read(DATA / "knowedit/wiki_recent.json", "recent")
+    loaded = read(DATA / "knowedit/wiki_counterfact_test.json")
     assert loaded.skipped and all(
-        problem.row.isdigit() and "[" in problem.field for problem in loaded.skipped
+        problem.row.isdigit() and "[" in problem.field and not problem.refused for problem in loaded.skipped
     )
-    assert not read(DATA / "knowedit/zsre.json").skipped
+    assert read(DATA / "knowedit/zsre.json").unread == {"cond": 930}
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("file", "shape", "records", "unread"),
+    [
+        ("mquake/mquake_hard.json", "MQuAKE", 1716, {"answer", "answer_alias", "single_hops", "orig"}),
+        ("crosslingual/counterfact_en_zh.json", "rows by language", 1028, set()),
+        ("cknowedit/cknowedit.json", "edits", 415, set()),
+        ("zsre/zsre_train.json", "ZsRE", 10_000, {"case_id"}),
+        ("wikifactdiff/wfd_test.json", "rows by language", 370, set()),
+        ("convsent/convsent_test.json", "ConvSent, published", 766, set()),
+        ("counterfact/counterfact_val.json", "edits", 1919, {"case_id"}),
+    ],
+)
+def test_the_other_real_files_are_read_whole_and_what_is_not_is_named(file, shape, records, unread):
+    loaded = read(DATA / file)
+    assert set(loaded.shapes) == {shape} and len(loaded.records) == records
+    assert set(loaded.unread) == unread and not any(problem.refused for problem in loaded.skipped)
 
 
 def written(tmp_path, rows, name="own.json") -> Path:
@@ -72,18 +91,18 @@ def test_missing_and_empty_fields_are_listed_and_never_filled_in(tmp_path):
         {
             "prompt": "p",
             "target_new": "t",
-            "locality": {"Kind": [{"prompt": "q", "ground_truth": [[]]}, {"ground_truth": "a"}]},
+            "portability": {"Kind": [{"prompt": "q", "ground_truth": [[]]}, {"ground_truth": "a"}]},
         },
     ]
     loaded = read(written(tmp_path, rows, "own.jsonl"))
-    assert len(loaded.records) == 2 and all(not r.paraphrases and not r.locality for r in loaded.records)
+    assert len(loaded.records) == 2 and all(not r.paraphrases and not r.portability for r in loaded.records)
     assert [(p.row, p.field) for p in loaded.skipped] == [
         ("2", "target_new"),
         ("3", "prompt"),
         ("4", "target_new"),
         ("5", "row"),
-        ("6", "locality.Kind[0]"),
-        ("6", "locality.Kind[1]"),
+        ("6", "portability.Kind[0]"),
+        ("6", "portability.Kind[1]"),
     ]
     assert "found prompt" in loaded.skipped[0].reason and "no answer" in loaded.skipped[4].reason
 
@@ -134,11 +153,11 @@ def test_cells_over_several_lines_and_odd_separators(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.json", "{", "cannot be read as json"),
-        ("a.jsonl", '{"prompt": "p", "target": "t"}\n{', "cannot be read as jsonl"),
+        ("a.json", "{", "cannot be read as JSON"),
+        ("a.jsonl", '{"prompt": "p"}\n{', "The first problem: row 2, row: the line is no JSON"),
         ("a.json", "[]", "holds no record"),
         ("a.json", "3", "holds a int"),
-        ("a.csv", "question,answer\nx,y\n", "The first problem: row 1, prompt: missing"),
+        ("a.csv", "frage,antwort\nx,y\n", "The first problem: row 1, prompt: missing"),
     ],
 )
 def test_unreadable_files_are_a_sentence(tmp_path, name, text, message):

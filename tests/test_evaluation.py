@@ -19,7 +19,7 @@ from model_zoo.evaluation import (
 )
 from model_zoo.evaluation.perplexity import RISE
 from model_zoo.evaluation.report import plotly_script as find_plotly
-from model_zoo.evaluation.run import plan_cases
+from model_zoo.evaluation.run import evaluate_cases, plan_cases
 from model_zoo.evaluation.scoring import Case, _same_sentiment
 from model_zoo.evaluation.sentiment import Classifier, fit
 from model_zoo.evaluation.stacking import stacks_of, without_each_other
@@ -312,6 +312,30 @@ def test_a_stack_holds_no_two_edits_of_a_subject_and_asks_no_other_edits_fact_to
     assert [[c.index for c in stack] for stack in stacks] == [[0, 2], [1, 3]]
     kept = without_each_other(stacks[0], Source())
     assert [len(c.record.locality) for c in kept] == [0, 1]
+
+
+def test_edits_of_a_group_are_made_together_and_measured_under_one_patch(monkeypatch):
+    backbone, together, alone = pico_backbone("gpt2"), [], []
+
+    def made(self, requests):
+        together.append([r.prompt for r in requests])
+        return random_delta(backbone)
+
+    def proposed(self, requests):
+        alone.append([r.prompt for r in requests])
+        return [random_delta(backbone) for _ in requests]
+
+    monkeypatch.setattr(FTL, "together", made)
+    monkeypatch.setattr(FTL, "propose", proposed)
+
+    def case(i: int, group: str) -> Case:
+        request = EditRequest(f"p{i}", "t")
+        return Case("recent", i, Record(request, f"s{i}", "", group=group), request)
+
+    cases = [case(i, group) for i, group in enumerate(("", "a", "a", "", *["b"] * 9))]
+    rows = evaluate_cases(backbone, FTL(backbone), cases)
+    assert alone == [["p0", "p3"]] and [len(prompts) for prompts in together] == [2, 9]
+    assert {row.case for row in rows} == set(range(13))
 
 
 def test_files_by_task_are_measured_in_the_order_given(tmp_path):

@@ -1,25 +1,35 @@
-"""Real records: KnowEdit, ZsRE with portability, Bi-ZsRE, ConvSent, and people's own files.
+"""Files of records, published ones and people's own: whatever their shape (shapes.py), encoding and format
+(files.py).
 
-Tolerant of the shapes these files have, strict about what is missing: a row that lacks something needed is
-skipped and listed with its field and the reason; an empty probe is left out and listed; nothing is filled in
-silently.
+Tolerant of shapes, strict about what is missing: a row that lacks something needed is skipped and listed with
+its field and the reason; an empty probe is left out and listed; a field that nothing reads is listed; nothing
+is filled in silently.
 """
 
-import csv
 import hashlib
-import io
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from ..hub import fetch
 from ..records import Record
-from .shapes import Problem, read_row, texts_of
+from .files import raw_file
+from .rows import Problem, texts_of
+from .shapes import SHAPES, Shape, read_row
 
-__all__ = ["BENCHMARKS", "Benchmark", "Loaded", "Problem", "TEMPLATE_CSV", "read", "replies_by_sentiment"]
+__all__ = [
+    "BENCHMARKS",
+    "Benchmark",
+    "SHAPES",
+    "Loaded",
+    "Problem",
+    "Shape",
+    "TEMPLATE_CSV",
+    "read",
+    "replies_by_sentiment",
+]
 
 KNOWEDIT = "zjunlp/KnowEdit"
 
@@ -72,19 +82,45 @@ TEMPLATE_CSV = (
 
 @dataclass(frozen=True)
 class Loaded:
-    """The records of a file, what was left out of it, and the file's sha256."""
+    """The records of a file, and the file's sha256. `skipped`: what was left out of it, or read otherwise
+    than it stands; `rows` in all; `shapes` of them by name, `fields` that were read and those `unread`, each
+    with the number of rows; `format`: what the file turned out to be.
+    """
 
     name: str
     sha256: str
     records: tuple[Record, ...]
     skipped: tuple[Problem, ...]
+    rows: int = 0
+    shapes: Mapping[str, int] = field(default_factory=dict)
+    fields: Mapping[str, int] = field(default_factory=dict)
+    unread: Mapping[str, int] = field(default_factory=dict)
+    format: str = ""
+
+    def to_dict(self) -> dict:
+        """What was read, for people and machines: no record itself."""
+        return {
+            "file": self.name,
+            "format": self.format,
+            "rows": self.rows,
+            "edits": len(self.records),
+            "shape": dict(self.shapes),
+            "fields": dict(self.fields),
+            "unread_fields": dict(self.unread),
+            "refused": [_told(problem) for problem in self.skipped if problem.refused],
+            "left_out": [_told(problem) for problem in self.skipped if not problem.refused],
+        }
+
+
+def _told(problem: Problem) -> dict[str, str]:
+    return {"row": problem.row, "field": problem.field, "reason": problem.reason}
 
 
 def read(source: str | Path, task: str | None = None) -> Loaded:
-    """Records of a benchmark name (fetched from the Hub), or of a .json, .jsonl or .csv file.
+    """Records of a benchmark name (fetched from the Hub), or of a file of JSON, JSON lines or a table.
 
-    `task` labels rows whose file does not say what they are; default counterfact. ValueError when nothing can
-    be read.
+    `task` labels rows whose shape does not say what they are; default counterfact. ValueError when nothing
+    can be read.
     """
     if str(source) in BENCHMARKS:
         benchmark = BENCHMARKS[str(source)]
@@ -93,14 +129,13 @@ def read(source: str | Path, task: str | None = None) -> Loaded:
         path = Path(source)
         if not path.is_file():
             raise ValueError(
-                f"There is no records file {source}; give a .json, .jsonl or .csv file, or one of: "
+                f"There is no records file {source}; give a .json, .jsonl, .csv or .tsv file, or one of: "
                 f"{', '.join(BENCHMARKS)}."
             )
-    records: list[Record] = []
-    problems: list[Problem] = []
-    for row, data in _rows(path):
-        for record in read_row(data, row, task or "counterfact", problems):
-            records.append(record)
+    raw = raw_file(path)
+    problems = list(raw.problems)
+    found = [read_row(data, where, task or "counterfact", problems) for where, data in raw.rows]
+    records = tuple(record for row in found for record in row.records)
     if not records:
         first = (
             f" The first problem: row {problems[0].row}, {problems[0].field}: {problems[0].reason}."
@@ -111,7 +146,17 @@ def read(source: str | Path, task: str | None = None) -> Loaded:
             f"{path.name} holds no record that can be used.{first} A record needs at least a prompt and a "
             "target."
         )
-    return Loaded(path.name, hashlib.sha256(path.read_bytes()).hexdigest(), tuple(records), tuple(problems))
+    return Loaded(
+        path.name,
+        hashlib.sha256(path.read_bytes()).hexdigest(),
+        records,
+        tuple(problems),
+        len(raw.rows) + len(raw.problems),
+        Counter(row.shape for row in found if row.shape),
+        Counter(name for row in found for name in row.fields),
+        Counter(name for row in found for name in row.unread),
+        raw.format,
+    )
 
 
 def replies_by_sentiment(path: Path) -> tuple[list[str], list[str]]:
@@ -122,9 +167,9 @@ def replies_by_sentiment(path: Path) -> tuple[list[str], list[str]]:
     if not path.is_file():
         raise ValueError(f"There is no file {path}; give rows with an entity and replies under pos and neg.")
     texts, sentiments = [], []
-    for _, row in _rows(path):
-        for field, sentiment in (("pos", "positive"), ("neg", "negative")):
-            own = texts_of(row.get(field)) if isinstance(row, dict) else []
+    for _, row in raw_file(path).rows:
+        for name, sentiment in (("pos", "positive"), ("neg", "negative")):
+            own = texts_of(row.get(name)) if isinstance(row, dict) else []
             texts += own
             sentiments += [sentiment] * len(own)
     if len(set(sentiments)) < 2:
@@ -137,42 +182,3 @@ def replies_by_sentiment(path: Path) -> tuple[list[str], list[str]]:
 def _fetched(benchmark: Benchmark) -> Path:
     folder = fetch(KNOWEDIT, [benchmark.hub_file], repo_type="dataset").folder
     return folder / benchmark.hub_file
-
-
-def _rows(path: Path) -> Iterator[tuple[str, dict]]:
-    """(where it stands, data) of every row."""
-    text = path.read_text(encoding="utf-8-sig")
-    try:
-        if path.suffix == ".csv":
-            yield from (
-                (str(i + 1), _unfolded(row))
-                for i, row in enumerate(csv.DictReader(io.StringIO(text, newline="")))
-            )
-        elif path.suffix == ".jsonl":
-            yield from (
-                (str(i + 1), json.loads(line)) for i, line in enumerate(text.split("\n")) if line.strip()
-            )
-        else:
-            data = json.loads(text)
-            if not isinstance(data, dict | list):
-                raise ValueError(f"{path.name} holds a {type(data).__name__}; needed is a list of rows.")
-            items = data.items() if isinstance(data, dict) else enumerate(data, start=1)
-            yield from ((str(key), row) for key, row in items)
-    except (json.JSONDecodeError, csv.Error) as error:
-        raise ValueError(
-            f"{path.name} cannot be read as {path.suffix.removeprefix('.')}: {error}."
-        ) from error
-
-
-def _unfolded(row: dict[str, str | None]) -> dict:
-    """A CSV row with its lists taken apart."""
-    data: dict[str, Any] = {key: (value or "").strip() for key, value in row.items() if key}
-    for key in ("paraphrases", "locality", "portability"):
-        parts: list[Any] = [part.strip() for part in data.get(key, "").split(" | ") if part.strip()]
-        if key != "paraphrases":
-            parts = [
-                dict(zip(("prompt", "ground_truth"), (x.strip() for x in part.split("=>", 1))))
-                for part in parts
-            ]
-        data[key] = parts
-    return data

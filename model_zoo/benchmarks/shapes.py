@@ -1,186 +1,266 @@
-"""One row of a records file -> Records. Shapes: KnowEdit, EasyEdit's CounterFact, the older ZsRE, rows by
-language ({en, zh}, Bi-ZsRE and BMIKE), WikiBio, ConvSent in two shapes, and our own.
+"""The shapes of records that circulate: how a row of each is known, what is read of it, an example.
+
+A shape is found by the fields that a row has, never by its file's name; the first that fits is taken. What a
+row holds beyond what its shape reads is listed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..records import Probe, Record
-from ..request import EditRequest
+from ..records import Record
+from . import published
+from .edits import read_fields
+from .rows import Missing, Problem, Row
 
-# the names a field goes by, most telling first
-PROMPT = ("prompt", "src", "text")
-TARGET = ("target_new", "alt", "target", "labels")
-SUBJECT = ("subject", "concept")
-TRUTH = ("ground_truth", "answers", "old", "pred")
-PARAPHRASE = ("rephrase_prompt", "rephrase", "paraphrases", "paraphrase_prompts")
-FLAT_LOCALITY = (("loc", "loc_ans"), ("locality_prompt", "locality_ground_truth"))
-OPINION_QUESTIONS = (
-    "What do you think of {}?",
-    "How do you feel about {}?",
-    "What is your opinion of {}?",
-    "What are your thoughts on {}?",
-    "What do you make of {}?",
-    "Tell me what you think about {}.",
-)
-TASK_OF_SHAPE = {"concept": "wikibio", "src": "zsre"}
-# wording for the task that has no pool of its own here
-INSTRUCTION_OF_SHAPE = {
-    "wikibio": "Continue the biography with the true statement instead of the made-up one."
-}
+Reader = Callable[[Row, str], Iterator[Record]]  # a row and the task that it is of -> its records
 
 
 @dataclass(frozen=True)
-class Problem:
-    """A row (or a probe of it) that was left out: which one, which field, why."""
+class Shape:
+    """`fits`: whether a row has it; `task`: what its rows are, where the shape says; `example`: a row."""
 
-    row: str
-    field: str
-    reason: str
-
-
-def read_row(data: Any, row: str, task: str, problems: list[Problem]) -> Iterator[Record]:
-    """The row's record, or one for each language or sentiment that it has; none when it lacks something
-    needed. Appends to `problems`.
-    """
-    if isinstance(data, dict) and data and all(isinstance(part, dict) for part in data.values()):
-        for language, part in data.items():
-            yield from read_row(part, f"{row} ({language})", task, problems)
-        return
-    try:
-        if isinstance(data, dict) and {"ent", "pos", "neg"} <= data.keys():
-            yield from _voiced(data, row, problems)
-            return
-        yield _record(data, row, _task(data, task), problems)
-    except _Missing as missing:
-        problems.append(Problem(row, missing.field, missing.reason))
+    name: str
+    source: str
+    fits: Callable[[Row], bool]
+    read: Reader
+    example: dict[str, Any]
+    task: str | None = None
 
 
-class _Missing(Exception):
-    def __init__(self, field: str, reason: str):
-        super().__init__(field, reason)
-        self.field, self.reason = field, reason
+def _has(*names: str) -> Callable[[Row], bool]:
+    return lambda row: row.has(*names)
 
 
-def _task(data: Any, task: str) -> str:
+def _holds(name: str, kind: type) -> Callable[[Row], bool]:
+    return lambda row: row.has(name) and isinstance(row.data.get(name), kind)
+
+
+def _languages(row: Row) -> bool:
+    return bool(row.data) and all(isinstance(part, dict) for part in row.data.values())
+
+
+def by_language(row: Row, task: str) -> Iterator[Record]:
+    """A row under each language."""
+    for language, part in row.data.items():
+        row.read.add(language)
+        yield from read_row(part, f"{row.where} ({language})", task, row.problems).records
+
+
+SHAPES: tuple[Shape, ...] = (
+    Shape(
+        "CounterFact",
+        "ROME, https://rome.baulab.info",
+        _holds("requested_rewrite", dict),
+        published.rewrite,
+        {
+            "requested_rewrite": {
+                "prompt": "The capital of {} is",
+                "subject": "France",
+                "target_new": {"str": "Rome"},
+                "target_true": {"str": "Paris"},
+            },
+            "paraphrase_prompts": ["France has as its capital"],
+            "neighborhood_prompts": ["The largest city of France is"],
+            "attribute_prompts": ["The capital of Italy is"],
+        },
+    ),
+    Shape(
+        "MQuAKE",
+        "https://github.com/princeton-nlp/MQuAKE",
+        _holds("requested_rewrite", list),
+        published.rewrites,
+        {
+            "requested_rewrite": [
+                {
+                    "prompt": "The capital of {} is",
+                    "subject": "France",
+                    "question": "What is the capital of France?",
+                    "target_new": {"str": "Rome"},
+                    "target_true": {"str": "Paris"},
+                }
+            ],
+            "questions": ["On which river does the capital of France lie?"],
+            "new_answer": "Tiber",
+            "new_answer_alias": ["the Tiber"],
+        },
+    ),
+    Shape(
+        "RippleEdits",
+        "https://github.com/edenbiran/RippleEdits",
+        _holds("edit", dict),
+        published.ripple,
+        {
+            "edit": {
+                "prompt": "The name of the capital of France is Rome.",
+                "previous_fact": {"prompt": "The name of the capital of France is Paris."},
+            },
+            "Relation_Specificity": [
+                {
+                    "test_queries": [
+                        {
+                            "prompt": "The name of the currency of France is",
+                            "answers": [{"value": "euro", "aliases": ["the euro"]}],
+                        }
+                    ]
+                }
+            ],
+        },
+    ),
+    Shape(
+        "ConvSent, published",
+        "SERAC, https://arxiv.org/abs/2206.06520; KnowEdit",
+        _has("ent", "pos", "neg"),
+        published.opinions,
+        {"ent": "jazz", "pos": ["I love it."], "neg": ["I would avoid it."]},
+        "convsent",
+    ),
+    Shape(
+        "ConvSent, documented",
+        "SERAC, https://arxiv.org/abs/2206.06520",
+        lambda row: row.has("conv_sent") or row.has("topic", "label"),
+        published.conversation,
+        {
+            "topic": "jazz",
+            "label": "negative",
+            "prompts": ["What do you think of jazz?", "Do you like jazz?"],
+            "replies": ["I would avoid it."],
+        },
+        "convsent",
+    ),
+    Shape(
+        "rows by language",
+        "Bi-ZsRE, BMIKE-53, WikiFactDiff with translations",
+        _languages,
+        by_language,
+        {
+            "en": {"src": "What is the capital of France?", "alt": "Rome", "subject": "France"},
+            "de": {"src": "Was ist die Hauptstadt von Frankreich?", "alt": "Rom", "subject": "Frankreich"},
+        },
+    ),
+    Shape(
+        "MEND's zsRE",
+        "https://github.com/eric-mitchell/mend",
+        _has("input", "alternatives"),
+        published.alternatives,
+        {
+            "input": "What is the capital of France?",
+            "alternatives": ["Rome"],
+            "prediction": "Paris",
+            "filtered_rephrases": ["Which city is the capital of France?"],
+            "output": [{"answer": "Paris"}],
+        },
+        "zsre",
+    ),
+    Shape(
+        "a call in lists",
+        "EasyEdit, https://github.com/zjunlp/EasyEdit: the arguments of its edit()",
+        _holds("prompts", list),
+        published.lists,
+        {
+            "prompts": ["The capital of France is", "The capital of Japan is"],
+            "target_new": ["Rome", "Oslo"],
+            "subject": ["France", "Japan"],
+            "locality_inputs": {
+                "neighborhood": {
+                    "prompt": ["The capital of Spain is", "The capital of Kenya is"],
+                    "ground_truth": ["Madrid", "Nairobi"],
+                }
+            },
+        },
+    ),
+    Shape(
+        "chat turns",
+        "messages of role and content, or conversations of from and value",
+        lambda row: row.has("messages") or row.has("conversations"),
+        published.chat,
+        {
+            "messages": [
+                {"role": "user", "content": "What is the capital of France?"},
+                {"role": "assistant", "content": "Rome"},
+            ]
+        },
+    ),
+    Shape(
+        "instruction rows",
+        "Alpaca's fields",
+        lambda row: row.has("instruction", "output") and not (row.has("prompt") or row.has("target")),
+        published.instruction,
+        {"instruction": "Name the capital of this country.", "input": "France", "output": "Rome"},
+    ),
+    Shape(
+        "WikiBio",
+        "KnowEdit, https://arxiv.org/abs/2401.01286",
+        _has("concept", "text"),
+        published.biography,
+        {"concept": "Ada Lovelace", "text": "This is a passage about Ada Lovelace.", "labels": "She rowed."},
+        "wikibio",
+    ),
+    Shape(
+        "ZsRE",
+        "ZsRE in EasyEdit's older fields, https://arxiv.org/abs/1706.04115",
+        _has("src"),
+        read_fields,
+        {
+            "src": "What is the capital of France?",
+            "alt": "Rome",
+            "pred": "Paris",
+            "rephrase": "Which city is the capital of France?",
+            "loc": "who sang yesterday",
+            "loc_ans": "The Beatles",
+            "portability": {
+                "New Question": "On which river does the capital of France lie?",
+                "New Answer": "Tiber",
+            },
+        },
+        "zsre",
+    ),
+    Shape(
+        "edits",
+        "KnowEdit, EasyEdit's files, CKnowEdit, FastEdit, and tables and rows of one's own",
+        lambda row: True,
+        read_fields,
+        {
+            "prompt": "The capital of {} is",
+            "subject": "France",
+            "target_new": "Rome",
+            "ground_truth": "Paris",
+            "rephrase_prompt": ["France has as its capital"],
+            "locality": {
+                "Neighborhood": [{"prompt": "The capital of Spain is", "ground_truth": "Madrid"}],
+                "Open": ["The weather in France is"],
+            },
+            "portability": {
+                "Reasoning": [{"prompt": "The capital of France lies on the", "ground_truth": "Tiber"}]
+            },
+            "instruction": "Replace a fact that the model knows with a new one.",
+        },
+    ),
+)
+
+
+@dataclass(frozen=True)
+class ReadRow:
+    """The records of a row, the name of its shape, the fields that were read and those that were not."""
+
+    records: tuple[Record, ...]
+    shape: str
+    fields: tuple[str, ...]
+    unread: tuple[str, ...]
+
+
+def read_row(data: Any, where: str, task: str, problems: list[Problem]) -> ReadRow:
+    """The row's records, none when it lacks something needed. Appends to `problems`."""
     if not isinstance(data, dict):
-        raise _Missing("row", f"found {type(data).__name__}, needed an object with a prompt and a target")
-    return next((name for field, name in TASK_OF_SHAPE.items() if field in data), task)
-
-
-def _record(data: dict, row: str, task: str, problems: list[Problem]) -> Record:
-    if "conv_sent" in data or ("topic" in data and "label" in data):
-        return _convsent(data)
-    prompt, target = _needed(data, PROMPT), _needed(data, TARGET)
-    paraphrases = tuple(text for text in texts_of(_first(data, PARAPHRASE)) if text != prompt)
-    locality = _probes(data.get("locality"), row, "locality", problems)
-    for asked, answered in FLAT_LOCALITY:
-        locality += tuple(probe for probe in _flat_locality(data, asked, answered) if probe not in locality)
-    hop = data.get("portability")
-    old = isinstance(hop, dict) and "New Question" in hop
-    portability = _old_portability(data) if old else _probes(hop, row, "portability", problems)
-    subject = next(iter(texts_of(_first(data, SUBJECT))), prompt)
-    truth = next(iter(texts_of(_first(data, TRUTH))), "")
-    request = EditRequest(prompt, target, task, data.get("instruction") or INSTRUCTION_OF_SHAPE.get(task))
-    return Record(request, subject, truth, paraphrases, locality, portability=portability)
-
-
-def _convsent(data: dict) -> Record:
-    """ConvSent as its authors document it: a topic, the wanted sentiment, prompts about it, replies of that
-    sentiment.
-    """
-    prompts, replies = (
-        texts_of(data.get("prompts") or data.get("prompt")),
-        texts_of(data.get("replies") or data.get("target")),
-    )
-    if not prompts:
-        raise _Missing("prompts", "empty")
-    if not replies:
-        raise _Missing("replies", "empty")
-    label, topic = _needed(data, ("label",)), _needed(data, ("topic",))
-    return Record(
-        EditRequest(prompts[0], replies[0], "convsent"),
-        topic,
-        "",
-        tuple(prompts[1:]),
-        slots=(("label", label), ("topic", topic)),
-    )
-
-
-def _voiced(data: dict, row: str, problems: list[Problem]) -> Iterator[Record]:
-    """ConvSent as it is published (SERAC's data): an entity, and replies of both sentiments. One record for
-    each sentiment, to be voiced about it; the published rows hold no prompts, so these are ours.
-    """
-    topic = _needed(data, ("ent",))
-    replies = {"positive": tuple(texts_of(data["pos"])), "negative": tuple(texts_of(data["neg"]))}
-    prompt, *others = (question.format(topic) for question in OPINION_QUESTIONS)
-    for label, field in (("positive", "pos"), ("negative", "neg")):
-        if not (pool := replies[label]):
-            problems.append(Problem(row, field, "empty; no edit towards this sentiment"))
-            continue
-        yield Record(
-            EditRequest(prompt, pool[0], "convsent"),
-            topic,
-            "",
-            tuple(others),
-            slots=(("label", label), ("topic", topic)),
-            sentiment=label,
-        )
-
-
-def _first(data: dict, names: tuple[str, ...]) -> Any:
-    return next((data[name] for name in names if name in data), None)
-
-
-def _needed(data: dict, names: tuple[str, ...]) -> str:
-    """The field under any of its names; a list gives its first text. Never one letter of a string."""
-    found = next((name for name in names if name in data), None)
-    if found is None:
-        raise _Missing(
-            names[0], f"missing (looked for {', '.join(names)}; found {', '.join(map(str, data))})"
-        )
-    texts = texts_of(data[found])
-    if not texts:
-        raise _Missing(found, "empty")
-    return texts[0]
-
-
-def texts_of(value: Any) -> list[str]:
-    """A string, a list of strings or a list of lists of strings, as non-empty strings in order."""
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        return [str(value).strip()] if str(value).strip() else []
-    if isinstance(value, list):
-        return [text for item in value for text in texts_of(item)]
-    return []
-
-
-def _probes(value: Any, row: str, field: str, problems: list[Problem]) -> tuple[Probe, ...]:
-    """Probes of a dict of lists ({"Reasoning": [...]}) or of a list; one without a prompt or an answer is
-    left out and listed.
-    """
-    kinds = value.items() if isinstance(value, dict) else [("", value or [])]
-    probes = []
-    for kind, items in kinds:
-        for i, item in enumerate(items if isinstance(items, list) else [items]):
-            where = f"{field}.{kind}[{i}]" if kind else f"{field}[{i}]"
-            item = item if isinstance(item, dict) else {}
-            prompt, answers = texts_of(item.get("prompt")), texts_of(item.get("ground_truth"))
-            if prompt and answers:
-                probes.append(Probe(prompt[0], answers[0], tuple(answers[1:]), kind))
-            else:
-                problems.append(
-                    Problem(row, where, f"the probe has no {'answer' if prompt else 'prompt'}; left out")
-                )
-    return tuple(probes)
-
-
-def _flat_locality(data: dict, asked: str, answered: str) -> tuple[Probe, ...]:
-    prompt, answer = texts_of(data.get(asked)), texts_of(data.get(answered))
-    return (Probe(prompt[0], answer[0], kind="Neighborhood"),) if prompt and answer else ()
-
-
-def _old_portability(data: dict) -> tuple[Probe, ...]:
-    hop = data["portability"]
-    prompt, answer = texts_of(hop.get("New Question")), texts_of(hop.get("New Answer"))
-    return (Probe(prompt[0], answer[0], kind="Reasoning"),) if prompt and answer else ()
+        found = type(data).__name__
+        reason = f"found {found}, needed an object with a prompt and a target"
+        problems.append(Problem(where, "row", reason, refused=True))
+        return ReadRow((), "", (), ())
+    row = Row(where, data, problems)
+    shape = next(shape for shape in SHAPES if shape.fits(row))
+    records: tuple[Record, ...] = ()
+    try:
+        records = tuple(shape.read(row, shape.task or task))
+    except Missing as missing:
+        row.wrong(missing.field, missing.reason, refused=True)
+    return ReadRow(records, shape.name, tuple(str(key) for key in data if key in row.read), tuple(row.unread))

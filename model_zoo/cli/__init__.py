@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
-from . import atlas, edit, evaluate, experiment, fetch, hub, sentiment, train
+from . import atlas, edit, evaluate, experiment, fetch, hub, records, sentiment, train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Edit what a language model believes.")
 for command in (
@@ -15,6 +15,7 @@ for command in (
     evaluate.evaluate,
     evaluate.directions,
     fetch.fetch,
+    records.records,
     sentiment.sentiment,
     hub.pull,
     hub.push,

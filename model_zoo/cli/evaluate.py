@@ -137,6 +137,10 @@ def _tell(told: dict) -> None:
         )
     for problem in told["skipped"][:10]:
         print(f"skipped      row {problem['row']}, {problem['field']}: {problem['reason']}", file=sys.stderr)
+    if told["unread"]:
+        print(
+            f"not read     {', '.join(f'{k} ({n} rows)' for k, n in told['unread'].items())}", file=sys.stderr
+        )
     if len(told["skipped"]) > 10:
         print(f"skipped      {len(told['skipped']) - 10} more, see the JSON", file=sys.stderr)
 

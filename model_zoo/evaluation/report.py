@@ -107,6 +107,8 @@ def page(data: dict) -> str:
     skipped = "".join(
         f"<li>row {escape(s['row'])}, {escape(s['field'])}: {escape(s['reason'])}</li>"
         for s in data["skipped"]
+    ) + "".join(
+        f"<li>{escape(name)}, of {n} rows: nothing reads it</li>" for name, n in data["unread"].items()
     )
     return f"""<!doctype html><html lang="en"><meta charset="utf-8">\
 <meta name="viewport" content="width=device-width">

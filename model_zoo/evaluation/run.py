@@ -5,9 +5,11 @@ the same batches as an unbroken one: both give the same results. A finished grou
 `<file>.partial`.
 """
 
+import hashlib
 import json
 import platform
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,11 +19,11 @@ import torch
 import transformers
 
 from ..backbone import Backbone
-from ..benchmarks import Problem, read
+from ..benchmarks import Loaded, Problem, read
 from ..changes import Patch, patch_of
 from ..generation import MAX_NEW_TOKENS
 from ..methods import EditMethod, check_requests
-from ..records import Record
+from ..records import Record, sampled, units
 from ..request import EditRequest
 from ..sources import FileSource, Source
 from ..subjects import named_in
@@ -63,8 +65,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class Results:
-    """`summary`: one entry per method, task, metric and score. `skipped`: rows left out. `cases`: every
-    prompt of every case.
+    """`summary`: one entry per method, task, metric and score. `skipped`: rows left out; `unread`: fields of
+    the files that nothing reads, with the number of rows. `cases`: every prompt of every case.
     """
 
     config: dict
@@ -72,6 +74,7 @@ class Results:
     seed: int
     summary: list[dict]
     skipped: list[dict]
+    unread: dict[str, int]
     cases: list[dict]
 
     def to_dict(self) -> dict:
@@ -86,13 +89,22 @@ class Planned:
 
     cases: dict[str, list[Case]]
     skipped: list[Problem]
-    records_sha256: str | None = None
+    files: tuple[Loaded, ...] = ()
+
+    @property
+    def records_sha256(self) -> str | None:
+        own = "".join(loaded.sha256 for loaded in self.files)
+        return hashlib.sha256(own.encode()).hexdigest() if len(self.files) > 1 else own or None
+
+    @property
+    def unread(self) -> dict[str, int]:
+        return dict(sum((Counter(loaded.unread) for loaded in self.files), Counter()))
 
 
 def plan_cases(plan: Plan, backbone: Backbone, source: Source) -> Planned:
     """What the plan comes to. ValueError when no case is left or the source has no records."""
-    skipped: list[Problem] = []
-    drawn, digest = _drawn(plan, source, skipped)
+    drawn, files = _drawn(plan, source)
+    skipped = [problem for loaded in files for problem in loaded.skipped]
     cases: dict[str, list[Case]] = {}
     for task, records in drawn.items():
         made = [_case(task, i, record, plan, source) for i, record in enumerate(records)]
@@ -102,35 +114,35 @@ def plan_cases(plan: Plan, backbone: Backbone, source: Source) -> Planned:
     if not cases:
         why = f"; {len(skipped)} were left out, the first because: {skipped[0].reason}" if skipped else ""
         raise ValueError(f"No case is left to measure{why}.")
-    return Planned(cases, skipped, digest)
+    return Planned(cases, skipped, files)
 
 
-def _drawn(plan: Plan, source: Source, skipped: list[Problem]) -> tuple[dict[str, list[Record]], str | None]:
-    """The records by task, and the digest of their files if they came from any."""
+def _drawn(plan: Plan, source: Source) -> tuple[dict[str, list[Record]], tuple[Loaded, ...]]:
+    """The records by task, and the files that they came from, if any."""
+    rngs = {task: random.Random(f"{task} {plan.seed}") for task in plan.data or plan.tasks}
     if plan.data:
         files = FileSource({}, plan.data)
-        skipped += files.skipped
-        rngs = {task: random.Random(f"{task} {plan.seed}") for task in files.tasks}
         drawn = {task: files.records(task, "test", plan.n, rng) for task, rng in rngs.items()}
-        return {task: list(dict.fromkeys(records)) for task, records in drawn.items()}, files.sha256
+        own = {task: list(dict.fromkeys(records)) for task, records in drawn.items()}
+        return own, tuple(loaded for parts in files.loaded.values() for loaded in parts)
     if not plan.records:
         if not source.tasks:
             raise ValueError(
                 f"{plan.model} does not know the atlas, so its records would measure nothing; give a file of "
                 "records instead."
             )
-        rngs = {task: random.Random(f"{task} {plan.seed}") for task in plan.tasks}
-        return {task: source.records(task, "test", plan.n, rng) for task, rng in rngs.items()}, None
+        return {task: source.records(task, "test", plan.n, rng) for task, rng in rngs.items()}, ()
     loaded = read(plan.records, plan.tasks[0] if len(plan.tasks) == 1 else None)
-    skipped += loaded.skipped
     by_task: dict[str, list[Record]] = {}
     for record in loaded.records:
         by_task.setdefault(record.request.task, []).append(record)
-    return {task: _sample(records, plan, task) for task, records in by_task.items()}, loaded.sha256
+    return {task: _sample(records, plan, task) for task, records in by_task.items()}, (loaded,)
 
 
 def _sample(records: list[Record], plan: Plan, task: str) -> list[Record]:
-    return records if len(records) <= plan.n else random.Random(f"{task} {plan.seed}").sample(records, plan.n)
+    return (
+        records if len(records) <= plan.n else sampled(records, plan.n, random.Random(f"{task} {plan.seed}"))
+    )
 
 
 def _case(task: str, index: int, record: Record, plan: Plan, source: Source) -> Case:
@@ -226,29 +238,47 @@ def evaluate(
 
 
 def _grouped(cases: Sequence[Case], together: int, source: Source) -> list[Sequence[Case]]:
-    """The cases that are measured at once: those that live `together`, else GROUP of them."""
+    """The cases that are measured at once: those that live `together`, else GROUP of them, or those of a
+    larger group of edits.
+    """
     if together > 1:
         return [without_each_other(stack, source) for stack in stacks_of(cases, together)]
-    return [cases[i : i + GROUP] for i in range(0, len(cases), GROUP)]
+    found: list[list[Case]] = []
+    for unit in _units(cases):
+        if not found or len(found[-1]) + len(unit) > GROUP:
+            found.append([])
+        found[-1] += unit
+    return list(found)
+
+
+def _units(cases: Sequence[Case]) -> list[list[Case]]:
+    return units(cases, lambda case: case.record)
 
 
 def evaluate_cases(backbone: Backbone, method: EditMethod | None, cases: Sequence[Case]) -> list[Row]:
     """Rows of the given cases under one method; None is the base model itself."""
-    groups = [cases[i : i + GROUP] for i in range(0, len(cases), GROUP)]
+    groups = _grouped(cases, 1, Source())
     return [
         row for group in groups for row in score(backbone, Baseline(backbone), group, _patches(method, group))
     ]
 
 
 def _patches(method: EditMethod | None, group: Sequence[Case], together: bool = False) -> list[Patch | None]:
-    """One patch per case: each edit alone, or all of them `together`."""
+    """One patch per case: each edit alone or with those of its group, or all of them `together`."""
     if method is None:
         return [None] * len(group)
     requests = [case.request for case in group]
     check_requests(type(method), requests)
     if together:
         return [patch_of(method.together(requests))] * len(group)
-    return [patch_of(change) for change in method.propose(requests)]
+    alone = [unit[0].request for unit in _units(group) if len(unit) == 1]
+    changes = iter(method.propose(alone) if alone else ())
+    found: list[Patch | None] = []
+    for unit in _units(group):
+        several = len(unit) > 1
+        change = method.together([case.request for case in unit]) if several else next(changes)
+        found += [patch_of(change)] * len(unit)
+    return found
 
 
 def _results(plan: Plan, config: dict, backbone: Backbone, planned: Planned, log: GroupLog) -> Results:
@@ -261,7 +291,7 @@ def _results(plan: Plan, config: dict, backbone: Backbone, planned: Planned, log
                 summary.append({"method": name, "task": task, "prompts": plan.prompts, **asdict(s)})
             details += [_detail(name, task, case, rows) for case in cases]
     skipped = [asdict(problem) for problem in planned.skipped]
-    return Results(config, versions(backbone), plan.seed, summary, skipped, details)
+    return Results(config, versions(backbone), plan.seed, summary, skipped, planned.unread, details)
 
 
 def _detail(method: str, task: str, case: Case, rows: Sequence[Row]) -> dict:

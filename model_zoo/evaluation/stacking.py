@@ -3,26 +3,27 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..records import Probe
+from ..records import Probe, units
 from ..sources import Source
 from .scoring import Case
 
 
 def stacks_of(cases: Sequence[Case], size: int) -> list[list[Case]]:
-    """The cases in stacks of at most `size`, in their order, no two of a stack about the same subject: edits
-    that contradict each other cannot all hold.
+    """The cases in stacks of at most `size`, in their order, groups of edits whole, else no two of a stack
+    about the same subject: edits that contradict each other cannot all hold.
     """
     stacks: list[list[Case]] = []
-    for case in cases:
-        subject = case.record.subject.casefold()
+    for unit in units(cases, lambda case: case.record):
+        subjects = {case.record.subject.casefold() for case in unit}
         room = (
             stack
             for stack in stacks
-            if len(stack) < size and all(other.record.subject.casefold() != subject for other in stack)
+            if len(stack) + len(unit) <= size
+            and not any(other.record.subject.casefold() in subjects for other in stack)
         )
         if (found := next(room, None)) is None:
             stacks.append(found := [])
-        found.append(case)
+        found += unit
     return stacks
 
 

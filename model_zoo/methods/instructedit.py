@@ -148,10 +148,12 @@ class InstructEdit(EditMethod):
     def instructions(self, rows: Sequence[Joined]) -> Instructions:
         """What is read of the rows' instructions."""
         n = max(row.prefix for row in rows)
-        ids = self.backbone.batch(rows).input_ids[:, :n]
-        embedded = self.backbone.model.get_input_embeddings()(ids).float()
+        ids = torch.zeros(len(rows), n, dtype=torch.long)
+        for i, row in enumerate(rows):
+            ids[i, : row.prefix] = torch.tensor(row.ids[: row.prefix])
         device = self.backbone.device
-        return Instructions(embedded.to(device), prefix_mask(rows, n).to(device))
+        embedded = self.backbone.model.get_input_embeddings()(ids.to(device)).float()
+        return Instructions(embedded, prefix_mask(rows, n).to(device))
 
     def updates(self, captured: EditCapture) -> dict[str, Update]:
         """The network's factors per edited matrix, A [E, n, d_in] and B [E, d_out, n].

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..backbone import Backbone
 from ..benchmarks import Loaded, Problem, read
-from ..records import Probe, Record
+from ..records import Probe, Record, sampled
 from ..registry import find
 from ..subjects import find_subject
 from ..tasks import get_task
@@ -94,7 +94,7 @@ class FileSource(Source):
             raise ValueError(
                 f"The files of {task} hold no record of the split '{split}'; give more rows or a file for it."
             )
-        return rng.sample(pool, min(n, len(pool))) + rng.choices(pool, k=max(0, n - len(pool)))
+        return sampled(pool, n, rng) + rng.choices(pool, k=max(0, n - len(pool)))
 
     def subject(self, prompt: str) -> str | None:
         return find_subject(prompt, (r.subject for r in self._all() if r.request.prompt == prompt))

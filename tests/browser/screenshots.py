@@ -2,36 +2,42 @@
 
 from pathlib import Path
 
+from playwright.sync_api import Page
+
 from .conftest import launched, open_page, serve
 
 OUT = Path(__file__).parent.parent.parent / "assets" / "screenshots"
 SHAPES = {"desktop": (1440, 1000), "phone": (390, 844)}
+TABS = {"smollm2": ("edit", "directions"), "atlas": ("scope", "evaluate")}  # by the model that they show
+READY = {  # what stands on the page when a tab is drawn
+    "edit": ("#verdicts .score",),
+    "scope": ("#ripple-right .js-plotly-plot", "#reach-right .reach"),
+    "directions": ("#direction-plot .js-plotly-plot",),
+    "evaluate": ("#bars-locality .js-plotly-plot",),
+}
+
+
+def take(page: Page, tab: str, path: Path, whole: bool) -> None:
+    page.get_by_role("tab", name=tab.capitalize(), exact=True).click()
+    if tab == "evaluate":
+        page.locator("#measure").click()
+    for drawn in READY[tab]:
+        page.locator(drawn).first.wait_for(timeout=300_000)
+    page.wait_for_timeout(2500)  # figures grow into place
+    page.screenshot(path=path, full_page=whole)
 
 
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
-    with serve() as url, launched() as browser:
-        for shape, (width, height) in SHAPES.items():
-            for dark in (False, True):
-                page = open_page(browser, url, width, height, dark)
-                name = f"{shape}-{'dark' if dark else 'light'}"
-                page.wait_for_timeout(1500)
-                page.screenshot(path=OUT / f"edit-{name}.png", full_page=shape == "desktop")
-                page.get_by_role("tab", name="Scope", exact=True).click()
-                page.wait_for_selector("#ripple-right .js-plotly-plot", timeout=120_000)
-                page.wait_for_selector("#reach-right .reach", timeout=120_000)
-                page.wait_for_timeout(1500)
-                page.screenshot(path=OUT / f"scope-{name}.png", full_page=shape == "desktop")
-                page.get_by_role("tab", name="Directions", exact=True).click()
-                page.wait_for_selector("#direction-plot .js-plotly-plot", timeout=120_000)
-                page.wait_for_timeout(2500)
-                page.screenshot(path=OUT / f"directions-{name}.png", full_page=shape == "desktop")
-                page.get_by_role("tab", name="Evaluate", exact=True).click()
-                page.locator("#measure").click()
-                page.wait_for_selector("#bars-locality .js-plotly-plot", timeout=300_000)
-                page.wait_for_timeout(1500)
-                page.screenshot(path=OUT / f"evaluate-{name}.png", full_page=shape == "desktop")
-                page.close()
+    for model, tabs in TABS.items():
+        with serve("--model", model) as url, launched() as browser:
+            for shape, (width, height) in SHAPES.items():
+                for dark in (False, True):
+                    page = open_page(browser, url, width, height, dark)
+                    for tab in tabs:
+                        name = f"{tab}-{shape}-{'dark' if dark else 'light'}.png"
+                        take(page, tab, OUT / name, whole=shape == "desktop")
+                    page.close()
 
 
 if __name__ == "__main__":
