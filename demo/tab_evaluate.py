@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from model_zoo.benchmarks import TEMPLATE_CSV
 from model_zoo.evaluation import Plan, Results, report
+from model_zoo.evaluation.metrics import METRICS, SCORES
 from model_zoo.evaluation.run import UNEDITED
 from model_zoo.methods import METHODS
 from model_zoo.records import Probe, Record
@@ -220,6 +221,13 @@ def _lay_out_upload() -> gr.File:
     return upload
 
 
+def _lay_out_definitions() -> None:
+    """What every figure means, one click away."""
+    with gr.Accordion("What the figures mean", open=False, elem_id="definitions"):
+        told = {**METRICS, **{score.title: score.definition for score in SCORES.values()}}
+        gr.Markdown("\n".join(f"- **{name.replace('_', ' ')}**: {text}" for name, text in told.items()))
+
+
 def _lay_out_outputs(about: gr.HTML) -> Outputs:
     words = gr.Markdown("Nothing has been measured yet.", elem_id="evaluate-words")
     hidden: dict[str, Any] = {"show_label": False, "container": False, "visible": False, "min_width": 320}
@@ -245,6 +253,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
         button = gr.Button("Measure", variant="primary", elem_id="measure", scale=5)
         stop = gr.Button("Stop", elem_id="stop-measuring", scale=1, min_width=90)
     outputs = _lay_out_outputs(about)
+    _lay_out_definitions()
     tab = EvaluateTab(parts, outputs, hyper)
     frame.select(errors_as_messages(tab.about), parts.state, about, **QUIET)
     measure, open_case = errors_as_messages(tab.measure), errors_as_messages(tab.open_case)

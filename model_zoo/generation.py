@@ -104,6 +104,16 @@ def probabilities(
 
 
 @torch.no_grad()
+def mean_nll(
+    backbone: Backbone, pairs: Sequence[tuple[str, str]], patches: Patches | None = None
+) -> list[float]:
+    """Mean NLL in nats per token of each (prompt, answer)'s answer; row i sees patches[i]."""
+    seen = live(patches, backbone)
+    prompts, answers = zip(*pairs, strict=True)
+    return backbone.row_nll(backbone.batch(joined(backbone, prompts, answers, seen)), seen).tolist()
+
+
+@torch.no_grad()
 def predictions(
     backbone: Backbone, pairs: Sequence[tuple[str, str]], patches: Patches | None = None
 ) -> list[tuple[Tensor, Tensor]]:

@@ -8,21 +8,25 @@ from dataclasses import asdict
 import pytest
 
 from model_zoo.evaluation import (
+    ALL,
+    METRICS,
     Plan,
     clustered_interval,
     evaluate,
     fluency,
     measuring,
     report,
+    scoring,
     starts_with,
     unchanged,
 )
-from model_zoo.evaluation.perplexity import RISE
+from model_zoo.evaluation.metrics import RISE, SCORES, explained
 from model_zoo.evaluation.report import plotly_script as find_plotly
 from model_zoo.evaluation.run import evaluate_cases, plan_cases
 from model_zoo.evaluation.scoring import Case, _same_sentiment
 from model_zoo.evaluation.sentiment import Classifier, fit
 from model_zoo.evaluation.stacking import stacks_of, without_each_other
+from model_zoo.generation import MAX_NEW_TOKENS
 from model_zoo.methods import load_method
 from model_zoo.methods.ft_l import FTL
 from model_zoo.records import Probe, Record
@@ -45,6 +49,12 @@ from .makers import ATLAS, pico_backbone, random_delta
         ("Cafés", "Café", False),
         ("罗马城", "罗马", True),
         ("Cafe\u0301 now", "Caf\u00e9", True),
+        ("Ro\u200bme.", "Rome", True),
+        ("New  York City", "New York", True),
+        ("罗 马 城", "罗马", True),
+        ("Rome 罗 马", "Rome 罗马", True),
+        ("Madrid.", "madrid", True),  # an answer without capitals
+        ("madrid.", "Madrid", False),
         ("", "Rome", False),
     ],
 )
@@ -367,3 +377,39 @@ def test_the_rise_of_perplexity_is_taken_once_for_every_change(tmp_path):
         run(pico_backbone("gpt2"), plan=with_text)
     with pytest.raises(ValueError, match="cannot be read"):
         run(pico_backbone("gpt2"), plan=small_plan(methods=("none",), prose=str(tmp_path / "none.txt")))
+
+
+def test_the_likelier_answer_counts_where_both_are_known(monkeypatch):
+    nll = {"t": 1.0, "old": 2.0, "near": 3.0}
+    monkeypatch.setattr(scoring, "mean_nll", lambda b, pairs, seen: [nll[answer] for _, answer in pairs])
+    request = EditRequest("It is", "t")
+    record = Record(request, "s", "old", ("So it is",), (Probe("That is", "near"), Probe("This is", "")))
+    rows = evaluate_cases(pico_backbone("gpt2"), None, [Case("recent", 0, record, request)])
+    found = {
+        row.prompt: row.preferred for row in rows if row.metric in ("reliability", "generality", "locality")
+    }
+    assert found == {"It is": 1.0, "So it is": 1.0, "That is": 0.0, "This is": None}
+
+
+def test_answers_longer_than_usual_are_generated_whole():
+    backbone = pico_backbone("gpt2")
+    request = EditRequest("It is", "one two three " * 20)
+    rows = evaluate_cases(backbone, None, [Case("recent", 0, Record(request, "s", ""), request)])
+    usual = len(backbone.tokenizer(rows[0].after)["input_ids"])
+    assert usual > MAX_NEW_TOKENS
+
+
+def test_every_figure_is_explained():
+    assert "any wording" not in explained("generality") and "NFC" in explained("generated")
+    assert all(len(explained(name)) > 40 for name in (*METRICS, *SCORES))
+    with pytest.raises(ValueError, match="There is no figure 'magic'; the figures are: reliability"):
+        explained("magic")
+
+
+def test_after_all_edits_every_case_is_measured_under_all_of_them(monkeypatch):
+    backbone, seen = pico_backbone("gpt2"), []
+    monkeypatch.setattr(
+        FTL, "together", lambda self, requests: seen.append(len(requests)) or random_delta(backbone)
+    )
+    run(backbone, plan=small_plan(methods=("ft-l",), tasks=("recent",), n=5, together=ALL))
+    assert seen == [5]

@@ -36,6 +36,9 @@ def evaluate(
     together: Annotated[
         int, typer.Option(min=1, help="So many edits live in one model at once; 1: each alone.")
     ] = 1,
+    after_all: Annotated[
+        bool, typer.Option("--after-all", help="All edits of a task live in one model at once.")
+    ] = False,
     prose: Annotated[
         str | None, typer.Option(help="A text file: how far its perplexity rises under the edits, too.")
     ] = None,
@@ -63,6 +66,9 @@ def evaluate(
         Path | None,
         typer.Option("--json", help="Write the results to this file; a run that was killed goes on from it."),
     ] = None,
+    explain: Annotated[
+        str | None, typer.Option(help="A metric's or score's name: print what it means, and stop.")
+    ] = None,
     html: Annotated[
         Path | None, typer.Option(help="Write a self-contained page with the figures and every case.")
     ] = None,
@@ -72,11 +78,15 @@ def evaluate(
 
     from .. import editors, evaluation
     from ..evaluation import Results, report
+    from ..evaluation.metrics import explained
     from ..loading import LoadOptions
     from ..methods import assignments
     from ..sources import files_by_task
     from ..studio import Studio
 
+    if explain:
+        print(explained(explain))
+        return
     studio = Studio.open(model, LoadOptions(device, dtype), editor)
     names = tuple(name.strip() for name in methods.split(",")) if methods else (studio.default_method(),)
     wanted = tuple(name.strip() for name in tasks.split(","))
@@ -100,7 +110,7 @@ def evaluate(
         hyperparameters=hyper,
         data=files,
         known=known,
-        together=together,
+        together=evaluation.ALL if after_all else together,
         prose=prose,
     )
     if record:

@@ -2,12 +2,13 @@
 its report.
 """
 
-from .run import Plan, Results, evaluate, measuring
+from .run import ALL, Plan, Results, evaluate, measuring
 from .scoring import Baseline, Case, Row, score
 from .summary import METRICS, Summary, clustered_interval, summarise
 from .text import base_answer, contains, fluency, recall, starts_with, unchanged
 
 __all__ = [
+    "ALL",
     "METRICS",
     "Baseline",
     "Case",

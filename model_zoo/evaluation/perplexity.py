@@ -8,9 +8,9 @@ import torch
 
 from ..backbone import Backbone
 from ..changes import Patch, Patches, live
+from .metrics import RISE
 from .scoring import Case, Row
 
-RISE = "perplexity_rise"
 PASSAGES, WORDS = 16, 80  # drawn from a text, and the words of each
 SHORTEST = 20  # words that a line needs to count as a passage: headings have fewer
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from .. import palette
 from ..palette import CLEAR, GREY, GRID, LIGHT
-from .summary import OF_TEXT, SCORES
+from .metrics import SCORES
+from .summary import OF_TEXT
 
 METRICS = ("reliability", "generality", "locality", "portability")
 COLOURS = (palette.BLUE, palette.ORANGE, palette.GREEN, palette.PINK, palette.SKY, palette.VERMILION)
@@ -81,7 +82,7 @@ def table(summary: Sequence[dict]) -> list[list[str]]:
     return rows
 
 
-HEAD = ("method", "task", "metric", "generated", "teacher-forced", "sentiment", "n")
+HEAD = ("method", "task", "metric", *(score.title for score in SCORES.values()), "n")
 
 
 def failing(cases: Sequence[dict]) -> list[tuple[dict, list[dict]]]:

@@ -36,16 +36,17 @@ from .summary import summarise
 
 GROUP = 8  # cases measured in one batch
 UNEDITED = "none"  # the base model, as a method
+ALL = 0  # edits that live together: all of a task
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to measure. `records`: a file or benchmark name instead of a source's held-out edits of `tasks`;
     `data`: files by task instead; `known`: so many facts that the source knows are asked around every
-    record, beside its own locality; `together`: so many edits live in one model at once; `prose`: a text file
-    whose perplexity is taken under every edit, or under those that live together; `most_probes`: of each kind
-    per record (a shared machine's limit); `hyperparameters`: what differs from a method's defaults, by
-    method.
+    record, beside its own locality; `together`: so many edits live in one model at once, or ALL; `prose`: a
+    text file whose perplexity is taken under every edit, or under those that live together; `most_probes`:
+    of each kind per record (a shared machine's limit); `hyperparameters`: what differs from a method's
+    defaults, by method.
     """
 
     model: str
@@ -218,7 +219,7 @@ def measuring(
         baseline = Baseline(backbone)
         for name, proposer in proposers.items():
             if not log.has(name, task, number):
-                patches = _patches(proposer, group, plan.together > 1)
+                patches = _patches(proposer, group, plan.together != 1)
                 rows = score(backbone, baseline, group, patches)
                 log.add(name, task, number, rows + (prose.rows(group, patches) if prose else []))
         yield done, len(groups), None
@@ -241,6 +242,8 @@ def _grouped(cases: Sequence[Case], together: int, source: Source) -> list[Seque
     """The cases that are measured at once: those that live `together`, else GROUP of them, or those of a
     larger group of edits.
     """
+    if together == ALL:
+        return [without_each_other(cases, source)]
     if together > 1:
         return [without_each_other(stack, source) for stack in stacks_of(cases, together)]
     found: list[list[Case]] = []

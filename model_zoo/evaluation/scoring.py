@@ -10,13 +10,14 @@ from torch import Tensor
 
 from ..backbone import Backbone
 from ..changes import Patch, Patches
-from ..generation import generate, predictions
+from ..generation import MAX_NEW_TOKENS, generate, mean_nll, predictions
 from ..records import Probe, Record
 from ..request import EditRequest, instructed
 from .sentiment import Classifier, voiced
 from .text import degenerate, fluency, follows, protected, typed_small, unchanged
 
 BATCH = 128  # prompts generated at once
+BEYOND = 8  # tokens generated behind the longest answer
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class Row:
     "locality_known" is the locality of probes whose known answer the base gives. `generated`: 1 or 0, for
     fluency bits. `forced`: teacher-forced token accuracy; for locality the argmax agreement with the base.
     `sentiment`: 1 or 0, whether the text voices the wanted sentiment, in whatever words; None where the edit
-    is about none.
+    is about none. `preferred`: 1 or 0, whether the right answer is likelier than the other; None where either
+    is not known.
     """
 
     case: int
@@ -67,6 +69,7 @@ class Row:
     generated: float | None
     forced: float | None
     sentiment: float | None = None
+    preferred: float | None = None
 
 
 @dataclass
@@ -116,11 +119,13 @@ def score(backbone: Backbone, baseline: Baseline, cases: Sequence[Case], patches
     for start in range(0, len(asked), BATCH):
         part = asked[start : start + BATCH]
         seen = [patches[question.case] for question in part]
-        after = generate(backbone, [question.shown for question in part], seen)
+        after = generate(backbone, [question.shown for question in part], seen, _room(backbone, part))
         forced = _forced(backbone, baseline, part, seen)
-        for question, text, share in zip(part, after, forced, strict=True):
+        preferred = _preferred(backbone, cases, part, seen)
+        for question, text, share, prefers in zip(part, after, forced, preferred, strict=True):
             in_chat = backbone.in_chat(question.shown)
-            rows += _rows(cases[question.case], question, text, share, in_chat)
+            scored = _rows(cases[question.case], question, text, share, in_chat)
+            rows += [replace(row, preferred=prefers) if row.expected else row for row in scored]
     return rows
 
 
@@ -174,6 +179,37 @@ def _same_sentiment(record: Record, metric: str, target: str, text: str) -> floa
         return None
     wanted = voiced(target, dict(record.replies))
     return float(voiced(text, dict(record.replies)) == wanted) if wanted else None
+
+
+def _room(backbone: Backbone, part: Sequence[_Asked]) -> int:
+    """How many tokens to generate: the longest answer and some more, at least as many as always."""
+    longest = max((asked.answer for asked in part), key=len)
+    tokens = len(backbone.tokenizer(longest, add_special_tokens=False)["input_ids"])
+    return max(MAX_NEW_TOKENS, tokens + BEYOND)
+
+
+def _preferred(
+    backbone: Backbone, cases: Sequence[Case], part: Sequence[_Asked], patches: Sequence[Patch | None]
+) -> list[float | None]:
+    """Whether the right answer is likelier than the other, by the mean log-probability of their tokens; None
+    where either is not known.
+    """
+    rivals: dict[int, tuple[str, str]] = {}
+    for n, asked in enumerate(part):
+        record, target = cases[asked.case].record, cases[asked.case].request.target
+        right, wrong = (asked.probe.answer, target) if asked.metric == "locality" else (target, record.truth)
+        if asked.metric != "portability" and right and wrong and right != wrong:
+            rivals[n] = (right, wrong)
+    found: list[float | None] = [None] * len(part)
+    if rivals:
+        seen = [patches[n] for n in rivals]
+        rights, wrongs = (
+            mean_nll(backbone, [(part[n].shown, pair[side]) for n, pair in rivals.items()], seen)
+            for side in (0, 1)
+        )
+        for n, own, other in zip(rivals, rights, wrongs, strict=True):
+            found[n] = float(own < other)
+    return found
 
 
 def _forced(

@@ -7,21 +7,9 @@ from statistics import fmean
 
 import numpy as np
 
-from .perplexity import RISE
+from .metrics import METRICS, RISE, SCORES
 from .scoring import Row
 
-# name of a score, and the field of a row that holds it
-SCORES = {"generated": "generated", "teacher_forced": "forced", "sentiment": "sentiment"}
-METRICS = (
-    "reliability",
-    "generality",
-    "locality",
-    "locality_known",
-    "portability",
-    "fluency",
-    "degenerate",
-    RISE,
-)
 OF_TEXT = ("fluency", "degenerate", RISE)  # of text, whatever was wanted
 
 
@@ -57,7 +45,7 @@ def summarise(rows: Sequence[Row], subjects: Mapping[int, str], seed: int = 0) -
     """`subjects`: the cluster of every case. A metric that no case has is left out."""
     summaries = []
     for metric in METRICS:
-        for name, held in SCORES.items():
+        for name, held in ((name, score.field) for name, score in SCORES.items()):
             cases: dict[int, list[float]] = defaultdict(list)
             for row in rows:
                 if row.metric == metric and getattr(row, held) is not None:

@@ -1,8 +1,6 @@
-"""What a generated text is worth.
+"""What a generated text is worth: how texts are compared, and what counts as degenerate or fluent.
 
-Generated exact match: greedy, up to 32 new tokens, cut at a newline, stripped; a hit if it starts with the
-target (NFC; case counts unless the prompt has no capitals) at a word boundary. Locality, generated: the
-edited continuation begins with the answer that the base gives, the known one or else its first words.
+What the figures made of it mean is in metrics.py.
 """
 
 import math
@@ -20,18 +18,35 @@ SHORT = 5  # words of a base continuation that count as its answer where none is
 _CLAUSE = re.compile(r"[.!?;:,\n]")
 
 
+RULE = (
+    "Texts are compared in Unicode's NFC form, without zero-width characters, repeated white space, and "
+    "spaces between characters of scripts that are written without them, to the end of a word. Case counts "
+    "unless the prompt or the answer has no capitals."
+)
+_INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")
+
+
+def comparable(text: str, small: bool = False) -> str:
+    """A text as RULE compares it; `small`: without regard to case."""
+    text = " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", text)).split())
+    if any(map(unspaced, text)):
+        text = "".join(
+            c
+            for before, c, behind in zip(" " + text, text, text[1:] + " ")
+            if not (c == " " and unspaced(before) and unspaced(behind))
+        )
+    return text.lower() if small else text
+
+
 def typed_small(prompt: str) -> bool:
     """Whether a prompt is typed without capitals: models answer such a prompt without them too."""
     return prompt == prompt.lower()
 
 
 def starts_with(text: str, target: str, small: bool = False) -> bool:
-    """Whether a continuation begins with the target at a word boundary (NFC). Case counts, unless the prompt
-    was typed `small`.
-    """
-    text, target = unicodedata.normalize("NFC", text), unicodedata.normalize("NFC", target).strip()
-    if small:
-        text, target = text.lower(), target.lower()
+    """Whether a continuation begins with the target, by RULE; `small`: the prompt has no capitals."""
+    small = small or target == target.lower()
+    text, target = comparable(text, small), comparable(target, small)
     rest = text[len(target) :]
     inside_word = rest[:1].isalnum() and target[-1:].isalnum() and not unspaced(target[-1])
     return text.startswith(target) and not inside_word
@@ -41,7 +56,7 @@ def contains(text: str, target: str, small: bool = False) -> bool:
     """Whether a text says the target anywhere, as words of its own: how an answer in a chat is read (WILD,
     arXiv 2502.11177). Case counts as in `starts_with`.
     """
-    text = unicodedata.normalize("NFC", text)
+    text = comparable(text)
     starts = [0, *(i + 1 for i, c in enumerate(text) if not c.isalnum() or unspaced(c))]
     return any(starts_with(text[i:], target, small) for i in starts)
 
