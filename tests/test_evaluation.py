@@ -117,7 +117,10 @@ def test_without_an_edit_everything_stays_and_before_is_shared_by_all_methods():
         assert [r["before"] for r in edited] == [r["before"] for r in plain]
         assert all(r["before"] == r["after"] for r in plain)
     local = [s for s in results.summary if s["method"] == "none" and s["metric"] == "locality"]
-    assert [s["mean"] for s in local] == [1.0, 1.0]
+    assert {s["score"]: s["mean"] for s in local if s["score"] != "probability"} == {
+        "generated": 1.0,
+        "teacher_forced": 1.0,
+    }
 
 
 def test_a_killed_run_goes_on_without_recomputing_and_gives_the_same_json(tmp_path):
@@ -268,7 +271,7 @@ def test_a_reply_of_the_wanted_sentiment_in_other_words_counts_as_such():
         for s in run(backbone, plan=small_plan(tasks=("convsent", "recent"), n=2)).summary
         if s["task"] == "convsent"
     }
-    assert scores == {"generated", "teacher_forced", "sentiment"}
+    assert scores == {"generated", "teacher_forced", "probability", "sentiment"}
 
 
 def test_any_words_may_voice_a_sentiment_where_opinions_are_open():
