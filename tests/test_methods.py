@@ -15,7 +15,7 @@ from model_zoo.methods.hyper_config import HyperConfig
 from model_zoo.methods.hypernetwork import Hypernetwork
 from model_zoo.methods.instructedit import InstructEdit
 from model_zoo.methods.instruction import InstructionReader, Instructions
-from model_zoo.methods.ridge import correct, solve
+from model_zoo.methods.ridge import correct, corrected, solve
 from model_zoo.methods.whitening import leading_basis
 from model_zoo.request import EditRequest, instructed
 from model_zoo.session import combine
@@ -149,7 +149,13 @@ def test_edits_corrected_for_each_other_do_on_their_own_keys_what_they_do_alone(
             assert torch.allclose(layer.K @ change.dense().T, layer.K @ layer.dense().T, atol=1e-3)
     loose = correct(layers, 1e9)  # nothing is corrected: their sum
     assert torch.allclose(loose.dense(), layers[0].dense() + layers[1].dense(), atol=1e-4)
-    assert correct(layers * 4, 0.01).D is not None
+    many = [*layers, LayerDelta(A=layers[0].A + 1, B=layers[1].B, K=layers[1].K - 1)]
+    u, a = (torch.cat([getattr(layer, name) for layer in many]).double() for name in "KA")
+    y = torch.cat([layer.K @ layer.dense().T for layer in many]).double()
+    b = torch.cat([layer.B for layer in many], 1).double()
+    whole = correct(many, 0.01)  # beyond the low-rank form, the same change in the matrix's own size
+    assert whole.D is not None
+    assert torch.allclose(whole.dense(), (corrected(u, y, a, b, 0.01) @ a).float(), atol=1e-4)
 
 
 def test_combining_does_not_depend_on_the_order(gpt2):
