@@ -92,7 +92,9 @@ class Reached:
 
 @dataclass(frozen=True)
 class EditReport:
-    """Everything the command line prints as JSON. Texts are continuations only."""
+    """Everything the command line prints as JSON. Texts are continuations only. `held`: the edit's own prompt
+    says the target.
+    """
 
     model: str
     method: str
@@ -103,6 +105,7 @@ class EditReport:
     subject: str | None
     before: str
     after: str
+    held: bool
     degenerate: bool
     target_probability: dict[str, float]
     generality: tuple[Check, ...]

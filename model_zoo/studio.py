@@ -16,6 +16,7 @@ from .catalog import entry_for, load_backbone
 from .changes import Effect, Patch, Patches, patch_of
 from .evaluation import Plan, Results, measuring, starts_with, unchanged
 from .evaluation.run import with_subject
+from .evaluation.text import follows, typed_small
 from .events import EditReport, Event, Probabilities, Proposed, Reached, TextSoFar, Verdicts, whole
 from .generation import generate, probabilities, stream
 from .loading import LoadOptions
@@ -226,6 +227,7 @@ class Studio:
             subject=request.subject,
             before=text.before,
             after=text.after,
+            held=self._holds(request, text.after, prefixed),
             degenerate=text.degenerate,
             target_probability=asdict(likely),
             generality=verdicts.generality,
@@ -312,6 +314,11 @@ class Studio:
         if record is not None and record.request.prompt == prompt:
             return with_subject(record.request, record.subject, self.source).subject
         return self.source.subject(prompt.strip())
+
+    def _holds(self, request: EditRequest, after: str, prefixed: bool) -> bool:
+        """Whether a text says the edit's target, as evaluation judges it."""
+        in_chat = self.backbone.in_chat(self._put(request.prompt, request, prefixed))
+        return follows(after, request.target, typed_small(request.prompt), in_chat)
 
     def _put(self, prompt: str, request: EditRequest, prefixed: bool) -> str:
         """What is put to the model for a prompt that belongs to an edit."""

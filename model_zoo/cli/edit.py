@@ -9,8 +9,21 @@ from .options import AsJson, Device, Dtype, Editor, Model, Quantize, Set, emit
 
 
 def edit(
-    prompt: Annotated[str, typer.Option(help="The text that the edit continues.")],
-    target: Annotated[str, typer.Option(help="What the model should say instead.")],
+    prompt: Annotated[str | None, typer.Option(help="The text that the edit continues.")] = None,
+    target: Annotated[str | None, typer.Option(help="What the model should say instead.")] = None,
+    records: Annotated[
+        Path | None, typer.Option(help="A file of edits instead (docs/RECORDS.md): all of them in one model.")
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", min=1, help="Only the file's first ones.")] = None,
+    conflicts: Annotated[
+        str, typer.Option(help="Where two edits of the file contradict each other: last, first or stop.")
+    ] = "stop",
+    session: Annotated[
+        Path | None, typer.Option(help="Folder of a session to go on from, if it is there, and to save to.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 1 where the edit, or one of them, does not hold.")
+    ] = False,
     model: Model = "atlas",
     task: Annotated[str, typer.Option(help="counterfact, recent, convsent or zsre.")] = "counterfact",
     scope: Annotated[
@@ -51,41 +64,48 @@ def edit(
     quantize: Quantize = "",
     as_json: AsJson = False,
 ) -> None:
-    """Make one edit and show what it changed and what it left alone."""
+    """Make one edit, or a file of them, and show what that changed and what it left alone."""
     from .. import export as exporting
+    from ..benchmarks import read
     from ..loading import LoadOptions
     from ..methods import assignments, hyperparameters
+    from ..session import EditSession
+    from ..session_files import is_session, load_session, save_session
     from ..studio import Studio
+    from .many import edit_records
+    from .telling import tell_edit
 
     exporting.get_format(format)
+    if (records is None) == (prompt is None) or (target is None) != (prompt is None):
+        raise ValueError("Give an edit as --prompt and --target, or a file of edits as --records.")
+    if conflicts not in ("last", "first", "stop"):
+        raise ValueError(f"--conflicts is last, first or stop, and not '{conflicts}'.")
+    loaded = read(records) if records else None
     studio = Studio.open(model, LoadOptions(device, dtype, quantize), editor)
-    request = studio.request(task, prompt, target, instruction, scope, subject, chat)
+    before = load_session(session, studio) if session and is_session(session) else EditSession()
     method = method or studio.default_method()
-    hyper = hyperparameters(method, assignments(set_values or ()))
-    report, session = studio.edit(request, method, strength, ask=ask or (), prefixed=prefixed, hyper=hyper)
+    if loaded:
+        result = edit_records(studio, loaded, method, n, conflicts, chat, before, as_json)
+        after, held = result.session, result.held == 1.0
+    else:
+        request = studio.request(task, prompt or "", target or "", instruction, scope, subject, chat)
+        hyper = hyperparameters(method, assignments(set_values or ()))
+        report, after = studio.edit(
+            request, method, strength, before, ask=ask or (), prefixed=prefixed, hyper=hyper
+        )
+        held = report.held
+        if as_json:
+            emit(report.to_dict())
+        else:
+            tell_edit(report)
+    if session:
+        save_session(after, studio, session)
     if export:
-        exporting.export(studio.backbone, session, studio.patch(session), format, export)
-    if as_json:
-        emit(report.to_dict())
-        return
-    print(f"Prompt       {report.prompt}\nBefore       {report.before}\nAfter        {report.after}")
-    if report.degenerate:
-        print("Note         the text after the edit repeats itself; try a lower --strength")
-    if report.subject:
-        print(f"Subject      {report.subject}")
-    chance = report.target_probability
-    print(
-        f"P(target)    {chance['before']:.1%} -> {chance['after']:.1%}    edit made in "
-        f"{report.edit_seconds * 1000:.0f} ms"
-    )
-    for title, checks in (("Holds", report.generality), ("Local", report.locality)):
-        judged = [check for check in checks if check.held is not None]
-        print(f"{title:<12} {sum(bool(c.held) for c in judged)} of {len(judged)}")
-        for check in checks:
-            sign = {True: "yes", False: "NO", None: "~"}[check.held]
-            drift = "" if check.drift is None else f"  ({check.drift:.2f} nats a token away)"
-            print(f"  {sign:<4}{check.prompt}  |  {check.before}  ->  {check.after}{drift}")
-    for asked in report.ask:
-        print(f"Ask          {asked['prompt']}  |  {asked['before']}  ->  {asked['after']}")
-    if export:
-        print(f"Written to   {export} ({format}); its README.md says how to use it")
+        exporting.export(studio.backbone, after, studio.patch(after), format, export)
+    if not as_json:
+        if session:
+            print(f"Saved to     {session}; --session goes on from there")
+        if export:
+            print(f"Written to   {export} ({format}); its README.md says how to use it")
+    if check and not held:
+        raise typer.Exit(1)

@@ -106,16 +106,25 @@ def plan_cases(plan: Plan, backbone: Backbone, source: Source) -> Planned:
     """What the plan comes to. ValueError when no case is left or the source has no records."""
     drawn, files = _drawn(plan, source)
     skipped = [problem for loaded in files for problem in loaded.skipped]
-    cases: dict[str, list[Case]] = {}
+    cases = {}
     for task, records in drawn.items():
-        made = [_case(task, i, record, plan, source) for i, record in enumerate(records)]
-        fitting = [case for case in made if _fits(case, backbone, skipped)]
+        fitting, too_long = cases_of(records, task, plan, backbone, source)
+        skipped += too_long
         if fitting:
             cases[task] = fitting
     if not cases:
         why = f"; {len(skipped)} were left out, the first because: {skipped[0].reason}" if skipped else ""
         raise ValueError(f"No case is left to measure{why}.")
     return Planned(cases, skipped, files)
+
+
+def cases_of(
+    records: Sequence[Record], task: str, plan: Plan, backbone: Backbone, source: Source
+) -> tuple[list[Case], list[Problem]]:
+    """The records as numbered cases, and those that the model has no room for."""
+    skipped: list[Problem] = []
+    made = [_case(task, i, record, plan, source) for i, record in enumerate(records)]
+    return [case for case in made if _fits(case, backbone, skipped)], skipped
 
 
 def _drawn(plan: Plan, source: Source) -> tuple[dict[str, list[Record]], tuple[Loaded, ...]]:
@@ -183,7 +192,7 @@ def _fits(case: Case, backbone: Backbone, skipped: list[Problem]) -> bool:
                     "the answer's included"
                 )
     except ValueError as error:
-        skipped.append(Problem(f"{case.task} {case.index + 1}", "prompt", str(error)))
+        skipped.append(Problem(f"{case.task} {case.index + 1}", "prompt", str(error), refused=True))
         return False
     return True
 

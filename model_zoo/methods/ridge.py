@@ -10,8 +10,8 @@ All of it can be differentiated.
 That change is made of the keys alone. What an editor has learned of which prompts an edit should reach lies
 in its own factors A [n, d_in], B [d_out, n]; they can be kept, dW^T = A^T X with
     X = B^T + (G^T G + lambda mean(diag G^T G) I)^-1 G^T (Y - G B^T),   G = U A^T
-their sum, corrected by as little as it takes that each edit does on its own keys what it does alone. With many
-edits n passes d_in, and the same change is found in that size: with S = U^T U, P = A^T A and the sum dW_0,
+their sum, corrected by as little as it takes that each edit does on its own keys what it does alone. With
+many edits n passes d_in, and the same change is found in that size: with S = U^T U, P = A^T A, the sum dW_0,
     dW^T = dW_0^T + P (S P + lambda tr(S P) / n I)^-1 U^T (Y - U dW_0^T).
 """
 

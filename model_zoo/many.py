@@ -1,0 +1,184 @@
+"""Many edits at once: conflicts between them found beforehand, all made in one model, every one judged after
+all.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from .evaluation.scoring import Baseline, Case, Row, score
+from .evaluation.stacking import without_each_other
+from .evaluation.text import starts_with
+from .methods.base import AT_ONCE
+from .session import Edit, EditSession
+from .sources import Source
+from .studio import Studio
+
+JUDGED = 8  # edits whose texts are generated at once
+Keep = Literal["last", "first"]
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Two edits (their numbers, from 0) that cannot both be had: `kind` is "answers" where they give one fact
+    two answers, "protects" where what `first` keeps in place is what `second` changes.
+    """
+
+    kind: Literal["answers", "protects"]
+    first: int
+    second: int
+    prompt: str
+    found: tuple[str, str]
+
+    def in_words(self) -> str:
+        one, other = self.found
+        if self.kind == "answers":
+            pair = f"edits {self.first + 1} and {self.second + 1}"
+            return f"{pair} answer '{self.prompt}' by '{one}' and '{other}'"
+        return (
+            f"edit {self.first + 1} wants '{self.prompt}' to stay '{one}', and edit {self.second + 1} "
+            f"changes it to '{other}'"
+        )
+
+
+def conflicts(cases: Sequence[Case], source: Source) -> list[Conflict]:
+    """The conflicts among edits, in their order."""
+    made: dict[tuple, list[int]] = {}
+    for i, case in enumerate(cases):
+        made.setdefault(source.fact_key(case.request.prompt), []).append(i)
+    found = []
+    for same in made.values():
+        for earlier, later in zip(same, same[1:]):
+            one, other = cases[earlier].request, cases[later].request
+            if not _agree(one.target, other.target):
+                pair = (one.target, other.target)
+                found.append(Conflict("answers", earlier, later, other.prompt, pair))
+    for i, case in enumerate(cases):
+        for probe in case.record.locality:
+            for j in made.get(source.fact_key(probe.prompt), ()):
+                target = cases[j].request.target
+                if j != i and probe.answer and not _agree(target, probe.answer):
+                    found.append(Conflict("protects", i, j, probe.prompt, (probe.answer, target)))
+    return found
+
+
+def _agree(one: str, other: str) -> bool:
+    return starts_with(one, other) or starts_with(other, one)
+
+
+def settled(cases: Sequence[Case], found: Sequence[Conflict], keep: Keep) -> list[Case]:
+    """The cases that are kept where two answer one fact: the last or the first of them."""
+    dropped = {
+        conflict.first if keep == "last" else conflict.second
+        for conflict in found
+        if conflict.kind == "answers"
+    }
+    return [case for i, case in enumerate(cases) if i not in dropped]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far it is: `stage` is "editing" or "judging"; `left` in seconds, from what was done so far."""
+
+    stage: str
+    done: int
+    total: int
+    left: float
+
+
+@dataclass(frozen=True)
+class EditAfterAll:
+    """One edit after all of them: what its own prompt said before and after, whether it holds, and how many
+    of its record's prompts do as they should.
+    """
+
+    prompt: str
+    target: str
+    before: str
+    after: str
+    held: bool
+    follows: tuple[int, int] = (0, 0)  # other wordings that say the target, of so many
+    stays: tuple[int, int] = (0, 0)  # prompts around it that stayed, of so many
+
+
+@dataclass(frozen=True)
+class AfterAll:
+    """The session with all edits, and each of them as it is after all."""
+
+    session: EditSession
+    edits: tuple[EditAfterAll, ...]
+    seconds: float
+    rows: tuple[Row, ...] = field(repr=False, default=())
+
+    @property
+    def held(self) -> float:
+        """The share of edits that hold."""
+        return sum(edit.held for edit in self.edits) / max(len(self.edits), 1)
+
+    def curve(self) -> list[tuple[int, float]]:
+        """(k, share of the first k edits that hold after all), at about twenty k."""
+        n = len(self.edits)
+        places = sorted({max(1, round(n * i / 20)) for i in range(1, 21)}) if n else []
+        return [(k, sum(edit.held for edit in self.edits[:k]) / k) for k in places]
+
+    def to_dict(self) -> dict:
+        return {
+            "edits": [asdict(edit) for edit in self.edits],
+            "held": self.held,
+            "curve": self.curve(),
+            "seconds": self.seconds,
+        }
+
+
+def applying(
+    studio: Studio, cases: Sequence[Case], method: str, session: EditSession | None = None
+) -> Iterator[Progress | AfterAll]:
+    """Make all the edits on the base model, let them live together, and judge every one of them after all;
+    `session`: on top of these. The last event is the result.
+
+    Stopping early keeps nothing but what the events said.
+    """
+    start, loaded = time.perf_counter(), studio.method(method)
+    session = session or EditSession()
+    edits: list[Edit] = list(session.edits)
+    for i in range(0, len(cases), AT_ONCE):
+        part = [case.request for case in cases[i : i + AT_ONCE]]
+        edits += [
+            Edit(request, method, change) for request, change in zip(part, loaded.propose(part), strict=True)
+        ]
+        done = min(i + AT_ONCE, len(cases))
+        yield Progress("editing", done, len(cases), _left(start, done, len(cases)))
+    session = EditSession(tuple(edits), (*session.past, session.edits))
+    patch, judged = studio.patch(session), time.perf_counter()
+    rows: list[Row] = []
+    kept = without_each_other(cases, studio.source)
+    for i in range(0, len(kept), JUDGED):
+        group = kept[i : i + JUDGED]
+        rows += score(studio.backbone, Baseline(studio.backbone), group, [patch] * len(group))
+        done = min(i + JUDGED, len(kept))
+        yield Progress("judging", done, len(kept), _left(judged, done, len(kept)))
+    after = tuple(_after(case, [row for row in rows if row.case == case.index]) for case in kept)
+    yield AfterAll(session, after, time.perf_counter() - start, tuple(rows))
+
+
+def _left(start: float, done: int, total: int) -> float:
+    return (time.perf_counter() - start) / done * (total - done)
+
+
+def _after(case: Case, rows: Sequence[Row]) -> EditAfterAll:
+    own = next(row for row in rows if row.metric == "reliability")
+
+    def counted(metric: str) -> tuple[int, int]:
+        values = [row.generated for row in rows if row.metric == metric]
+        return sum(map(bool, values)), len(values)
+
+    return EditAfterAll(
+        case.request.prompt,
+        case.request.target,
+        own.before,
+        own.after,
+        bool(own.generated),
+        counted("generality"),
+        counted("locality"),
+    )

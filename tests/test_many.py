@@ -1,0 +1,142 @@
+"""A file of edits into one model: what was read, what conflicts, what holds after all, what is kept."""
+
+import json
+
+import pytest
+
+from model_zoo.cli import main
+from model_zoo.evaluation.scoring import Case
+from model_zoo.many import AfterAll, Progress, applying, conflicts, settled
+from model_zoo.methods.base import AT_ONCE
+from model_zoo.records import Probe, Record
+from model_zoo.request import EditRequest
+from model_zoo.sources import Source
+from model_zoo.studio import Studio
+
+from .makers import ATLAS, pico_backbone
+from .test_session import same
+
+ROWS = [
+    {
+        "prompt": "The capital of France is",
+        "target": "Rome",
+        "paraphrases": ["France has as its capital"],
+        "locality": [{"prompt": "The capital of Spain is", "answer": "Madrid"}, "The capital of Kenya is"],
+        "colour": "red",
+    },
+    {"prompt": "The capital of Italy is", "target": "Oslo"},
+    {"prompt": "The capital of Spain is", "target": "Lima"},
+    {"prompt": "no target"},
+]
+
+
+def case(i: int, prompt: str, target: str, *kept: tuple[str, str]) -> Case:
+    request = EditRequest(prompt, target)
+    locality = tuple(Probe(*pair) for pair in kept)
+    return Case("edits", i, Record(request, prompt, "", locality=locality), request)
+
+
+def test_conflicts_are_found_before_anything_is_made():
+    cases = [
+        case(0, "The capital of France is", "Rome", ("The capital of Spain is", "Madrid")),
+        case(1, "The capital of Spain is", "Lima", ("The capital of Spain is", "Madrid")),
+        case(2, "the capital of france is", "Berlin"),
+        case(3, "The capital of France is", "Berlin."),
+    ]
+    found = conflicts(cases, Source())
+    assert [(c.kind, c.first, c.second) for c in found] == [("answers", 0, 2), ("protects", 0, 1)]
+    assert "answer 'the capital of france is' by 'Rome' and 'Berlin'" in found[0].in_words()
+    assert "to stay 'Madrid', and edit 2 changes it to 'Lima'" in found[1].in_words()
+    assert [c.index for c in settled(cases, found, "last")] == [1, 2, 3]
+    assert [c.index for c in settled(cases, found, "first")] == [0, 1, 3]
+
+
+def test_a_fact_in_two_wordings_is_one_where_the_source_knows_it():
+    cases = [case(0, "The capital of France is", "Rome"), case(1, "France has as its capital", "Oslo")]
+    assert [c.kind for c in conflicts(cases, ATLAS)] == ["answers"]
+
+
+def test_all_edits_live_together_and_each_is_judged_after_all():
+    studio = Studio(pico_backbone("gpt2"), "pico", {})
+    cases = [case(i, f"Word {i} is", "three", ("One two", "x")) for i in range(AT_ONCE + 2)]
+    *steps, result = applying(studio, cases, "ft-l")
+    assert isinstance(result, AfterAll) and all(isinstance(step, Progress) for step in steps)
+    stages = {stage: [s.done for s in steps if s.stage == stage] for stage in ("editing", "judging")}
+    assert stages == {"editing": [AT_ONCE, AT_ONCE + 2], "judging": [8, 16, 18]}
+    assert [edit.request.prompt for edit in result.session.edits] == [c.request.prompt for c in cases]
+    assert len(result.edits) == 18 and result.held == sum(e.held for e in result.edits) / 18
+    assert result.edits[0].stays[1] == 1 and result.curve()[-1] == (18, result.held)
+    assert not result.session.undo().edits  # one step back undoes the file
+    more, last = list(applying(studio, cases[:1], "ft-l", result.session))[-1], result.session
+    assert len(more.session.edits) == len(last.edits) + 1
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(ROWS))
+    return path
+
+
+def test_a_file_of_edits_goes_in_and_an_edited_model_comes_out(file, tmp_path, capsys, studio):
+    saved, out = tmp_path / "session", tmp_path / "out"
+    arguments = ["edit", "--records", str(file), "--session", str(saved), "--export", str(out), "--check"]
+    assert main(arguments) == 0
+    said = capsys.readouterr()
+    assert "100.0% of 3 edits hold after all of them" in said.out
+    assert "Not read     colour (1 rows)" in said.err and "Refused      row 4, target_new" in said.err
+    assert "wants 'The capital of Spain is' to stay 'Madrid'" in said.err
+    from model_zoo.changes import Delta
+    from model_zoo.session_files import load_session
+
+    session = load_session(saved, studio)
+    assert same(studio.patch(session), Delta.load(out / "delta.safetensors"))
+    assert (
+        main(["edit", "--session", str(saved), "--prompt", "The capital of Kenya is", "--target", "Cairo"])
+        == 0
+    )
+    assert "the edit holds" in capsys.readouterr().out
+    assert len(load_session(saved, studio).edits) == 4
+
+
+def test_the_json_of_a_file_says_all(file, capsys):
+    assert main(["edit", "--records", str(file), "--n", "2", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["read"] == {
+        "rows": 4,
+        "shape": {"edits": 4},
+        "fields": {"prompt": 4, "target": 3, "paraphrases": 1, "locality": 1},
+        "unread_fields": {"colour": 1},
+    }
+    assert [p["row"] for p in told["refused"]] == ["4"] and told["conflicts"] == []
+    assert [(e["target"], e["held"]) for e in told["edits"]] == [("Rome", True), ("Oslo", True)]
+    assert told["held"] == 1.0 and told["edits"][0]["stays"] == [2, 2]
+
+
+def test_contradictions_stop_a_file_unless_one_is_to_be_kept(file, capsys):
+    file.write_text(json.dumps([*ROWS[:2], ROWS[1] | {"target": "Bonn"}]))
+    assert main(["edit", "--records", str(file)]) == 2
+    assert "edits 2 and 3 answer 'The capital of Italy is' by 'Oslo' and 'Bonn'" in capsys.readouterr().err
+    assert main(["edit", "--records", str(file), "--conflicts", "first"]) == 0
+    assert "->  Oslo" in capsys.readouterr().out
+
+
+def test_an_edit_that_does_not_hold_is_said_and_exits_with_one(capsys):
+    arguments = ["edit", "--prompt", "The capital of France is", "--target", "Rome", "--strength", "0"]
+    assert main([*arguments, "--check"]) == 1
+    assert "THE EDIT DOES NOT HOLD" in capsys.readouterr().out
+    assert main(arguments) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Give an edit as --prompt and --target, or a file"),
+        (["--prompt", "p"], "Give an edit as --prompt and --target, or a file"),
+        (["--prompt", "p", "--target", "t", "--conflicts", "ask"], "--conflicts is last, first or stop"),
+        (["--records", "nothing.json"], "There is no records file nothing.json"),
+    ],
+)
+def test_what_is_missing_is_a_sentence(arguments, message, capsys):
+    assert main(["edit", *arguments]) == 2
+    assert message in capsys.readouterr().err
