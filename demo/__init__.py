@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from model_zoo.progress import Progress, no_progress
 
-from . import tab_directions, tab_edit, tab_evaluate, tab_scope
+from . import tab_directions, tab_edit, tab_evaluate, tab_many, tab_scope
 from .first_edit import make_first_edit
 from .handlers import QUIET
 from .picker import listed
@@ -31,6 +31,7 @@ TABS = (
     tab_edit.TAB,
     tab_scope.TAB,
     tab_directions.TAB,
+    tab_many.TAB,
     tab_evaluate.TAB,
 )
 
@@ -63,7 +64,7 @@ def build(settings: Settings | None = None, progress: Progress = no_progress) ->
         with gr.Tabs(elem_id="tabs") as tabs:
             parts = PageParts(runtime, state, first, tabs)
             for tab in TABS:
-                with gr.Tab(tab.name, id=tab.name.lower()) as frame:
+                with gr.Tab(tab.name, id=tab.name.lower().replace(" ", "-")) as frame:
                     tab.build(parts, frame)
         page.load(lambda: first.state, None, state, **QUIET)
         # what was fetched since the page was built is not to be fetched any more

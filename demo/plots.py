@@ -203,3 +203,29 @@ def _probe_trace(probes: list[tuple[Reached, tuple[float, float]]], what: str, s
 def _probe_hover(r: Reached, side: int) -> str:
     said = f"{escape(r.before)} → <b>{escape(r.after[side])}</b>" if r.moved[side] else escape(r.before)
     return f"{escape(r.prompt)}<br>{said}"
+
+
+# ---- many edits --------------------------------------------------------------------------------------------
+
+
+def held_figure(curve: Sequence[tuple[int, float]]) -> go.Figure:
+    """How many of the first k edits hold after all of them."""
+    ks, shares = zip(*curve, strict=True)
+    figure = go.Figure(
+        go.Scatter(
+            x=ks,
+            y=shares,
+            mode="lines+markers",
+            line={"color": PINK, "width": 2},
+            hovertemplate="%{y:.0%} of the first %{x}<extra></extra>",
+        )
+    )
+    figure.update_layout(
+        **_COMMON,
+        height=240,
+        margin={"l": 56, "r": 16, "t": 12, "b": 44},
+        xaxis={"title": "of the first so many edits", "gridcolor": GRID, "rangemode": "tozero"},
+        yaxis={"title": "hold after all", "gridcolor": GRID, "range": [0, 1.04], "tickformat": ".0%"},
+        showlegend=False,
+    )
+    return figure

@@ -19,10 +19,12 @@ from typing import Any
 from model_zoo import editors
 from model_zoo.catalog import CATALOG, DEFAULT_MODEL, entry_for
 from model_zoo.directions import DirectionSpace
-from model_zoo.evaluation import Plan
+from model_zoo.evaluation import Case, Plan
 from model_zoo.events import Event, Reached
 from model_zoo.export import export, get_format
 from model_zoo.loading import LoadOptions
+from model_zoo.many import AfterAll, applying
+from model_zoo.many import Progress as SoFar
 from model_zoo.memory import TooLarge
 from model_zoo.methods import Hyperparameters
 from model_zoo.progress import Progress, no_progress
@@ -252,6 +254,13 @@ class Runtime:
     def measure(self, choice: ModelChoice, plan: Plan) -> Iterator[tuple]:
         """(groups done, groups in all, results) of an evaluation. The results come last."""
         yield from self.studio(choice).measure(plan)
+
+    @gpu_work
+    def apply_all(
+        self, choice: ModelChoice, cases: Sequence[Case], method: str, session: EditSession
+    ) -> Iterator[SoFar | AfterAll]:
+        """Many edits on top of a session: how far it is, the result last."""
+        yield from applying(self.studio(choice), cases, method, session)
 
     @gpu_work
     def map(

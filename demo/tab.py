@@ -16,7 +16,7 @@ from .visitor import VisitorState
 
 @dataclass
 class PageParts:
-    """The parts of the page that tabs share. The Edit tab is built first and sets the last three."""
+    """The parts of the page that tabs share. The Edit tab is built first and sets the last four."""
 
     runtime: Runtime
     state: gr.State
@@ -24,6 +24,7 @@ class PageParts:
     tabs: gr.Tabs
     inputs: EditInputs = field(init=False)
     opens_model: Callable = field(init=False)  # see Picker.wire
+    redraws: Callable = field(init=False)  # has an event draw the visitor's edits in the Edit tab
     scope_example: gr.Button = field(init=False)  # the Edit tab's example that opens the Scope tab
 
     @property

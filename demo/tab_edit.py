@@ -247,6 +247,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     # first, so that no private listener takes the endpoints' names
     api.build(runtime, state, components(inputs), question.box, inputs.chat)
     shows: dict[str, Any] = {"outputs": [state, *components(outputs)], **QUIET, **COMPUTE}
+    parts.redraws = lambda event: event(errors_as_messages(tab.show), [state], **shows)
     _wire_edits(tab, picker, inputs, apply_button, shows)
     _wire_task(inputs)
     _wire_subject(tab, inputs)

@@ -4,9 +4,12 @@ all.
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Literal
 
+from .benchmarks import Loaded, Problem
+from .evaluation import Plan
+from .evaluation.run import cases_of
 from .evaluation.scoring import Baseline, Case, Row, score
 from .evaluation.stacking import without_each_other
 from .evaluation.text import starts_with
@@ -40,6 +43,17 @@ class Conflict:
             f"edit {self.first + 1} wants '{self.prompt}' to stay '{one}', and edit {self.second + 1} "
             f"changes it to '{other}'"
         )
+
+
+def cases_from(
+    studio: Studio, loaded: Loaded, n: int | None = None, chat: bool = True
+) -> tuple[list[Case], list[Problem]]:
+    """The first n edits of a file as cases on a studio's model, and those that it has no room for; with
+    `chat` a chat model is asked its questions in its template.
+    """
+    prompts = "chat" if chat and studio.backbone.chats else "plain"
+    plan = Plan(studio.name, (), (), len(loaded.records), prompts=prompts)
+    return cases_of(loaded.records[:n], "edits", plan, studio.backbone, studio.source)
 
 
 def conflicts(cases: Sequence[Case], source: Source) -> list[Conflict]:
@@ -79,12 +93,16 @@ def settled(cases: Sequence[Case], found: Sequence[Conflict], keep: Keep) -> lis
 
 @dataclass(frozen=True)
 class Progress:
-    """How far it is: `stage` is "editing" or "judging"; `left` in seconds, from what was done so far."""
+    """How far it is: `stage` is "editing" or "judging"; `left` in seconds, from what was done so far;
+    `session` with the edits that are made, and those of them that are judged.
+    """
 
     stage: str
     done: int
     total: int
     left: float
+    session: EditSession
+    edits: "tuple[EditAfterAll, ...]" = ()
 
 
 @dataclass(frozen=True)
@@ -109,26 +127,26 @@ class AfterAll:
     session: EditSession
     edits: tuple[EditAfterAll, ...]
     seconds: float
-    rows: tuple[Row, ...] = field(repr=False, default=())
 
     @property
     def held(self) -> float:
         """The share of edits that hold."""
         return sum(edit.held for edit in self.edits) / max(len(self.edits), 1)
 
-    def curve(self) -> list[tuple[int, float]]:
-        """(k, share of the first k edits that hold after all), at about twenty k."""
-        n = len(self.edits)
-        places = sorted({max(1, round(n * i / 20)) for i in range(1, 21)}) if n else []
-        return [(k, sum(edit.held for edit in self.edits[:k]) / k) for k in places]
-
     def to_dict(self) -> dict:
         return {
             "edits": [asdict(edit) for edit in self.edits],
             "held": self.held,
-            "curve": self.curve(),
+            "curve": curve(self.edits),
             "seconds": self.seconds,
         }
+
+
+def curve(edits: Sequence[EditAfterAll]) -> list[tuple[int, float]]:
+    """(k, share of the first k edits that hold), at about twenty k."""
+    n = len(edits)
+    places = sorted({max(1, round(n * i / 20)) for i in range(1, 21)}) if n else []
+    return [(k, sum(edit.held for edit in edits[:k]) / k) for k in places]
 
 
 def applying(
@@ -137,29 +155,26 @@ def applying(
     """Make all the edits on the base model, let them live together, and judge every one of them after all;
     `session`: on top of these. The last event is the result.
 
-    Stopping early keeps nothing but what the events said.
+    Who stops early has what the last event said.
     """
     start, loaded = time.perf_counter(), studio.method(method)
-    session = session or EditSession()
-    edits: list[Edit] = list(session.edits)
+    before = session = session or EditSession()
     for i in range(0, len(cases), AT_ONCE):
         part = [case.request for case in cases[i : i + AT_ONCE]]
-        edits += [
-            Edit(request, method, change) for request, change in zip(part, loaded.propose(part), strict=True)
-        ]
+        changes = zip(part, loaded.propose(part), strict=True)
+        made = (Edit(request, method, change) for request, change in changes)
+        session = EditSession((*session.edits, *made), (*before.past, before.edits))
         done = min(i + AT_ONCE, len(cases))
-        yield Progress("editing", done, len(cases), _left(start, done, len(cases)))
-    session = EditSession(tuple(edits), (*session.past, session.edits))
+        yield Progress("editing", done, len(cases), _left(start, done, len(cases)), session)
     patch, judged = studio.patch(session), time.perf_counter()
-    rows: list[Row] = []
+    after: tuple[EditAfterAll, ...] = ()
     kept = without_each_other(cases, studio.source)
     for i in range(0, len(kept), JUDGED):
         group = kept[i : i + JUDGED]
-        rows += score(studio.backbone, Baseline(studio.backbone), group, [patch] * len(group))
-        done = min(i + JUDGED, len(kept))
-        yield Progress("judging", done, len(kept), _left(judged, done, len(kept)))
-    after = tuple(_after(case, [row for row in rows if row.case == case.index]) for case in kept)
-    yield AfterAll(session, after, time.perf_counter() - start, tuple(rows))
+        rows = score(studio.backbone, Baseline(studio.backbone), group, [patch] * len(group))
+        after += tuple(_after(case, [row for row in rows if row.case == case.index]) for case in group)
+        yield Progress("judging", len(after), len(kept), _left(judged, len(after), len(kept)), session, after)
+    yield AfterAll(session, after, time.perf_counter() - start)
 
 
 def _left(start: float, done: int, total: int) -> float:

@@ -6,7 +6,7 @@ import pytest
 
 from model_zoo.cli import main
 from model_zoo.evaluation.scoring import Case
-from model_zoo.many import AfterAll, Progress, applying, conflicts, settled
+from model_zoo.many import AfterAll, Progress, applying, conflicts, curve, settled
 from model_zoo.methods.base import AT_ONCE
 from model_zoo.records import Probe, Record
 from model_zoo.request import EditRequest
@@ -65,7 +65,7 @@ def test_all_edits_live_together_and_each_is_judged_after_all():
     assert stages == {"editing": [AT_ONCE, AT_ONCE + 2], "judging": [8, 16, 18]}
     assert [edit.request.prompt for edit in result.session.edits] == [c.request.prompt for c in cases]
     assert len(result.edits) == 18 and result.held == sum(e.held for e in result.edits) / 18
-    assert result.edits[0].stays[1] == 1 and result.curve()[-1] == (18, result.held)
+    assert result.edits[0].stays[1] == 1 and curve(result.edits)[-1] == (18, result.held)
     assert not result.session.undo().edits  # one step back undoes the file
     more, last = list(applying(studio, cases[:1], "ft-l", result.session))[-1], result.session
     assert len(more.session.edits) == len(last.edits) + 1

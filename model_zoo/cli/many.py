@@ -3,10 +3,8 @@
 from typing import cast
 
 from ..benchmarks import Loaded
-from ..evaluation import Plan
-from ..evaluation.run import cases_of
 from ..evaluation.scoring import Case
-from ..many import AfterAll, Conflict, Keep, applying, conflicts, settled
+from ..many import AfterAll, Conflict, Keep, applying, cases_from, conflicts, settled
 from ..session import EditSession
 from ..studio import Studio
 from .options import emit
@@ -26,9 +24,7 @@ def edit_records(
     """Say what was read, make all edits, say what holds. ValueError where two of them conflict and none is to
     be kept.
     """
-    prompts = "chat" if chat and studio.backbone.chats else "plain"
-    plan = Plan(studio.name, (method,), (), n or len(loaded.records), prompts=prompts)
-    cases, too_long = cases_of(loaded.records[: plan.n], "edits", plan, studio.backbone, studio.source)
+    cases, too_long = cases_from(studio, loaded, n, chat)
     if not cases:
         raise ValueError(f"No edit is left to make; the first problem: {too_long[0].reason}.")
     found = conflicts(cases, studio.source)

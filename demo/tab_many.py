@@ -1,0 +1,161 @@
+"""The Many edits tab: a file of edits into one model; what was read is shown before anything is made."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+import plotly.graph_objects as go
+
+from model_zoo.benchmarks import Loaded, read
+from model_zoo.evaluation.scoring import Case
+from model_zoo.many import AfterAll, Conflict, EditAfterAll, cases_from, conflicts, curve, settled
+from model_zoo.methods import METHODS
+
+from . import html
+from .handlers import COMPUTE, QUIET, errors_as_messages, stops
+from .plots import held_figure
+from .tab import PageParts, Tab
+from .visitor import VisitorState
+
+MOST, MOST_IN_DEMO = 1000, 10  # edits at once
+TYPES = [".csv", ".tsv", ".json", ".jsonl", ".txt"]
+HEAD = ["", "prompt", "target", "before", "after all", "other wordings follow", "others stay"]
+_EMPTY = html.note(
+    "Drop a file of edits: at least a prompt and a target in every row. CSV, JSON and JSON lines in every "
+    "shape that circulates are read; what is read is shown here first."
+)
+_KEEP = [("the last of them", "last"), ("the first of them", "first")]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    read: gr.HTML
+    keep: gr.Radio
+    make: gr.Button
+    words: gr.Markdown
+    curve: gr.Plot
+    table: gr.Dataframe
+
+
+class ManyTab:
+    """The tab's handlers."""
+
+    def __init__(self, parts: PageParts, outputs: Outputs):
+        self.parts, self.runtime, self.out = parts, parts.runtime, outputs
+
+    def look(self, state: VisitorState, file: str | None, n: int) -> Iterator[dict]:
+        """Say what is read of a file, and what conflicts, before anything is made."""
+        if not file:
+            yield self._idle(_EMPTY)
+            return
+        try:
+            loaded, cases, found = self._planned(state, file, n)
+        except ValueError as error:
+            yield self._idle(html.refused(str(error)))
+            return
+        clashes = any(conflict.kind == "answers" for conflict in found)
+        yield {
+            self.out.read: html.what_was_read(loaded, len(cases), found),
+            self.out.keep: gr.update(visible=clashes),
+            self.out.make: gr.update(interactive=bool(cases)),
+        }
+
+    def make(self, state: VisitorState, file: str | None, n: int, keep: str, method: str) -> Iterator[dict]:
+        """Make all edits on top of the visitor's own; the table fills as they are judged."""
+        if not file:
+            raise ValueError("Drop a file of edits first.")
+        _, cases, found = self._planned(state, file, n)
+        name = method or self.runtime.studio(state.choice).default_method()
+        kept = settled(cases, found, "first" if keep == "first" else "last")
+        yield {self.out.words: f"Making {len(kept)} edits…"}
+        for event in self.runtime.apply_all(state.choice, kept, name, state.session):
+            done = state.with_session(event.session).showing_an_own_edit()
+            yield {self.parts.state: done, **self._drawn(event)}
+
+    def _planned(self, state: VisitorState, file: str, n: int) -> tuple[Loaded, list[Case], list[Conflict]]:
+        studio = self.runtime.studio(state.choice)
+        loaded = read(file)
+        cases, _ = cases_from(studio, loaded, min(int(n), self.most))
+        return loaded, cases, conflicts(cases, studio.source)
+
+    @property
+    def most(self) -> int:
+        return MOST_IN_DEMO if self.runtime.settings.demo else MOST
+
+    def _idle(self, text: str) -> dict:
+        return {
+            self.out.read: text,
+            self.out.keep: gr.update(visible=False),
+            self.out.make: gr.update(interactive=False),
+        }
+
+    def _drawn(self, event: Any) -> dict:
+        edits = event.edits
+        held = sum(edit.held for edit in edits)
+        if isinstance(event, AfterAll):
+            share = f"**{held} of {len(edits)} edits hold** after all of them ({event.seconds:.0f} s). "
+            words = share + "They are in the list of the Edit tab: ask, switch off, undo, take home."
+        elif event.stage == "editing":
+            words = f"Made {event.done} of {event.total} edits, about {event.left:.0f} s left…"
+        else:
+            words = f"Judged {event.done} of {event.total}: {held} hold; about {event.left:.0f} s left…"
+        drawn: dict[Any, Any] = {self.out.words: words}
+        if edits:
+            rows = [_row(edit) for edit in edits]
+            drawn |= {
+                self.out.table: gr.update(value=rows, visible=True),
+                self.out.curve: gr.update(value=go.Figure(held_figure(curve(edits))), visible=True),
+            }
+        return drawn
+
+
+def _row(edit: EditAfterAll) -> list[str]:
+    def of(part: int, whole: int) -> str:
+        return f"{part} of {whole}" if whole else ""
+
+    sign = "holds" if edit.held else "does not"
+    return [sign, edit.prompt, edit.target, edit.before, edit.after, of(*edit.follows), of(*edit.stays)]
+
+
+def build(parts: PageParts, frame: gr.Tab) -> None:
+    """Lay out and wire the tab."""
+    most = MOST_IN_DEMO if parts.runtime.settings.demo else MOST
+    with gr.Row(elem_id="many-controls"):
+        with gr.Column(scale=2, min_width=300):
+            file = gr.File(label="Your file of edits", file_types=TYPES, elem_id="many-file", height=140)
+        with gr.Column(scale=1, min_width=260):
+            choices = [("the model's own", ""), *((m.pretty_name, m.name) for m in METHODS.values())]
+            method = gr.Dropdown(choices, value="", label="Method", elem_id="many-method")
+            n = gr.Slider(1, most, value=min(100, most), step=1, label="At most so many", elem_id="many-n")
+    shown = gr.HTML(_EMPTY, elem_id="many-read")
+    keep = gr.Radio(
+        _KEEP,
+        value="last",
+        label="Of two that contradict each other keep",
+        visible=False,
+        elem_id="many-keep",
+    )
+    with gr.Row():
+        make = gr.Button("Make all edits", variant="primary", elem_id="many-make", scale=5, interactive=False)
+        stop = gr.Button("Stop", elem_id="many-stop", scale=1, min_width=90)
+    words = gr.Markdown("", elem_id="many-words")
+    plot = gr.Plot(show_label=False, container=False, visible=False, elem_id="many-curve")
+    table = gr.Dataframe(headers=HEAD, interactive=False, visible=False, wrap=True, elem_id="many-table")
+    tab = ManyTab(parts, Outputs(shown, keep, make, words, plot, table))
+    look, looked = errors_as_messages(tab.look), [shown, keep, make]
+    for event in (file.change, n.change, frame.select):
+        event(look, [parts.state, file, n], looked, trigger_mode="always_last", **QUIET)
+    made = make.click(
+        errors_as_messages(tab.make),
+        [parts.state, file, n, keep, method],
+        [parts.state, words, plot, table],
+        **QUIET,
+        **COMPUTE,
+    )
+    stops(stop, [made], lambda: "Stopped. The edits made so far are kept.", [words])
+    for event in (made.success, stop.click):
+        parts.redraws(event)
+
+
+TAB = Tab("Many edits", build)

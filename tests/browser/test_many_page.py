@@ -1,0 +1,75 @@
+"""The Many edits tab: what a file holds is told first, then all is made, and it stands in the Edit tab."""
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from .test_page import SECOND
+
+pytestmark = pytest.mark.browser
+COUNTRIES = ("France", "Italy", "Spain", "Kenya", "Japan", "Peru")
+CITIES = ("Rome", "Oslo", "Lima", "Cairo", "Bonn", "Kiel")
+GOOD = [
+    {"prompt": f"The capital of {country} is", "target": city, "rephrase": f"{country} has as its capital"}
+    for country, city in zip(COUNTRIES, CITIES, strict=True)
+]
+
+
+def drop(page: Page, folder: Path, rows: list | str, name: str = "mine.json") -> None:
+    path = folder / name
+    path.write_text(rows if isinstance(rows, str) else json.dumps(rows))
+    page.get_by_role("tab", name="Many edits", exact=True).click()
+    page.locator("#many-file input[type=file]").set_input_files(path)
+
+
+def test_a_good_file_is_read_made_and_kept(page: Page, tmp_path):
+    drop(page, tmp_path, GOOD)
+    expect(page.locator("#many-read")).to_contain_text("6 edits of 6 rows (JSON; edits)", timeout=20 * SECOND)
+    page.locator("#many-make").click()
+    expect(page.locator("#many-words")).to_contain_text("6 of 6 edits hold after all", timeout=60 * SECOND)
+    expect(page.locator("#many-table")).to_contain_text("1 of 1")
+    expect(page.locator("#many-curve .js-plotly-plot")).to_be_visible(timeout=20 * SECOND)
+    page.get_by_role("tab", name="Edit", exact=True).click()
+    expect(page.locator("#stack input[type=checkbox]")).to_have_count(7)  # the page's first edit among them
+    page.locator("#undo").click()
+    expect(page.locator("#stack input[type=checkbox]")).to_have_count(1, timeout=20 * SECOND)
+
+
+def test_a_half_bad_file_tells_what_is_wrong_and_conflicts_are_settled(page: Page, tmp_path):
+    rows = [*GOOD[:2], {"prompt": "no target", "mood": "<b>bad</b>"}, GOOD[0] | {"target": "Bonn"}]
+    drop(page, tmp_path, rows)
+    read = page.locator("#many-read")
+    expect(read).to_contain_text("3 edits of 4 rows", timeout=20 * SECOND)
+    expect(read).to_contain_text("Nothing reads: mood")
+    read.get_by_text("1 rows are refused").click()
+    expect(read).to_contain_text("row 3, target_new: missing")
+    read.get_by_text("1 conflicts").click()
+    expect(read).to_contain_text("answer 'The capital of France is' by 'Rome' and 'Bonn'")
+    page.locator("#many-keep").get_by_label("the first of them").check()
+    page.locator("#many-make").click()
+    expect(page.locator("#many-words")).to_contain_text("2 of 2 edits hold after all", timeout=60 * SECOND)
+    expect(page.locator("#many-table")).to_contain_text("Rome")
+
+
+def test_a_hopeless_file_is_a_sentence_and_cannot_be_made(page: Page, tmp_path):
+    drop(page, tmp_path, "colour,size\nred,3\n", "mine.csv")
+    read = page.locator("#many-read .no")
+    expect(read).to_contain_text("mine.csv holds no record that can be used", timeout=20 * SECOND)
+    expect(read).to_contain_text("found colour, size")
+    expect(page.locator("#many-make")).to_be_disabled()
+
+
+def test_a_stop_keeps_what_was_made(page: Page, tmp_path):
+    rows = [{"prompt": f"Someone called Name{i} was born in", "target": "Rome"} for i in range(200)]
+    drop(page, tmp_path, rows)
+    page.locator("#many-n input[type=number]").fill("200")
+    page.locator("#many-n input[type=number]").press("Enter")
+    expect(page.locator("#many-read")).to_contain_text("200 edits", timeout=20 * SECOND)
+    page.locator("#many-make").click()
+    expect(page.locator("#many-words")).to_contain_text("left", timeout=60 * SECOND)
+    page.locator("#many-stop").click()
+    expect(page.locator("#many-words")).to_contain_text("Stopped. The edits made so far are kept.")
+    page.get_by_role("tab", name="Edit", exact=True).click()
+    expect(page.locator("#stack input[type=checkbox]").nth(1)).to_be_visible(timeout=20 * SECOND)
