@@ -1,5 +1,6 @@
 """The results on the Edit tab: what shows an edit, and the list of edits."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import gradio as gr
@@ -42,8 +43,10 @@ def stack_choices(session: EditSession) -> tuple[list[tuple[str, int]], list[int
     return choices, [i for i, edit in enumerate(session.edits) if edit.on]
 
 
-def lay_out_outputs(parts: PageParts) -> tuple[Outputs, Question]:
-    """The results, filled with the first edit."""
+def lay_out_outputs(parts: PageParts) -> tuple[Outputs, Question, Callable]:
+    """The results, filled with the first edit; the event after which the edits are those of a file comes
+    last.
+    """
     first = parts.first
     pair = gr.HTML(first.pair, elem_id="pair")
     verdicts = gr.HTML(first.verdicts, elem_id="verdicts")
@@ -58,8 +61,8 @@ def lay_out_outputs(parts: PageParts) -> tuple[Outputs, Question]:
             for name in ("Undo", "Redo", "Clear")
         )
     redo.interactive = False
-    download = take_home.build(parts.runtime, parts.state)
-    return Outputs(pair, verdicts, changes, stack, undo, redo, clear, download), question
+    home = take_home.build(parts.runtime, parts.state)
+    return Outputs(pair, verdicts, changes, stack, undo, redo, clear, home.download), question, home.opened
 
 
 def _lay_out_question(question: str) -> Question:

@@ -31,6 +31,7 @@ from model_zoo.progress import Progress, no_progress
 from model_zoo.records import Record
 from model_zoo.request import EditRequest
 from model_zoo.session import EditSession
+from model_zoo.session_files import load_session, save_session
 from model_zoo.studio import Studio
 
 from .visitor import ModelChoice, VisitorState
@@ -300,6 +301,18 @@ class Runtime:
             if single.exists()
             else shutil.make_archive(str(folder), "zip", folder.parent, folder.name)
         )
+
+    def session_file(self, state: VisitorState) -> str:
+        """The path of one file with the visitor's session and its history."""
+        self._drop_old_files()
+        folder = Path(tempfile.mkdtemp(dir=self._files.name))
+        return str(save_session(state.session, self.studio(state.choice), folder / "edits-session.zip"))
+
+    def open_session(self, state: VisitorState, file: str) -> VisitorState:
+        """The visitor's state with the session of a file in place of the present one, its last edit on show."""
+        session = load_session(Path(file), self.studio(state.choice))
+        shown = session.edits[-1].request if session.edits else None
+        return state._replace(record=None, request=shown).with_session(session)
 
     def _drop_old_files(self) -> None:
         for path in Path(self._files.name).iterdir():

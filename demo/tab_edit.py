@@ -240,7 +240,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
             studio = runtime.studio(parts.first.state.choice)
             examples, parts.scope_example = _lay_out_examples(studio)
         with gr.Column(scale=7, min_width=320, elem_id="results"):
-            outputs, question = lay_out_outputs(parts)
+            outputs, question, opened = lay_out_outputs(parts)
     parts.inputs = inputs
     tab = EditTab(runtime, state, outputs, hyper, examples, inputs.chat)
     picker = Picker(runtime, model, inputs.editor, outputs.verdicts)
@@ -248,6 +248,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     api.build(runtime, state, components(inputs), question.box, inputs.chat)
     shows: dict[str, Any] = {"outputs": [state, *components(outputs)], **QUIET, **COMPUTE}
     parts.redraws = lambda event: event(errors_as_messages(tab.show), [state], **shows)
+    parts.redraws(opened)
     _wire_edits(tab, picker, inputs, apply_button, shows)
     _wire_task(inputs)
     _wire_subject(tab, inputs)

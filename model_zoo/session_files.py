@@ -1,11 +1,14 @@
-"""A session as a folder: `session.json` for what was asked for, `changes.safetensors` for the weight changes.
+"""A session as a folder, or as a zip file of one: `session.json` says what was asked for,
+`changes.safetensors` holds the weight changes.
 
 It loads again bit for bit, with its undo history, on the base model and the editors it was made with.
 """
 
 import json
 import os
+import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +29,7 @@ from .studio import Studio
 
 SESSION, CHANGES = "session.json", "changes.safetensors"
 FORMAT = 1
+LARGEST = 4 << 30  # bytes of a packed file
 
 
 class _Told(BaseModel):
@@ -68,14 +72,34 @@ class SavedSession(_Told):
     future: list[Stack]
 
 
-def is_session(folder: Path) -> bool:
-    return (folder / SESSION).is_file()
+def is_session(path: Path) -> bool:
+    """Whether a folder or a zip file holds a session."""
+    if path.is_file() and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as packed:
+            return SESSION in packed.namelist()
+    return (path / SESSION).is_file()
 
 
-def save_session(session: EditSession, studio: Studio, folder: Path) -> Path:
-    """Write a session into a folder, new or with an earlier session in it; returns it. ValueError where it
-    holds something else.
+def save_session(session: EditSession, studio: Studio, path: Path) -> Path:
+    """Write a session into a folder, or a file named .zip, new or with an earlier session in it; returns it.
+    ValueError where it holds something else.
     """
+    if path.suffix != ".zip":
+        return _save(session, studio, path)
+    if path.exists() and not is_session(path):
+        raise ValueError(f"{path} is there already and holds no session; choose another name.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as making:
+        folder = _save(session, studio, Path(making) / "session")
+        packed = Path(making) / "session.zip"
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+            for name in (SESSION, CHANGES):
+                archive.write(folder / name, name)
+        os.replace(packed, path)
+    return path
+
+
+def _save(session: EditSession, studio: Studio, folder: Path) -> Path:
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not is_session(folder)):
         raise ValueError(f"{folder} is not empty and holds no earlier session; choose a new folder.")
     numbers: dict[int, int] = {}
@@ -117,10 +141,31 @@ def save_session(session: EditSession, studio: Studio, folder: Path) -> Path:
     return folder
 
 
-def load_session(folder: Path, studio: Studio) -> EditSession:
-    """The session that a folder holds. ValueError where it cannot be read, or was made on another base model
-    or with another editor.
+def load_session(path: Path, studio: Studio) -> EditSession:
+    """The session that a folder or a zip file holds. ValueError where it cannot be read, or was made on
+    another base model or with another editor.
     """
+    if not path.is_file():
+        return _load(path, studio)
+    with tempfile.TemporaryDirectory(prefix="instructedit-session-") as making:
+        return _load(_unpacked(path, Path(making)), studio)
+
+
+def _unpacked(path: Path, folder: Path) -> Path:
+    """The two files of a zip file, by their names alone; what else lies in it is left there."""
+    try:
+        with zipfile.ZipFile(path) as packed:
+            for name in (SESSION, CHANGES):
+                if packed.getinfo(name).file_size > LARGEST:
+                    raise ValueError(f"{path.name}: {name} is larger than {LARGEST >> 30} GB.")
+                with packed.open(name) as source, (folder / name).open("wb") as target:
+                    shutil.copyfileobj(source, target)
+    except (KeyError, zipfile.BadZipFile, OSError) as error:
+        raise ValueError(f"{path.name} cannot be read as a session: {error}.") from error
+    return folder
+
+
+def _load(folder: Path, studio: Studio) -> EditSession:
     saved = _read(folder)
     here = studio.backbone.fingerprint
     if saved.base_fingerprint != here:

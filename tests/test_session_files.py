@@ -1,6 +1,7 @@
 """Sessions as folders: they load again to the last bit, or say why not."""
 
 import json
+import zipfile
 from dataclasses import replace
 
 import pytest
@@ -121,3 +122,25 @@ def test_what_is_no_weight_change_is_made_anew(studio, session, tmp_path, monkey
             for p in change.layers
         )
     assert replace(loaded.edits[0], on=True).strength == session.edits[0].strength
+
+
+def test_a_session_is_one_file_too(studio, session, tmp_path):
+    path = save_session(session, studio, tmp_path / "mine.zip")
+    assert is_session(path) and [p.name for p in tmp_path.iterdir()] == ["mine.zip"]
+    assert same(studio.patch(load_session(path, studio)), studio.patch(session))
+    save_session(session.undo(), studio, path)  # an earlier one is replaced
+    assert len(load_session(path, studio).past) == len(session.past) - 1
+
+
+def test_a_zip_file_that_is_no_session_is_left_alone_and_told(studio, session, tmp_path):
+    path = tmp_path / "other.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("../evil.txt", "no")
+    assert not is_session(path)
+    with pytest.raises(ValueError, match="holds no session; choose another name"):
+        save_session(session, studio, path)
+    with pytest.raises(ValueError, match="other.zip cannot be read as a session"):
+        load_session(path, studio)
+    path.write_bytes(b"PK")
+    with pytest.raises(ValueError, match="other.zip cannot be read as a session"):
+        load_session(path, studio)

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from .test_page import SECOND
+from model_zoo.cli import main
+from model_zoo.session_files import load_session
+
+from .test_page import SECOND, apply_edit
 
 pytestmark = pytest.mark.browser
 COUNTRIES = ("France", "Italy", "Spain", "Kenya", "Japan", "Peru")
@@ -73,3 +76,31 @@ def test_a_stop_keeps_what_was_made(page: Page, tmp_path):
     expect(page.locator("#many-words")).to_contain_text("Stopped. The edits made so far are kept.")
     page.get_by_role("tab", name="Edit", exact=True).click()
     expect(page.locator("#stack input[type=checkbox]").nth(1)).to_be_visible(timeout=20 * SECOND)
+
+
+def open_session(page: Page, path: Path) -> None:
+    with page.expect_file_chooser() as choosing:
+        page.locator("#open-session").click()
+    choosing.value.set_files(path)
+
+
+def test_a_session_is_saved_and_opened_again_here_and_on_the_command_line(page: Page, tmp_path, studio):
+    apply_edit(page, "The capital of Kenya is", "Cairo")
+    page.get_by_text("Take the edits home").click()
+    with page.expect_download(timeout=60 * SECOND) as saving:
+        page.locator("#save-session").click()
+    path = tmp_path / "mine.zip"
+    saving.value.save_as(path)
+    session = load_session(path, studio)
+    assert [edit.request.target for edit in session.edits] == ["Rome", "Cairo"]
+    more = ["--prompt", "The capital of Peru is", "--target", "Kiel"]
+    assert main(["edit", "--session", str(path), *more]) == 0
+    page.locator("#clear").click()
+    expect(page.locator("#stack input[type=checkbox]")).to_have_count(0, timeout=20 * SECOND)
+    open_session(page, path)
+    expect(page.locator("#stack input[type=checkbox]")).to_have_count(3, timeout=20 * SECOND)
+    expect(page.locator("#pair .side-after .answer")).to_contain_text("Kiel", timeout=20 * SECOND)
+    (tmp_path / "broken.zip").write_bytes(b"PK")
+    open_session(page, tmp_path / "broken.zip")
+    toast = page.get_by_test_id("toast-body")
+    expect(toast).to_contain_text("cannot be read as a session", timeout=20 * SECOND)
