@@ -309,7 +309,7 @@ class Runtime:
         return str(save_session(state.session, self.studio(state.choice), folder / "edits-session.zip"))
 
     def open_session(self, state: VisitorState, file: str) -> VisitorState:
-        """The visitor's state with the session of a file in place of the present one, its last edit on show."""
+        """The visitor's state with the session of a file, its last edit on show."""
         session = load_session(Path(file), self.studio(state.choice))
         shown = session.edits[-1].request if session.edits else None
         return state._replace(record=None, request=shown).with_session(session)
