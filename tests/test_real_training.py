@@ -260,3 +260,33 @@ def test_a_lab_trains_and_measures_on_files_by_their_recipe(source, tmp_path):
     cases = lab.cases()
     assert {task: len(part) for task, part in cases.items()} == {"counterfact": 2}  # what the files have
     assert lab.config()["recipe"] == "real" and lab.measure("one", [editor], cases)
+
+
+def test_keys_are_whitened_by_turns_of_a_chat_too_where_edits_are_asked_in_it(source, monkeypatch):
+    backbone = pico_backbone("llama")
+    monkeypatch.setattr(backbone.tokenizer, "chat_template", "U: {{ messages[0].content }} A:")
+    bases = []
+    for chat in (0.0, 0.5):
+        config = replace(SMALL, questions=True, chat=chat, kept_trunk=False)
+        trainer = MetaTrainer(backbone, source, config, REAL_NETWORK, 0)
+        turns = trainer.sampler.chat_turns(3)
+        assert len(turns) == 3 and all(put.startswith("U: ") and put.endswith("A:") for put, _ in turns)
+        trainer.prepare()
+        bases.append(trainer.editor.covariance)
+    assert all(not torch.allclose(bases[0][path], bases[1][path]) for path in bases[0])
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_an_editor_is_gone_on_from_with_keys_measured_anew_where_that_is_asked_for(
+    source, tmp_path, monkeypatch, anew
+):
+    backbone = pico_backbone("llama")
+    small = replace(SMALL, steps=1, kept_trunk=False)
+    first = MetaTrainer(backbone, source, small, REAL_NETWORK, 0).run(tmp_path / "first")
+    monkeypatch.setattr(backbone.tokenizer, "chat_template", "U: {{ messages[0].content }} A:")
+    config = replace(small, questions=True, chat=0.5, rewhitened=anew)
+    trainer = MetaTrainer(backbone, source, config, REAL_NETWORK, 5, start=tmp_path / "first")
+    own, theirs = (e.network.state_dict() for e in (trainer.run(tmp_path / "second"), first))
+    bases = [name for name in own if name.endswith("vectors")]
+    same = [torch.allclose(own[name], theirs[name], atol=1e-3) for name in bases]  # kept as float16
+    assert same and all(kept != anew for kept in same)

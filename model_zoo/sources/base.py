@@ -138,6 +138,10 @@ class Source:
         """Facts of the training split that edits should leave alone, for the statistics of keys."""
         raise ValueError("Statistics of keys need known facts, and none are at hand.")
 
+    def asked(self, seed: int = 0) -> list[str]:
+        """Questions of the training split, for the statistics of keys in a chat; none where it has none."""
+        return []
+
     def relations(self, seed: int = 0) -> list[list[Pair]]:
         """Facts of the training split, relation by relation."""
         raise ValueError("Directions that relations share need facts by relation, and none are at hand.")

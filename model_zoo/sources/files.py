@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..backbone import Backbone
 from ..benchmarks import Loaded, Problem, read
+from ..joining import is_question
 from ..records import Probe, Record, sampled
 from ..registry import find
 from ..subjects import find_subject
@@ -106,6 +107,12 @@ class FileSource(Source):
         pairs = [(p.prompt, p.answer) for r in self._training() for p in r.locality if _has_answer(p)]
         known = list(dict.fromkeys(pairs))
         return random.Random(seed).sample(known, min(STATEMENTS, len(known))) or super().statements(seed)
+
+    def asked(self, seed: int = 0) -> list[str]:
+        """The prompts of its training records that are questions, in an order drawn by the seed."""
+        prompts = dict.fromkeys(record.request.prompt for record in self._training())
+        found = [prompt for prompt in prompts if is_question(prompt)]
+        return random.Random(seed).sample(found, len(found))
 
     def relations(self, seed: int = 0) -> list[list[Pair]]:
         """Known truths by what their prompts say beside the subject, where at least two prompts share it."""

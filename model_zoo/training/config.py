@@ -18,6 +18,7 @@ class MetaConfig:
     shares: tuple[float, ...] = ()  # of the training edits, by task; empty: the tasks take turns
     questions: bool = False  # records of files are asked as questions, too (sources/questions.py)
     chat: float = 0.0  # of the edits ask their questions in the chat template
+    rewhitened: bool = False  # going on from an editor, its keys are measured anew
     outer_questions: bool = True  # whether paraphrases of the outer loss may be questions
     instructed: bool = True  # False trains MEND: the same data without instructions
     remarks: bool = False  # lengthen some instructions by remarks that say nothing

@@ -135,6 +135,17 @@ class Sampler:
             texts = generate(self.backbone, part, max_new_tokens=self.config.goes_on)
             self._continued |= dict(zip(part, texts, strict=True))
 
+    def chat_turns(self, n: int) -> list[tuple[str, str]]:
+        """Up to n questions in the chat template, with how the base begins its answer; none where it has no
+        template, does not go on, or the source asks no questions.
+        """
+        if not (self.backbone.chats and self.config.goes_on):
+            return []
+        asked = self.source.asked(self.seed)[:n]
+        prompts = [self.backbone.asked(question, True) for question in asked]
+        self._continue(prompts)
+        return [(prompt, self._continued[prompt]) for prompt in prompts if self._continued[prompt].strip()]
+
     def _about(self, record: Record) -> list[Probe]:
         """Other prompts about the record's subject, always the same ones."""
         frames = random.Random(record.subject).sample(ABOUT, self.config.about if record.subject else 0)

@@ -14,6 +14,7 @@ from typing import cast
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from tqdm import tqdm
 
 from ..backbone import Backbone
@@ -38,6 +39,7 @@ from .fitting import refit
 from .outer import Step, outer_loss
 
 CHECKPOINT_EVERY = 200
+CHAT_TURNS = 192  # questions in the chat template whose keys are averaged
 
 
 class MetaTrainer:
@@ -180,9 +182,7 @@ class MetaTrainer:
         """
         network, modules = self.editor.network, list(self.editor.config.modules)
         if fresh or not self.hyper.whitened:
-            self.editor.covariance = key_covariance(
-                self.backbone, self.source.statements(self.seed), modules, self.progress
-            )
+            self.editor.covariance = self._covariance(modules)
         if fresh:
             network.whiten(self.editor.covariance)
         if self.hyper.common and not network.has_common:
@@ -190,6 +190,18 @@ class MetaTrainer:
             network.find_common(keys_by_group(self.backbone, groups, modules, self.progress))
         if self.hyper.whitened:
             self.editor.covariance = network.covariances()
+
+    def _covariance(self, modules: list[str]) -> dict[str, Tensor]:
+        """Each matrix's mean u u^T where the base answers: known facts and, where edits are asked in the chat
+        template, in equal parts questions in it. What all turns of a chat have in common is large there, and
+        an edit must not be made of it.
+        """
+        stated = key_covariance(self.backbone, self.source.statements(self.seed), modules, self.progress)
+        turns = self.sampler.chat_turns(CHAT_TURNS) if self.config.chat else []
+        if not turns:
+            return stated
+        asked = key_covariance(self.backbone, turns, modules, self.progress)
+        return {path: (stated[path] + asked[path]) / 2 for path in modules}
 
     def train_step(self) -> dict[str, float]:
         c = self.config
@@ -228,9 +240,9 @@ class MetaTrainer:
         return self.backbone.kept_below(KeptTrunk(self.backbone, self.first, writable_cache("trunk")))
 
     def _run(self, folder: Path, log: Callable[[int, dict[str, float]], None] | None) -> InstructEdit:
-        fresh = not self.resume(folder) and not self.start
-        self.prepare(fresh)
-        if fresh:
+        new = not self.resume(folder)
+        self.prepare(new and (not self.start or self.config.rewhitened))
+        if new and not self.start:
             self.calibrate()
         with tqdm(
             total=self.config.steps, initial=self.step, desc="editor", unit="step", mininterval=2
