@@ -20,7 +20,7 @@ from .hub import HubError, fetch
 from .progress import Progress, no_progress, readable
 from .wheels import WheelWeights
 
-MODEL_FILES = ["*.json", "*.safetensors", "*.model", "*.txt"]  # never a pickle
+MODEL_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]  # never a pickle
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 QUANTIZED_BITS = {"8bit": 8, "4bit": 4}
 

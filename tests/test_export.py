@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from model_zoo.changes import Delta, LayerDelta, Patch, live, patch_of
 from model_zoo.checkpoints import Checkpoint
@@ -212,3 +212,28 @@ def test_the_command_line_exports_a_merged_model_that_edits_on(tmp_path):
     assert done.returncode == 0, done.stderr
     edited = Studio.open(str(tmp_path / "out"), LoadOptions("cpu", "fp32"))
     assert edited.pairs(["The capital of France is"], None)[0][0].startswith("Rome")
+
+
+def test_a_merged_chat_model_chats_and_stops_as_its_base_does(tmp_path):
+    made = pico_backbone("llama")
+    folder = save_model(made, tmp_path / "base")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}:"
+    tokenizer.save_pretrained(folder)
+    GenerationConfig(eos_token_id=[1, 2], max_new_tokens=7).save_pretrained(folder)
+    backbone = load(folder, LoadOptions("cpu"))
+    session = stacked(backbone, 1)
+    out = export(backbone, session, summed(session), "merged", tmp_path / "out")
+    turn = [{"role": "user", "content": "Hello"}]
+    theirs, own = (AutoTokenizer.from_pretrained(path) for path in (folder, out))
+    told = own.apply_chat_template(turn, tokenize=False)
+    assert told == theirs.apply_chat_template(turn, tokenize=False) == "<user>Hello:"
+    assert own.all_special_tokens == theirs.all_special_tokens
+    assert GenerationConfig.from_pretrained(out).eos_token_id == [1, 2]
+
+
+def test_the_adapters_card_gives_the_rank_that_servers_need(edited, tmp_path):
+    backbone, session, patch = edited
+    folder = export(backbone, session, patch, "lora", tmp_path / "out")
+    rank = json.loads((folder / "adapter_config.json").read_text())["r"]
+    assert f"--max-lora-rank {rank}" in (folder / "README.md").read_text()

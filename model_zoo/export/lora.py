@@ -87,7 +87,9 @@ def write(backbone: Backbone, patch: Delta, provenance: Provenance, folder: Path
     ).save_pretrained(str(folder))
     notes = (
         f"Rank {rank} on {len(layers)} matrices, alpha {rank} (scale 1). "
-        "Engines that serve many LoRA adapters (vLLM, SGLang) read the same format; that was not tested.\n"
+        "Engines that serve many LoRA adapters read the same format, by their documentation (not run here): "
+        f"vLLM with `--enable-lora --max-lora-rank {rank}` (its default is 16), SGLang with `--enable-lora "
+        f"--max-lora-rank {rank}`.\n"
     )
     if errors:
         worst = max(errors, key=lambda path: errors[path])

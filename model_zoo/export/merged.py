@@ -21,7 +21,7 @@ from ..generation import probabilities
 from .base import Format
 from .provenance import Provenance
 
-COPIED = ("*.json", "*.txt", "*.model")
+COPIED = ("*.json", "*.txt", "*.model", "*.jinja")  # chat templates are among them
 
 
 def write(backbone: Backbone, patch: Delta, provenance: Provenance, folder: Path) -> str:
