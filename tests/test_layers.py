@@ -24,7 +24,7 @@ LAYERS = [
     {"events", "editors"},
     {"verdicts"},
     {"studio", "export", "training"},
-    {"experiments"},
+    {"experiments", "many", "session_files"},
     {"__init__", "cli"},
     {"__main__"},
 ]
