@@ -19,7 +19,16 @@ from .makers import pico_backbone
 
 CITIES = [("Ara", "Bor"), ("Cel", "Dun"), ("Eno", "Fal"), ("Gil", "Hun"), ("Ivo", "Jar"), ("Kol", "Lim")]
 SMALL = replace(
-    REAL, tasks=("counterfact",), stack_share=0.0, steps=4, edits=3, goes_on=3, calibration=2, blocks=2
+    REAL,
+    questions=False,
+    chat=0.0,
+    tasks=("counterfact",),
+    stack_share=0.0,
+    steps=4,
+    edits=3,
+    goes_on=3,
+    calibration=2,
+    blocks=2,
 )
 
 

@@ -82,11 +82,12 @@ class Baseline:
     texts: dict[str, str] = field(default_factory=dict)
     argmax: dict[tuple[str, str], Tensor] = field(default_factory=dict)
 
-    def continuations(self, prompts: Sequence[str]) -> list[str]:
+    def continuations(self, prompts: Sequence[str], room: int = MAX_NEW_TOKENS) -> list[str]:
+        """What the base model says in up to `room` tokens."""
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.texts]
         for i in range(0, len(new), BATCH):
             part = new[i : i + BATCH]
-            self.texts |= dict(zip(part, generate(self.backbone, part), strict=True))
+            self.texts |= dict(zip(part, generate(self.backbone, part, None, room), strict=True))
         return [self.texts[prompt] for prompt in prompts]
 
     def predictions(self, pairs: Sequence[tuple[str, str]]) -> list[Tensor]:
@@ -114,12 +115,13 @@ class _Asked(NamedTuple):
 
 def score(backbone: Backbone, baseline: Baseline, cases: Sequence[Case], patches: Patches) -> list[Row]:
     """Rows of every case under its own patch; a patch of None is the base model itself."""
-    asked = _questions(baseline, cases)
+    room = _room(backbone, cases)
+    asked = _questions(baseline, cases, room)
     rows: list[Row] = []
     for start in range(0, len(asked), BATCH):
         part = asked[start : start + BATCH]
         seen = [patches[question.case] for question in part]
-        after = generate(backbone, [question.shown for question in part], seen, _room(backbone, part))
+        after = generate(backbone, [question.shown for question in part], seen, room)
         forced = _forced(backbone, baseline, part, seen)
         preferred = _preferred(backbone, cases, part, seen)
         for question, text, share, prefers in zip(part, after, forced, preferred, strict=True):
@@ -129,14 +131,14 @@ def score(backbone: Backbone, baseline: Baseline, cases: Sequence[Case], patches
     return rows
 
 
-def _questions(baseline: Baseline, cases: Sequence[Case]) -> list[_Asked]:
+def _questions(baseline: Baseline, cases: Sequence[Case], room: int) -> list[_Asked]:
     """Every prompt of every case with the base model's answer."""
     todo = [
         (i, metric, probe, baseline.backbone.asked(case.shown(probe.prompt), case.request.chat))
         for i, case in enumerate(cases)
         for metric, probe in case.asked()
     ]
-    before = baseline.continuations([shown for *_, shown in todo])
+    before = baseline.continuations([shown for *_, shown in todo], room)
     found = []
     for (i, metric, probe, shown), text in zip(todo, before, strict=True):
         answer = probe.answer
@@ -181,9 +183,9 @@ def _same_sentiment(record: Record, metric: str, target: str, text: str) -> floa
     return float(voiced(text, dict(record.replies)) == wanted) if wanted else None
 
 
-def _room(backbone: Backbone, part: Sequence[_Asked]) -> int:
+def _room(backbone: Backbone, cases: Sequence[Case]) -> int:
     """How many tokens to generate: the longest answer and some more, at least as many as always."""
-    longest = max((asked.answer for asked in part), key=len)
+    longest = max((probe.answer for case in cases for _, probe in case.asked()), key=len)
     tokens = len(backbone.tokenizer(longest, add_special_tokens=False)["input_ids"])
     return max(MAX_NEW_TOKENS, tokens + BEYOND)
 
