@@ -5,10 +5,9 @@ import re
 from collections.abc import Sequence
 from html import escape
 
-from model_zoo.benchmarks import Loaded
 from model_zoo.changes import Effect
 from model_zoo.events import Check, Probabilities, Reached, TextSoFar
-from model_zoo.many import Conflict
+from model_zoo.many import FilePlan
 from model_zoo.request import EditRequest
 from model_zoo.scopes import Kind
 
@@ -257,26 +256,25 @@ def refused(reason: str) -> str:
     return f'<div class="read"><p class="no">{escape(reason)}</p></div>'
 
 
-def what_was_read(loaded: Loaded, edits: int, found: Sequence[Conflict]) -> str:
+def what_was_read(plan: FilePlan) -> str:
     """What is read of a file, what is not and why, and which of its edits conflict."""
-    shapes = ", ".join(loaded.shapes)
+    loaded = plan.loaded
     parts = [
-        f"<p><b>{edits} edits</b> of {loaded.rows} rows ({escape(loaded.format)}; {escape(shapes)}). "
-        f"Read: {escape(', '.join(loaded.fields))}.</p>"
+        f"<p><b>{len(plan.cases)} edits</b> of {loaded.rows} rows ({escape(loaded.format)}; "
+        f"{escape(', '.join(loaded.shapes))}). Read: {escape(', '.join(loaded.fields))}.</p>"
     ]
     if loaded.unread:
         parts.append(f"<p>Nothing reads: {escape(', '.join(loaded.unread))}.</p>")
-    refused = [problem for problem in loaded.skipped if problem.refused]
-    others = [problem for problem in loaded.skipped if not problem.refused]
-    told = [f"row {p.row}, {p.field}: {p.reason}" for p in (*refused, *others)]
-    parts.append(_some("rows are refused" if refused else "notes", told, len(refused) or len(others)))
-    parts.append(_some("conflicts", [conflict.in_words() for conflict in found], len(found)))
+    for title, refused in (("Refused", True), ("Left out or changed", False)):
+        problems = [problem for problem in loaded.skipped if problem.refused == refused]
+        parts.append(_list(title, [f"row {p.row}, {p.field}: {p.reason}" for p in problems]))
+    parts.append(_list("Conflicts", [conflict.in_words() for conflict in plan.conflicts]))
     return f'<div class="read">{"".join(parts)}</div>'
 
 
-def _some(title: str, lines: Sequence[str], n: int) -> str:
-    """A list behind a click; the first hundred lines of it."""
+def _list(title: str, lines: Sequence[str]) -> str:
+    """A list behind a click; the first hundred lines of it. Nothing where there are none."""
     if not lines:
         return ""
     items = "".join(f"<li>{escape(line)}</li>" for line in lines[:100])
-    return f"<details><summary>{n} {escape(title)}</summary><ul>{items}</ul></details>"
+    return f"<details><summary>{escape(title)}: {len(lines)}</summary><ul>{items}</ul></details>"

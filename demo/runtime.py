@@ -23,8 +23,7 @@ from model_zoo.evaluation import Case, Plan
 from model_zoo.events import Event, Reached
 from model_zoo.export import export, get_format
 from model_zoo.loading import LoadOptions
-from model_zoo.many import AfterAll, applying
-from model_zoo.many import Progress as SoFar
+from model_zoo.many import AfterAll, SoFar, applying
 from model_zoo.memory import TooLarge
 from model_zoo.methods import Hyperparameters
 from model_zoo.progress import Progress, no_progress

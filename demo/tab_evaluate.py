@@ -9,7 +9,7 @@ from typing import Any, cast
 import gradio as gr
 import plotly.graph_objects as go
 
-from model_zoo.benchmarks import TEMPLATE_CSV
+from model_zoo.benchmarks import FILE_TYPES, TEMPLATE_CSV
 from model_zoo.evaluation import Plan, Results, report
 from model_zoo.evaluation.metrics import METRICS, SCORES
 from model_zoo.evaluation.run import UNEDITED
@@ -215,8 +215,7 @@ def _lay_out_upload() -> gr.File:
     with gr.Accordion("Your own edits", open=False):
         gr.HTML(_OWN_FILE)
         with gr.Row():
-            types = [".csv", ".tsv", ".json", ".jsonl", ".txt"]
-            upload = gr.File(label="Records", file_types=types, elem_id="records", height=120)
+            upload = gr.File(label="Records", file_types=list(FILE_TYPES), elem_id="records", height=120)
             gr.DownloadButton("Download a template", str(_TEMPLATE), size="sm", elem_id="template")
     return upload
 

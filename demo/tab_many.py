@@ -7,9 +7,8 @@ from typing import Any
 import gradio as gr
 import plotly.graph_objects as go
 
-from model_zoo.benchmarks import Loaded, read
-from model_zoo.evaluation.scoring import Case
-from model_zoo.many import AfterAll, Conflict, EditAfterAll, cases_from, conflicts, curve, settled
+from model_zoo.benchmarks import FILE_TYPES, read
+from model_zoo.many import AfterAll, EditAfterAll, FilePlan, SoFar, curve, planned
 from model_zoo.methods import METHODS
 
 from . import html
@@ -19,7 +18,6 @@ from .tab import PageParts, Tab
 from .visitor import VisitorState
 
 MOST, MOST_IN_DEMO = 1000, 10  # edits at once
-TYPES = [".csv", ".tsv", ".json", ".jsonl", ".txt"]
 HEAD = ["", "prompt", "target", "before", "after all", "other wordings follow", "others stay"]
 _EMPTY = html.note(
     "Drop a file of edits: at least a prompt and a target in every row. CSV, JSON and JSON lines in every "
@@ -41,47 +39,41 @@ class Outputs:
 class ManyTab:
     """The tab's handlers."""
 
-    def __init__(self, parts: PageParts, outputs: Outputs):
-        self.parts, self.runtime, self.out = parts, parts.runtime, outputs
+    def __init__(self, parts: PageParts, outputs: Outputs, most: int):
+        self.parts, self.runtime, self.out, self.most = parts, parts.runtime, outputs, most
 
-    def look(self, state: VisitorState, file: str | None, n: int) -> Iterator[dict]:
+    def look(self, state: VisitorState, file: str | None, n: int, chat: bool) -> Iterator[dict]:
         """Say what is read of a file, and what conflicts, before anything is made."""
         if not file:
             yield self._idle(_EMPTY)
             return
         try:
-            loaded, cases, found = self._planned(state, file, n)
+            plan = self._planned(state, file, n, chat)
         except ValueError as error:
             yield self._idle(html.refused(str(error)))
             return
-        clashes = any(conflict.kind == "answers" for conflict in found)
         yield {
-            self.out.read: html.what_was_read(loaded, len(cases), found),
-            self.out.keep: gr.update(visible=clashes),
-            self.out.make: gr.update(interactive=bool(cases)),
+            self.out.read: html.what_was_read(plan),
+            self.out.keep: gr.update(visible=bool(plan.contradictions)),
+            self.out.make: gr.update(interactive=True),
         }
 
-    def make(self, state: VisitorState, file: str | None, n: int, keep: str, method: str) -> Iterator[dict]:
+    def make(
+        self, state: VisitorState, file: str | None, n: int, chat: bool, keep: str, method: str
+    ) -> Iterator[dict]:
         """Make all edits on top of the visitor's own; the table fills as they are judged."""
         if not file:
             raise ValueError("Drop a file of edits first.")
-        _, cases, found = self._planned(state, file, n)
+        kept = self._planned(state, file, n, chat).kept("first" if keep == "first" else "last")
         name = method or self.runtime.studio(state.choice).default_method()
-        kept = settled(cases, found, "first" if keep == "first" else "last")
         yield {self.out.words: f"Making {len(kept)} edits…"}
         for event in self.runtime.apply_all(state.choice, kept, name, state.session):
             done = state.with_session(event.session).showing_an_own_edit()
             yield {self.parts.state: done, **self._drawn(event)}
 
-    def _planned(self, state: VisitorState, file: str, n: int) -> tuple[Loaded, list[Case], list[Conflict]]:
+    def _planned(self, state: VisitorState, file: str, n: int, chat: bool) -> FilePlan:
         studio = self.runtime.studio(state.choice)
-        loaded = read(file)
-        cases, _ = cases_from(studio, loaded, min(int(n), self.most))
-        return loaded, cases, conflicts(cases, studio.source)
-
-    @property
-    def most(self) -> int:
-        return MOST_IN_DEMO if self.runtime.settings.demo else MOST
+        return planned(studio, read(file), min(int(n), self.most), chat)
 
     def _idle(self, text: str) -> dict:
         return {
@@ -90,7 +82,7 @@ class ManyTab:
             self.out.make: gr.update(interactive=False),
         }
 
-    def _drawn(self, event: Any) -> dict:
+    def _drawn(self, event: SoFar | AfterAll) -> dict:
         edits = event.edits
         held = sum(edit.held for edit in edits)
         if isinstance(event, AfterAll):
@@ -123,7 +115,9 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     most = MOST_IN_DEMO if parts.runtime.settings.demo else MOST
     with gr.Row(elem_id="many-controls"):
         with gr.Column(scale=2, min_width=300):
-            file = gr.File(label="Your file of edits", file_types=TYPES, elem_id="many-file", height=140)
+            file = gr.File(
+                label="Your file of edits", file_types=list(FILE_TYPES), elem_id="many-file", height=140
+            )
         with gr.Column(scale=1, min_width=260):
             choices = [("the model's own", ""), *((m.pretty_name, m.name) for m in METHODS.values())]
             method = gr.Dropdown(choices, value="", label="Method", elem_id="many-method")
@@ -142,13 +136,14 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     words = gr.Markdown("", elem_id="many-words")
     plot = gr.Plot(show_label=False, container=False, visible=False, elem_id="many-curve")
     table = gr.Dataframe(headers=HEAD, interactive=False, visible=False, wrap=True, elem_id="many-table")
-    tab = ManyTab(parts, Outputs(shown, keep, make, words, plot, table))
+    tab = ManyTab(parts, Outputs(shown, keep, make, words, plot, table), most)
+    asked = [parts.state, file, n, parts.inputs.chat]
     look, looked = errors_as_messages(tab.look), [shown, keep, make]
     for event in (file.change, n.change, frame.select):
-        event(look, [parts.state, file, n], looked, trigger_mode="always_last", **QUIET)
+        event(look, asked, looked, trigger_mode="always_last", **QUIET)
     made = make.click(
         errors_as_messages(tab.make),
-        [parts.state, file, n, keep, method],
+        [*asked, keep, method],
         [parts.state, words, plot, table],
         **QUIET,
         **COMPUTE,

@@ -94,23 +94,28 @@ def joined(
 
 
 @torch.no_grad()
+def _nll(
+    backbone: Backbone, prompts: Sequence[str], answers: Sequence[str], patches: Patches | None
+) -> tuple[Tensor, Tensor]:
+    """Mean NLL in nats of each answer's tokens [rows], and how many there are."""
+    seen = live(patches, backbone)
+    batch = backbone.batch(joined(backbone, prompts, answers, seen))
+    return backbone.row_nll(batch, seen), batch.predicting.sum(1)
+
+
 def probabilities(
     backbone: Backbone, prompts: Sequence[str], targets: Sequence[str], patches: Patches | None = None
 ) -> list[float]:
     """Probability of each whole target behind its prompt (product over its tokens); row i sees patches[i]."""
-    seen = live(patches, backbone)
-    batch = backbone.batch(joined(backbone, prompts, targets, seen))
-    return (-backbone.row_nll(batch, seen) * batch.predicting.sum(1)).exp().tolist()
+    nll, tokens = _nll(backbone, prompts, targets, patches)
+    return (-nll * tokens).exp().tolist()
 
 
-@torch.no_grad()
 def mean_nll(
-    backbone: Backbone, pairs: Sequence[tuple[str, str]], patches: Patches | None = None
+    backbone: Backbone, prompts: Sequence[str], answers: Sequence[str], patches: Patches | None = None
 ) -> list[float]:
-    """Mean NLL in nats per token of each (prompt, answer)'s answer; row i sees patches[i]."""
-    seen = live(patches, backbone)
-    prompts, answers = zip(*pairs, strict=True)
-    return backbone.row_nll(backbone.batch(joined(backbone, prompts, answers, seen)), seen).tolist()
+    """Mean NLL in nats per token of each answer behind its prompt; row i sees patches[i]."""
+    return _nll(backbone, prompts, answers, patches)[0].tolist()
 
 
 @torch.no_grad()

@@ -4,12 +4,12 @@ all.
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from .benchmarks import Loaded, Problem
+from .benchmarks import Loaded
 from .evaluation import Plan
-from .evaluation.run import cases_of
+from .evaluation.run import GROUP, cases_of
 from .evaluation.scoring import Baseline, Case, Row, score
 from .evaluation.stacking import without_each_other
 from .evaluation.text import starts_with
@@ -18,14 +18,13 @@ from .session import Edit, EditSession
 from .sources import Source
 from .studio import Studio
 
-JUDGED = 8  # edits whose texts are generated at once
 Keep = Literal["last", "first"]
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """Two edits (their numbers, from 0) that cannot both be had: `kind` is "answers" where they give one fact
-    two answers, "protects" where what `first` keeps in place is what `second` changes.
+    """Two edits (their places in the file, from 0) that cannot both be had: `kind` is "answers" where they
+    give one fact two answers, "protects" where what `first` keeps in place is what `second` changes.
     """
 
     kind: Literal["answers", "protects"]
@@ -45,54 +44,67 @@ class Conflict:
         )
 
 
-def cases_from(
-    studio: Studio, loaded: Loaded, n: int | None = None, chat: bool = True
-) -> tuple[list[Case], list[Problem]]:
-    """The first n edits of a file as cases on a studio's model, and those that it has no room for; with
-    `chat` a chat model is asked its questions in its template.
-    """
-    prompts = "chat" if chat and studio.backbone.chats else "plain"
-    plan = Plan(studio.name, (), (), len(loaded.records), prompts=prompts)
-    return cases_of(loaded.records[:n], "edits", plan, studio.backbone, studio.source)
-
-
 def conflicts(cases: Sequence[Case], source: Source) -> list[Conflict]:
-    """The conflicts among edits, in their order."""
-    made: dict[tuple, list[int]] = {}
-    for i, case in enumerate(cases):
-        made.setdefault(source.fact_key(case.request.prompt), []).append(i)
-    found = []
+    """The conflicts among edits. Of those about one fact each is held against the first and the last."""
+    made: dict[tuple, list[Case]] = {}
+    for case in cases:
+        made.setdefault(source.fact_key(case.request.prompt), []).append(case)
+    found: dict[tuple[int, int], Conflict] = {}
     for same in made.values():
-        for earlier, later in zip(same, same[1:]):
-            one, other = cases[earlier].request, cases[later].request
-            if not _agree(one.target, other.target):
-                pair = (one.target, other.target)
-                found.append(Conflict("answers", earlier, later, other.prompt, pair))
-    for i, case in enumerate(cases):
-        for probe in case.record.locality:
-            for j in made.get(source.fact_key(probe.prompt), ()):
-                target = cases[j].request.target
-                if j != i and probe.answer and not _agree(target, probe.answer):
-                    found.append(Conflict("protects", i, j, probe.prompt, (probe.answer, target)))
-    return found
+        for one, other in (*((same[0], case) for case in same), *((case, same[-1]) for case in same)):
+            answers = (one.request.target, other.request.target)
+            if not _agree(*answers):
+                pair = (one.index, other.index)
+                found[pair] = Conflict("answers", *pair, other.request.prompt, answers)
+    protecting = [
+        Conflict("protects", case.index, other.index, probe.prompt, (probe.answer, other.request.target))
+        for case in cases
+        for probe in case.record.locality
+        for other in made.get(source.fact_key(probe.prompt), ())
+        if other is not case and probe.answer and not _agree(other.request.target, probe.answer)
+    ]
+    return [*found.values(), *protecting]
 
 
 def _agree(one: str, other: str) -> bool:
     return starts_with(one, other) or starts_with(other, one)
 
 
-def settled(cases: Sequence[Case], found: Sequence[Conflict], keep: Keep) -> list[Case]:
-    """The cases that are kept where two answer one fact: the last or the first of them."""
-    dropped = {
-        conflict.first if keep == "last" else conflict.second
-        for conflict in found
-        if conflict.kind == "answers"
-    }
-    return [case for i, case in enumerate(cases) if i not in dropped]
+@dataclass(frozen=True)
+class FilePlan:
+    """What a file of edits comes to on a model, before anything is made: what was read of it, its edits as
+    cases, and the conflicts between them.
+    """
+
+    loaded: Loaded
+    cases: tuple[Case, ...]
+    conflicts: tuple[Conflict, ...]
+
+    @property
+    def contradictions(self) -> list[Conflict]:
+        return [conflict for conflict in self.conflicts if conflict.kind == "answers"]
+
+    def kept(self, keep: Keep) -> list[Case]:
+        """The cases to be made: where some answer one fact differently, the last or the first of them."""
+        dropped = {c.first if keep == "last" else c.second for c in self.contradictions}
+        return [case for case in self.cases if case.index not in dropped]
+
+
+def planned(studio: Studio, loaded: Loaded, n: int | None = None, chat: bool = True) -> FilePlan:
+    """A plan for the first n edits of a file; with `chat` a chat model is asked its questions in its
+    template. ValueError where the model has no room for any of them.
+    """
+    prompts = "chat" if chat and studio.backbone.chats else "plain"
+    plan = Plan(studio.name, (), (), len(loaded.records), prompts=prompts)
+    cases, too_long = cases_of(loaded.records[:n], "edit", plan, studio.backbone, studio.source)
+    if not cases:
+        raise ValueError(f"No edit is left to make; the first problem: {too_long[0].reason}.")
+    loaded = replace(loaded, skipped=(*loaded.skipped, *too_long))
+    return FilePlan(loaded, tuple(cases), tuple(conflicts(cases, studio.source)))
 
 
 @dataclass(frozen=True)
-class Progress:
+class SoFar:
     """How far it is: `stage` is "editing" or "judging"; `left` in seconds, from what was done so far;
     `session` with the edits that are made, and those of them that are judged.
     """
@@ -151,29 +163,30 @@ def curve(edits: Sequence[EditAfterAll]) -> list[tuple[int, float]]:
 
 def applying(
     studio: Studio, cases: Sequence[Case], method: str, session: EditSession | None = None
-) -> Iterator[Progress | AfterAll]:
+) -> Iterator[SoFar | AfterAll]:
     """Make all the edits on the base model, let them live together, and judge every one of them after all;
     `session`: on top of these. The last event is the result.
 
     Who stops early has what the last event said.
     """
     start, loaded = time.perf_counter(), studio.method(method)
-    before = session = session or EditSession()
+    before, made = session or EditSession(), list[Edit]()
+    session = before
     for i in range(0, len(cases), AT_ONCE):
         part = [case.request for case in cases[i : i + AT_ONCE]]
         changes = zip(part, loaded.propose(part), strict=True)
-        made = (Edit(request, method, change) for request, change in changes)
-        session = EditSession((*session.edits, *made), (*before.past, before.edits))
+        made += [Edit(request, method, change) for request, change in changes]
+        session = before.add(*made)
         done = min(i + AT_ONCE, len(cases))
-        yield Progress("editing", done, len(cases), _left(start, done, len(cases)), session)
+        yield SoFar("editing", done, len(cases), _left(start, done, len(cases)), session)
     patch, judged = studio.patch(session), time.perf_counter()
     after: tuple[EditAfterAll, ...] = ()
     kept = without_each_other(cases, studio.source)
-    for i in range(0, len(kept), JUDGED):
-        group = kept[i : i + JUDGED]
+    for i in range(0, len(kept), GROUP):
+        group = kept[i : i + GROUP]
         rows = score(studio.backbone, Baseline(studio.backbone), group, [patch] * len(group))
         after += tuple(_after(case, [row for row in rows if row.case == case.index]) for case in group)
-        yield Progress("judging", len(after), len(kept), _left(judged, len(after), len(kept)), session, after)
+        yield SoFar("judging", len(after), len(kept), _left(judged, len(after), len(kept)), session, after)
     yield AfterAll(session, after, time.perf_counter() - start)
 
 

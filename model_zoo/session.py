@@ -67,10 +67,14 @@ class EditSession:
     def _then(self, edits: Edits) -> "EditSession":
         return EditSession(edits, (*self.past, self.edits), ())
 
-    def add(self, edit: Edit) -> "EditSession":
-        """One more edit; it replaces an earlier one of the same prompt, since both cannot hold."""
-        prompt = edit.request.prompt.casefold()
-        return self._then((*(e for e in self.edits if e.request.prompt.casefold() != prompt), edit))
+    def add(self, *edits: Edit) -> "EditSession":
+        """More edits, as one action; each replaces an earlier one of its prompt, since both cannot hold."""
+        standing: dict[str, Edit] = {}
+        for edit in (*self.edits, *edits):
+            prompt = edit.request.prompt.casefold()
+            standing.pop(prompt, None)
+            standing[prompt] = edit
+        return self._then(tuple(standing.values()))
 
     def set_on(self, on: set[int]) -> "EditSession":
         """Switch on exactly the edits with these positions."""

@@ -183,7 +183,10 @@ def _load(folder: Path, studio: Studio) -> EditSession:
         tensors = load_file(folder / CHANGES)
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{folder / CHANGES} cannot be read: {error}.") from error
-    made_edits = [_edit(edit, n, tensors, studio, folder) for n, edit in enumerate(saved.edits)]
+    changes = _layers(tensors)
+    made_edits = [
+        _edit(edit, n, changes.get(str(n), {}), studio, folder) for n, edit in enumerate(saved.edits)
+    ]
 
     def stack(places: Iterable[Place]) -> Edits:
         return tuple(
@@ -229,16 +232,22 @@ def _tensors(change: Change, n: int) -> dict[str, Tensor]:
     }
 
 
-def _edit(saved: SavedEdit, n: int, tensors: dict[str, Tensor], studio: Studio, folder: Path) -> Edit:
+def _layers(tensors: dict[str, Tensor]) -> dict[str, dict[str, dict[str, Tensor]]]:
+    """A file's tensors by the number of their edit, the matrix and their name there."""
+    found: dict[str, dict[str, dict[str, Tensor]]] = {}
+    for key, tensor in tensors.items():
+        number, _, rest = key.partition(".")
+        path, _, name = rest.rpartition(".")
+        found.setdefault(number, {}).setdefault(path, {})[name] = tensor
+    return found
+
+
+def _edit(
+    saved: SavedEdit, n: int, layers: dict[str, dict[str, Tensor]], studio: Studio, folder: Path
+) -> Edit:
     hyper = hyperparameters(saved.method, saved.hyperparameters) if saved.hyperparameters else None
     if not saved.stored:
         return studio.propose(saved.request, saved.method, hyper=hyper)[0]
-    layers: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        number, _, rest = key.partition(".")
-        if number == str(n):
-            path, _, name = rest.rpartition(".")
-            layers.setdefault(path, {})[name] = tensor
     try:
         change = Delta({path: LayerDelta(**parts) for path, parts in layers.items()})
         wrong = [path for path, layer in change.layers.items() if layer.shape != studio.backbone.shape(path)]

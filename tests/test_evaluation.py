@@ -384,7 +384,7 @@ def test_the_rise_of_perplexity_is_taken_once_for_every_change(tmp_path):
 
 def test_the_likelier_answer_counts_where_both_are_known(monkeypatch):
     nll = {"t": 1.0, "old": 2.0, "near": 3.0}
-    monkeypatch.setattr(scoring, "mean_nll", lambda b, pairs, seen: [nll[answer] for _, answer in pairs])
+    monkeypatch.setattr(scoring, "mean_nll", lambda b, prompts, answers, seen: [nll[a] for a in answers])
     request = EditRequest("It is", "t")
     record = Record(request, "s", "old", ("So it is",), (Probe("That is", "near"), Probe("This is", "")))
     rows = evaluate_cases(pico_backbone("gpt2"), None, [Case("recent", 0, record, request)])

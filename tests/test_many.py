@@ -6,7 +6,7 @@ import pytest
 
 from model_zoo.cli import main
 from model_zoo.evaluation.scoring import Case
-from model_zoo.many import AfterAll, Progress, applying, conflicts, curve, settled
+from model_zoo.many import AfterAll, FilePlan, SoFar, applying, conflicts, curve
 from model_zoo.methods.base import AT_ONCE
 from model_zoo.records import Probe, Record
 from model_zoo.request import EditRequest
@@ -44,11 +44,32 @@ def test_conflicts_are_found_before_anything_is_made():
         case(3, "The capital of France is", "Berlin."),
     ]
     found = conflicts(cases, Source())
-    assert [(c.kind, c.first, c.second) for c in found] == [("answers", 0, 2), ("protects", 0, 1)]
+    pairs = [(c.kind, c.first, c.second) for c in found]
+    assert pairs == [("answers", 0, 2), ("answers", 0, 3), ("protects", 0, 1)]
     assert "answer 'the capital of france is' by 'Rome' and 'Berlin'" in found[0].in_words()
-    assert "to stay 'Madrid', and edit 2 changes it to 'Lima'" in found[1].in_words()
-    assert [c.index for c in settled(cases, found, "last")] == [1, 2, 3]
-    assert [c.index for c in settled(cases, found, "first")] == [0, 1, 3]
+    assert "to stay 'Madrid', and edit 2 changes it to 'Lima'" in found[2].in_words()
+    assert kept(cases, found, "last") == [1, 2, 3]
+    assert kept(cases, found, "first") == [0, 1]
+
+
+def kept(cases, found, keep) -> list[int]:
+    return [c.index for c in FilePlan(None, tuple(cases), tuple(found)).kept(keep)]
+
+
+@pytest.mark.parametrize(
+    ("answers", "last", "first"),
+    [
+        ("AAB", [2], [0, 1]),
+        ("ABB", [1, 2], [0]),
+        ("ABA", [2], [0]),
+        ("AABB", [2, 3], [0, 1]),
+        ("ABC", [2], [0]),
+    ],
+)
+def test_what_is_kept_never_contradicts_itself(answers, last, first):
+    cases = [case(i, "The capital of France is", answer) for i, answer in enumerate(answers)]
+    found = conflicts(cases, Source())
+    assert kept(cases, found, "last") == last and kept(cases, found, "first") == first
 
 
 def test_a_fact_in_two_wordings_is_one_where_the_source_knows_it():
@@ -60,15 +81,15 @@ def test_all_edits_live_together_and_each_is_judged_after_all():
     studio = Studio(pico_backbone("gpt2"), "pico", {})
     cases = [case(i, f"Word {i} is", "three", ("One two", "x")) for i in range(AT_ONCE + 2)]
     *steps, result = applying(studio, cases, "ft-l")
-    assert isinstance(result, AfterAll) and all(isinstance(step, Progress) for step in steps)
+    assert isinstance(result, AfterAll) and all(isinstance(step, SoFar) for step in steps)
     stages = {stage: [s.done for s in steps if s.stage == stage] for stage in ("editing", "judging")}
     assert stages == {"editing": [AT_ONCE, AT_ONCE + 2], "judging": [8, 16, 18]}
     assert [edit.request.prompt for edit in result.session.edits] == [c.request.prompt for c in cases]
     assert len(result.edits) == 18 and result.held == sum(e.held for e in result.edits) / 18
     assert result.edits[0].stays[1] == 1 and curve(result.edits)[-1] == (18, result.held)
     assert not result.session.undo().edits  # one step back undoes the file
-    more, last = list(applying(studio, cases[:1], "ft-l", result.session))[-1], result.session
-    assert len(more.session.edits) == len(last.edits) + 1
+    again = list(applying(studio, [cases[0], case(99, "Two is", "three")], "ft-l", result.session))[-1]
+    assert len(again.session.edits) == 19  # one prompt, one edit: the first is made anew
 
 
 @pytest.fixture
@@ -135,6 +156,10 @@ def test_an_edit_that_does_not_hold_is_said_and_exits_with_one(capsys):
         (["--prompt", "p"], "Give an edit as --prompt and --target, or a file"),
         (["--prompt", "p", "--target", "t", "--conflicts", "ask"], "--conflicts is last, first or stop"),
         (["--records", "nothing.json"], "There is no records file nothing.json"),
+        (
+            ["--records", "a.json", "--strength", "2", "--ask", "p"],
+            "--ask, --strength cannot go with --records",
+        ),
     ],
 )
 def test_what_is_missing_is_a_sentence(arguments, message, capsys):

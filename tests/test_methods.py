@@ -106,16 +106,21 @@ def test_zero_rows_are_never_kept():
     assert kept.kept.tolist() == [[True]]
 
 
-def test_the_joint_solve_is_the_ridge_solution_in_any_order():
-    generator = torch.Generator().manual_seed(0)
-    layers = [
+def two_layers(rank: int, generator: torch.Generator) -> list[LayerDelta]:
+    """Changes of two edits to a matrix of 10 x 12, with their keys."""
+    return [
         LayerDelta(
-            A=torch.randn(3, 12, generator=generator),
-            B=torch.randn(10, 3, generator=generator),
-            K=torch.randn(3, 12, generator=generator),
+            A=torch.randn(rank, 12, generator=generator),
+            B=torch.randn(10, rank, generator=generator),
+            K=torch.randn(rank, 12, generator=generator),
         )
         for _ in range(2)
     ]
+
+
+def test_the_joint_solve_is_the_ridge_solution_in_any_order():
+    generator = torch.Generator().manual_seed(0)
+    layers = two_layers(3, generator)
     root = torch.randn(12, 12, generator=generator)
     covariance = root.T @ root / 12
     u = torch.cat([layer.K for layer in layers]).double()
@@ -134,14 +139,7 @@ def test_the_joint_solve_is_the_ridge_solution_in_any_order():
 
 def test_edits_corrected_for_each_other_do_on_their_own_keys_what_they_do_alone():
     generator = torch.Generator().manual_seed(0)
-    layers = [
-        LayerDelta(
-            A=torch.randn(2, 12, generator=generator),
-            B=torch.randn(10, 2, generator=generator),
-            K=torch.randn(2, 12, generator=generator),
-        )
-        for _ in range(2)
-    ]
+    layers = two_layers(2, generator)
     for order in (layers, layers[::-1]):
         change = correct(order, 1e-9)
         assert change.rank == 4 and change.D is None

@@ -21,6 +21,7 @@ from .shapes import SHAPES, Shape, read_row
 
 __all__ = [
     "BENCHMARKS",
+    "FILE_TYPES",
     "Benchmark",
     "SHAPES",
     "Loaded",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 KNOWEDIT = "zjunlp/KnowEdit"
+FILE_TYPES = (".csv", ".tsv", ".json", ".jsonl", ".txt")  # what people call files of records
 
 
 @dataclass(frozen=True)

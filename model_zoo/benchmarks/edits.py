@@ -43,9 +43,11 @@ def _around(row: Row, purpose: str, subject: str) -> tuple[Probe, ...]:
     """The probes of a purpose, nested and flat; of locality they may be open."""
     may_be_open = purpose == "locality"
     found = list(probes(row.first(purpose), row, purpose, subject, may_be_open))
-    for asked, answered in FLAT[purpose]:
-        if row.has(asked) and (row.has(answered) or (asked, answered) == FLAT[purpose][-1]):
-            pair = {"prompt": row.take(asked), "ground_truth": row.take(answered)}
-            if texts_of(pair["prompt"]):
-                found += probes(pair, row, asked, subject, may_be_open)
-    return tuple({probe.prompt: probe for probe in reversed(found)}.values())[::-1]
+    for asked, answers in FLAT[purpose]:
+        if texts_of(prompts := row.take(asked)):
+            pair = {"prompt": prompts, "ground_truth": row.take(*answers)}
+            found += probes(pair, row, asked, subject, may_be_open)
+    first: dict[str, Probe] = {}
+    for probe in found:
+        first.setdefault(probe.prompt, probe)
+    return tuple(first.values())

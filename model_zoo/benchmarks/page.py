@@ -35,7 +35,9 @@ def page() -> str:
     """The page."""
     names = [f"| {purpose} | {_code(fields)} |" for purpose, fields in FIELDS.items()]
     flat = [
-        f"| {purpose}, beside each other | {', '.join(f'`{a}` and `{b}`' for a, b in pairs)} |"
+        f"| {purpose}, prompt and answer beside each other | "
+        + "; ".join(f"`{asked}` and {_code(answers)}" for asked, answers in pairs)
+        + " |"
         for purpose, pairs in FLAT.items()
     ]
     head = _HEAD.format(wrappers=_code(WRAPPERS), delimiters=", ".join(DELIMITERS.values()))

@@ -42,18 +42,16 @@ FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "instruction": ("instruction",),
     }
 )
-# a probe's prompts and answers in two fields beside each other
-FLAT = MappingProxyType(
+# a probe's prompts in one field, and its answers in the first of others that is there
+FLAT: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = MappingProxyType(
     {
         "locality": (
-            ("loc", "loc_ans"),
-            ("locality_prompt", "locality_ground_truth"),
-            ("locality_prompt", "locality_answer"),
+            ("loc", ("loc_ans",)),
+            ("locality_prompt", ("locality_ground_truth", "locality_answer")),
         ),
         "portability": (
-            ("port", "port_ans"),
-            ("portability_prompt", "portability_ground_truth"),
-            ("portability_prompt", "portability_answer"),
+            ("port", ("port_ans",)),
+            ("portability_prompt", ("portability_ground_truth", "portability_answer")),
         ),
     }
 )
@@ -82,6 +80,7 @@ class Missing(Exception):
 
 
 def shortened(text: str, most: int = 60) -> str:
+    """The text, cut to at most so many characters."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
@@ -93,7 +92,7 @@ def field_name(text: str) -> str:
 @lru_cache(maxsize=1)
 def known_fields() -> frozenset[str]:
     """Every name of FIELDS and FLAT."""
-    flat = (name for pairs in FLAT.values() for pair in pairs for name in pair)
+    flat = (name for pairs in FLAT.values() for asked, answers in pairs for name in (asked, *answers))
     return frozenset([*(name for names in FIELDS.values() for name in names), *flat])
 
 

@@ -80,7 +80,18 @@ def edit(
         raise ValueError("Give an edit as --prompt and --target, or a file of edits as --records.")
     if conflicts not in ("last", "first", "stop"):
         raise ValueError(f"--conflicts is last, first or stop, and not '{conflicts}'.")
-    loaded = read(records) if records else None
+    of_one_edit = {
+        "--instruction": bool(instruction),
+        "--scope": bool(scope),
+        "--subject": bool(subject),
+        "--ask": bool(ask),
+        "--prefixed": prefixed,
+        "--set": bool(set_values),
+        "--strength": strength != 1.0,
+    }
+    if records and (given := [name for name, is_given in of_one_edit.items() if is_given]):
+        raise ValueError(f"{', '.join(given)} cannot go with --records: a file says it row by row, or not.")
+    loaded = read(records, task) if records else None
     studio = Studio.open(model, LoadOptions(device, dtype, quantize), editor)
     before = load_session(session, studio) if session and is_session(session) else EditSession()
     method = method or studio.default_method()

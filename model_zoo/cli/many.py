@@ -4,7 +4,7 @@ from typing import cast
 
 from ..benchmarks import Loaded
 from ..evaluation.scoring import Case
-from ..many import AfterAll, Conflict, Keep, applying, cases_from, conflicts, settled
+from ..many import AfterAll, Conflict, applying, planned
 from ..session import EditSession
 from ..studio import Studio
 from .options import emit
@@ -24,26 +24,22 @@ def edit_records(
     """Say what was read, make all edits, say what holds. ValueError where two of them conflict and none is to
     be kept.
     """
-    cases, too_long = cases_from(studio, loaded, n, chat)
-    if not cases:
-        raise ValueError(f"No edit is left to make; the first problem: {too_long[0].reason}.")
-    found = conflicts(cases, studio.source)
-    clashes = [conflict for conflict in found if conflict.kind == "answers"]
-    if clashes and keep == "stop":
+    plan = planned(studio, loaded, n, chat)
+    if plan.contradictions and keep == "stop":
         raise ValueError(
-            f"{len(clashes)} pairs of edits contradict each other; the first: {clashes[0].in_words()}. Keep "
-            "one of each with --conflicts last or --conflicts first, or mend the file."
+            f"{len(plan.contradictions)} pairs of edits contradict each other; the first: "
+            f"{plan.contradictions[0].in_words()}. Keep one of each with --conflicts last or --conflicts "
+            "first, or mend the file."
         )
-    kept = settled(cases, found, cast(Keep, keep))
-    tell_read(loaded, found, len(cases) - len(kept))
+    kept = plan.kept("first" if keep == "first" else "last")
+    tell_read(plan, len(plan.cases) - len(kept))
     result = _applied(studio, kept, method, session)
     if as_json:
-        told = loaded.to_dict()
+        told = plan.loaded.to_dict()
         read = {key: told[key] for key in ("rows", "shape", "fields", "unread_fields")}
-        refused = told["refused"] + [{"row": p.row, "field": p.field, "reason": p.reason} for p in too_long]
         emit(
-            {"read": read, "refused": refused, "left_out": told["left_out"]}
-            | {"conflicts": [_told(conflict) for conflict in found]}
+            {"read": read, "refused": told["refused"], "left_out": told["left_out"]}
+            | {"conflicts": [_told(conflict) for conflict in plan.conflicts]}
             | result.to_dict()
         )
     else:

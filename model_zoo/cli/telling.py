@@ -2,12 +2,12 @@
 
 import sys
 
-from ..benchmarks import Loaded
 from ..events import EditReport
-from ..many import AfterAll, Conflict
+from ..many import AfterAll, FilePlan
 
 
 def tell_edit(report: EditReport) -> None:
+    """One edit, what it changed and what it left alone."""
     verdict = "the edit holds" if report.held else "THE EDIT DOES NOT HOLD: its own prompt does not say it"
     print(f"Verdict      {verdict}")
     print(f"Prompt       {report.prompt}\nBefore       {report.before}\nAfter        {report.after}")
@@ -31,23 +31,27 @@ def tell_edit(report: EditReport) -> None:
         print(f"Ask          {asked['prompt']}  |  {asked['before']}  ->  {asked['after']}")
 
 
-def tell_read(loaded: Loaded, found: list[Conflict], dropped: int) -> None:
+def tell_read(plan: FilePlan, dropped: int) -> None:
+    """What was read of a file and what not, on stderr."""
+
     def say(text: str) -> None:
         print(text, file=sys.stderr)
 
+    loaded = plan.loaded
     say(f"Read         {loaded.rows} rows of {loaded.name} ({loaded.format}): {', '.join(loaded.shapes)}")
     if loaded.unread:
         say(f"Not read     {', '.join(f'{name} ({n} rows)' for name, n in loaded.unread.items())}")
     for problem in loaded.skipped:
         title = "Refused" if problem.refused else "Left out"
         say(f"{title:<13}row {problem.row}, {problem.field}: {problem.reason}")
-    for conflict in found:
+    for conflict in plan.conflicts:
         say(f"Conflict     {conflict.in_words()}")
     if dropped:
-        say(f"             {dropped} of them are not made")
+        say(f"Not made     {dropped} edits that others contradict")
 
 
 def tell_all(result: AfterAll) -> None:
+    """Every edit of a file as it is after all of them."""
     for edit in result.edits:
         sign = "holds" if edit.held else "NO"
         around = "".join(

@@ -248,13 +248,16 @@ def evaluate(
 
 
 def _grouped(cases: Sequence[Case], together: int, source: Source) -> list[Sequence[Case]]:
-    """The cases that are measured at once: those that live `together`, else GROUP of them, or those of a
-    larger group of edits.
-    """
+    """The cases that are measured at once: those that live `together`, else batches."""
     if together == ALL:
         return [without_each_other(cases, source)]
     if together > 1:
         return [without_each_other(stack, source) for stack in stacks_of(cases, together)]
+    return _batches(cases)
+
+
+def _batches(cases: Sequence[Case]) -> list[Sequence[Case]]:
+    """GROUP cases each, or those of a larger group of edits."""
     found: list[list[Case]] = []
     for unit in _units(cases):
         if not found or len(found[-1]) + len(unit) > GROUP:
@@ -269,7 +272,7 @@ def _units(cases: Sequence[Case]) -> list[list[Case]]:
 
 def evaluate_cases(backbone: Backbone, method: EditMethod | None, cases: Sequence[Case]) -> list[Row]:
     """Rows of the given cases under one method; None is the base model itself."""
-    groups = _grouped(cases, 1, Source())
+    groups = _batches(cases)
     return [
         row for group in groups for row in score(backbone, Baseline(backbone), group, _patches(method, group))
     ]

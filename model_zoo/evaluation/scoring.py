@@ -204,11 +204,8 @@ def _preferred(
             rivals[n] = (right, wrong)
     found: list[float | None] = [None] * len(part)
     if rivals:
-        seen = [patches[n] for n in rivals]
-        rights, wrongs = (
-            mean_nll(backbone, [(part[n].shown, pair[side]) for n, pair in rivals.items()], seen)
-            for side in (0, 1)
-        )
+        shown, seen = [part[n].shown for n in rivals], [patches[n] for n in rivals]
+        rights, wrongs = (mean_nll(backbone, shown, answers, seen) for answers in zip(*rivals.values()))
         for n, own, other in zip(rivals, rights, wrongs, strict=True):
             found[n] = float(own < other)
     return found

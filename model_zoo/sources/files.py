@@ -170,7 +170,8 @@ def _asked(record: Record, forms: Sequence[str], others: Sequence[str]) -> Recor
     """
     rng = random.Random(f"asked {record.request.prompt}")
     question, *rest = rng.sample(forms, len(forms))
-    far = tuple(Probe(text, "") for text in rng.sample(others, min(OTHERS, len(others))))
+    drawn = rng.sample(others, min(OTHERS, len(others)))
+    far = tuple(Probe(text, "") for text in drawn if record.subject not in text)
     return replace(
         record,
         request=replace(record.request, prompt=question),
