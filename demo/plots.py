@@ -224,8 +224,19 @@ def held_figure(curve: Sequence[tuple[int, float]]) -> go.Figure:
         **_COMMON,
         height=240,
         margin={"l": 56, "r": 16, "t": 12, "b": 44},
-        xaxis={"title": "of the first so many edits", "gridcolor": GRID, "rangemode": "tozero"},
-        yaxis={"title": "hold after all", "gridcolor": GRID, "range": [0, 1.04], "tickformat": ".0%"},
+        xaxis={
+            "title": {"text": "of the first so many edits", "font": {"size": 13}},
+            "gridcolor": GRID,
+            "zeroline": False,
+            "rangemode": "tozero",
+        },
+        yaxis={
+            "title": {"text": "hold after all", "font": {"size": 13}},
+            "gridcolor": GRID,
+            "zeroline": False,
+            "range": [0, 1.04],
+            "tickformat": ".0%",
+        },
         showlegend=False,
     )
     return figure
