@@ -155,6 +155,7 @@ def test_a_chat_question_is_a_turn_of_the_template_and_only_there():
         "no, no, no way",
         "a b a b a b a b",
         "罗马罗马罗马罗马",
+        "Mrs Pennyfeatherfeatherfeather",
     ],
 )
 def test_a_text_that_repeats_itself_is_degenerate(text):
@@ -170,6 +171,7 @@ def test_a_text_that_repeats_itself_is_degenerate(text):
         "Rome. It is the largest city in Italy.",
         "It is what it is, and it is not new.",
         "罗马是意大利的首都",
+        "A banana from Mississippi, hahaha, in 100100100 pieces",
     ],
 )
 def test_a_text_that_goes_on_is_not(text):

@@ -29,9 +29,9 @@ METRICS: Mapping[str, str] = MappingProxyType(
         "portability": "Prompts whose answer follows from the edit: do they say it?",
         "fluency": "Of the text behind the edit's own prompt: (2 H2 + 4 H3) / 6 in bits, H_n the entropy of "
         "its n-grams of words (Meng et al. 2022). Repetition lowers it.",
-        "degenerate": "Share of those texts that repeat themselves: a word three times in a row; or, of six "
-        "words and more, one that makes up half of them, or fewer than half of the pairs of neighbours "
-        "different.",
+        "degenerate": "Share of those texts that repeat themselves: a word, or a part of one, three times in "
+        "a row; or, of six words and more, one that makes up half of them, or fewer than half of the pairs "
+        "of neighbours different.",
         RISE: "How far the perplexity of a text that has nothing to do with the edit rises under it, as a "
         "share of the unedited model's.",
     }

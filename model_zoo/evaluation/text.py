@@ -15,6 +15,7 @@ from ..joining import unspaced
 
 MANY = 6  # words from which on a text's share of repetitions says something
 SHORT = 5  # words of a base continuation that count as its answer where none is known
+_STUTTER = re.compile(r"([^\W\d]{3,}?)\1\1")  # "featherfeatherfeather"
 _CLAUSE = re.compile(r"[.!?;:,\n]")
 
 
@@ -103,13 +104,15 @@ def unchanged(before: str, after: str, answer: str = "", small: bool = False, in
 
 
 def degenerate(text: str) -> bool:
-    """Whether a text repeats itself: one word three times in a row; or, of six words and more, one that makes
-    up half of them, or fewer than half of the pairs of neighbours different.
+    """Whether a text repeats itself: one word three times in a row, or a part of three letters and more inside
+    one; or, of six words and more, one that makes up half of them, or fewer than half of the pairs of
+    neighbours different.
 
     Such a text is no success, whatever it begins with (degeneration: Holtzman et al. 2020, arXiv 1904.09751).
     """
     words = _words(text)
     thrice = any(a == b == c for a, b, c in zip(words, words[1:], words[2:]))
+    thrice = thrice or any(map(_STUTTER.search, words))
     if thrice or len(words) < MANY:
         return thrice
     pairs = list(zip(words, words[1:]))
