@@ -104,9 +104,9 @@ def unchanged(before: str, after: str, answer: str = "", small: bool = False, in
 
 
 def degenerate(text: str) -> bool:
-    """Whether a text repeats itself: one word three times in a row, or a part of three letters and more inside
-    one; or, of six words and more, one that makes up half of them, or fewer than half of the pairs of
-    neighbours different.
+    """Whether a text repeats itself: one word three times in a row, or inside a word a part of three letters
+    and more; or, of six words and more, one that makes up half of them, or fewer than half of the pairs
+    of neighbours different.
 
     Such a text is no success, whatever it begins with (degeneration: Holtzman et al. 2020, arXiv 1904.09751).
     """
