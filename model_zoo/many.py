@@ -9,7 +9,8 @@ from typing import Literal
 
 from .benchmarks import Loaded
 from .evaluation import Plan
-from .evaluation.run import GROUP, cases_of
+from .evaluation.planning import cases_of
+from .evaluation.run import GROUP
 from .evaluation.scoring import Baseline, Case, Row, score
 from .evaluation.stacking import without_each_other
 from .evaluation.text import starts_with

@@ -15,7 +15,7 @@ from .backbone import Backbone
 from .catalog import entry_for, load_backbone
 from .changes import Effect, Patch, Patches, patch_of
 from .evaluation import Plan, Results, measuring, starts_with, unchanged
-from .evaluation.run import with_subject
+from .evaluation.planning import with_subject
 from .evaluation.text import follows, typed_small
 from .events import EditReport, Event, Probabilities, Proposed, Reached, TextSoFar, Verdicts, whole
 from .generation import generate, probabilities, stream

@@ -21,8 +21,9 @@ from model_zoo.evaluation import (
     unchanged,
 )
 from model_zoo.evaluation.metrics import RISE, SCORES, explained
+from model_zoo.evaluation.planning import plan_cases
 from model_zoo.evaluation.report import plotly_script as find_plotly
-from model_zoo.evaluation.run import evaluate_cases, plan_cases
+from model_zoo.evaluation.run import evaluate_cases
 from model_zoo.evaluation.scoring import Case, _same_sentiment
 from model_zoo.evaluation.sentiment import Classifier, fit
 from model_zoo.evaluation.stacking import stacks_of, without_each_other

@@ -2,7 +2,8 @@
 its report.
 """
 
-from .run import ALL, Plan, Results, evaluate, measuring
+from .planning import ALL, Plan
+from .run import Results, evaluate, measuring
 from .scoring import Baseline, Case, Row, score
 from .summary import METRICS, Summary, clustered_interval, summarise
 from .text import base_answer, contains, fluency, recall, starts_with, unchanged

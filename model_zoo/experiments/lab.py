@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ..backbone import Backbone
 from ..evaluation import Plan, Row, summarise
-from ..evaluation.run import evaluate_cases, plan_cases, versions
+from ..evaluation.planning import plan_cases
+from ..evaluation.run import evaluate_cases, versions
 from ..evaluation.scoring import Case
 from ..methods import EditMethod, load_method
 from ..methods.editor_folder import read_config
