@@ -41,6 +41,17 @@ def note(text: str) -> str:
     return f'<p class="note">{escape(text)}</p>'
 
 
+def contradicts(labels: Sequence[str]) -> str:
+    """Other edits that are on and give the same fact another answer."""
+    if not labels:
+        return ""
+    listed = ", ".join(f"“{escape(label)}”" for label in labels)
+    return (
+        f'<p class="repeats">{listed} is on too, and one fact cannot have two answers: untick one in the '
+        "list below.</p>"
+    )
+
+
 def loading(text: str, busy: bool = True) -> str:
     """How far a loading is; with a moving line while it is going on."""
     line = '<span class="busy"></span>' if busy else ""

@@ -23,7 +23,7 @@ from model_zoo.evaluation import Case, Plan
 from model_zoo.events import Event, Reached
 from model_zoo.export import export, get_format
 from model_zoo.loading import LoadOptions
-from model_zoo.many import AfterAll, SoFar, applying
+from model_zoo.many import AfterAll, Order, SoFar, applying
 from model_zoo.memory import TooLarge
 from model_zoo.methods import Hyperparameters
 from model_zoo.progress import Progress, no_progress
@@ -257,10 +257,10 @@ class Runtime:
 
     @gpu_work
     def apply_all(
-        self, choice: ModelChoice, cases: Sequence[Case], method: str, session: EditSession
+        self, choice: ModelChoice, cases: Sequence[Case], method: str, session: EditSession, order: Order
     ) -> Iterator[SoFar | AfterAll]:
         """Many edits on top of a session: how far it is, the result last."""
-        yield from applying(self.studio(choice), cases, method, session)
+        yield from applying(self.studio(choice), cases, method, session, order)
 
     @gpu_work
     def map(

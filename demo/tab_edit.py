@@ -119,11 +119,13 @@ class EditTab:
         edit = state.shown
         if edit is None:
             return ""
-        effects = self.runtime.studio(state.choice).effects(edit)
+        studio = self.runtime.studio(state.choice)
+        effects = studio.effects(edit)
+        told = html.contradicts([other.label for other in studio.contradicted(edit.request, state.session)])
         method, others = METHODS[edit.method].pretty_name, len(state.session.active)
         if not effects:
-            return html.no_weight_changed(edit.change.in_words(), method, seconds, others)
-        return html.what_changed(effects, method, seconds, others)
+            return told + html.no_weight_changed(edit.change.in_words(), method, seconds, others)
+        return told + html.what_changed(effects, method, seconds, others)
 
     def _stack(self, session: EditSession) -> dict:
         """The list of edits and the buttons that fit it."""

@@ -8,7 +8,7 @@ import gradio as gr
 import plotly.graph_objects as go
 
 from model_zoo.benchmarks import FILE_TYPES, read
-from model_zoo.many import AfterAll, EditAfterAll, FilePlan, SoFar, curve, planned
+from model_zoo.many import AfterAll, EditAfterAll, FilePlan, Keep, Order, SoFar, curve, planned
 from model_zoo.methods import METHODS
 
 from . import html
@@ -23,7 +23,11 @@ _EMPTY = html.note(
     "Drop a file of edits: at least a prompt and a target in every row. CSV, JSON and JSON lines in every "
     "shape that circulates are read; what is read is shown here first."
 )
-_KEEP = [("the last of them", "last"), ("the first of them", "first")]
+_KEEP: list[tuple[str, Keep]] = [("the last of them", "last"), ("the first of them", "first")]
+_ORDERS: list[tuple[str, Order]] = [
+    ("all on the base model, then combined", "jointly"),
+    ("one after another, each on what the last one left", "one-after-another"),
+]
 
 
 @dataclass(frozen=True)
@@ -59,15 +63,22 @@ class ManyTab:
         }
 
     def make(
-        self, state: VisitorState, file: str | None, n: int, chat: bool, keep: str, method: str
+        self,
+        state: VisitorState,
+        file: str | None,
+        n: int,
+        chat: bool,
+        keep: Keep,
+        method: str,
+        order: Order,
     ) -> Iterator[dict]:
         """Make all edits on top of the visitor's own; the table fills as they are judged."""
         if not file:
             raise ValueError("Drop a file of edits first.")
-        kept = self._planned(state, file, n, chat).kept("first" if keep == "first" else "last")
+        kept = self._planned(state, file, n, chat).kept(keep)
         name = method or self.runtime.studio(state.choice).default_method()
         yield {self.out.words: f"Making {len(kept)} edits…"}
-        for event in self.runtime.apply_all(state.choice, kept, name, state.session):
+        for event in self.runtime.apply_all(state.choice, kept, name, state.session, order):
             done = state.with_session(event.session).showing_an_own_edit()
             yield {self.parts.state: done, **self._drawn(event)}
 
@@ -121,6 +132,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
         with gr.Column(scale=1, min_width=260):
             choices = [("the model's own", ""), *((m.pretty_name, m.name) for m in METHODS.values())]
             method = gr.Dropdown(choices, value="", label="Method", elem_id="many-method")
+            order = gr.Dropdown(_ORDERS, value="jointly", label="Made", elem_id="many-order")
             n = gr.Slider(1, most, value=min(100, most), step=1, label="At most so many", elem_id="many-n")
     shown = gr.HTML(_EMPTY, elem_id="many-read")
     keep = gr.Radio(
@@ -143,7 +155,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
         event(look, asked, looked, trigger_mode="always_last", **QUIET)
     made = make.click(
         errors_as_messages(tab.make),
-        [*asked, keep, method],
+        [*asked, keep, method, order],
         [parts.state, words, plot, table],
         **QUIET,
         **COMPUTE,

@@ -50,7 +50,9 @@ def build(runtime: Runtime, state: gr.State) -> TakeHome:
         gr.HTML(_KEPT)
         with gr.Row():
             keep = gr.Button("Save the session", elem_id="save-session")
-            go_on = gr.UploadButton("Open a session", file_types=[".zip"], elem_id="open-session")
+            go_on = gr.UploadButton(
+                "Open a session", file_types=[".zip", ".safetensors"], elem_id="open-session"
+            )
 
     def describe(state: VisitorState, name: str):
         # a model that was dropped is not loaded again for this

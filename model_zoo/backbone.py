@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .active import ACTIVE, TRUNK, Active, Live, Tape, Trunk, activated
 from .checkpoints import Checkpoint
 from .families import family_of
-from .joining import Joined, is_question, join_text, trimmed
+from .joining import Joined, is_question, join_text, prompt_ids
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,12 @@ class Backbone:
         self.tokenizer = tokenizer
         self.name, self.origin = name, origin
         self.family = family_of(model.config.model_type)
-        if tokenizer.pad_token_id is None:
-            tokenizer.pad_token = tokenizer.eos_token
+        known = (
+            tokenizer.pad_token_id,
+            tokenizer.eos_token_id,
+            0,
+        )  # padding is never seen, any token will do
+        self.pad_id = next(i for i in known if i is not None)
         blocks = cast(nn.ModuleList, model.get_submodule(self.family.blocks))
         self.blocks = len(blocks)
         for block, module in enumerate(blocks):
@@ -212,14 +216,22 @@ class Backbone:
             )
         return joined
 
+    def ids(self, prompt: str) -> tuple[int, ...]:
+        """A prompt's tokens, up to where an answer begins."""
+        return tuple(prompt_ids(self.tokenizer, prompt))
+
     def silent(self, prompt: str) -> Joined:
         """A prompt behind which nothing comes but the model's end token."""
-        ids = tuple(self.tokenizer(trimmed(prompt))["input_ids"])
+        ids = self.ids(prompt)
         return self.stopped(Joined(ids, len(ids)))
 
     def stopped(self, row: Joined) -> Joined:
         """A row with the model's end token behind its target."""
-        return replace(row, ids=(*row.ids, self.tokenizer.eos_token_id))
+        if (end := self.tokenizer.eos_token_id) is None:
+            raise ValueError(
+                f"The tokenizer of {self.name} has no end token, so no text can be ended by one."
+            )
+        return replace(row, ids=(*row.ids, end))
 
     @property
     def chats(self) -> bool:
@@ -259,7 +271,7 @@ class Backbone:
 
     def _padded(self, rows: Sequence[Joined]) -> Batch:
         width = max(len(row.ids) for row in rows)
-        ids = torch.full((len(rows), width), self.tokenizer.pad_token_id)
+        ids = torch.full((len(rows), width), self.pad_id)
         mask = torch.zeros_like(ids)
         labels = torch.full_like(ids, -100)
         for i, row in enumerate(rows):

@@ -93,7 +93,7 @@ class Reached:
 @dataclass(frozen=True)
 class EditReport:
     """Everything the command line prints as JSON. Texts are continuations only. `held`: the edit's own prompt
-    says the target.
+    says the target. `contradicts`: other edits that are on and give the same fact another answer.
     """
 
     model: str
@@ -114,6 +114,7 @@ class EditReport:
     edit_seconds: float
     seconds: float
     ask: tuple[dict[str, str], ...] = field(default=())
+    contradicts: tuple[str, ...] = ()
 
     def to_dict(self) -> dict:
         return asdict(self)

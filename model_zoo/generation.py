@@ -17,7 +17,7 @@ from transformers.generation.streamers import BaseStreamer
 from .active import Live
 from .backbone import Backbone
 from .changes import Patches, live
-from .joining import Joined, trimmed
+from .joining import Joined
 
 MAX_NEW_TOKENS = 32
 
@@ -77,7 +77,7 @@ def _greedy(backbone: Backbone, max_new_tokens: int) -> GenerationConfig:
         num_beams=1,
         max_new_tokens=max_new_tokens,
         eos_token_id=eos,
-        pad_token_id=backbone.tokenizer.pad_token_id,
+        pad_token_id=backbone.pad_id,
     )
 
 
@@ -159,7 +159,7 @@ def generate(
     model are a ValueError.
     """
     tokenizer, seen = backbone.tokenizer, live(patches, backbone)
-    rows = [tokenizer(trimmed(prompt))["input_ids"] for prompt in _put(prompts, seen)]
+    rows = [backbone.ids(prompt) for prompt in _put(prompts, seen)]
     longest = max(map(len, rows))
     room = backbone.max_length - longest
     if room < 1 or not min(map(len, rows)):
@@ -167,7 +167,7 @@ def generate(
             f"A prompt must have between 1 and {backbone.max_length - 1} tokens for {backbone.name}; "
             f"this one has {longest if room < 1 else 0}."
         )
-    ids = torch.full((len(rows), longest), tokenizer.pad_token_id)
+    ids = torch.full((len(rows), longest), backbone.pad_id)
     mask = torch.zeros_like(ids)
     for i, row in enumerate(rows):
         ids[i, longest - len(row) :], mask[i, longest - len(row) :] = torch.tensor(row), 1

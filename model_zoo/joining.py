@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 # Scripts that put no space between words: CJK ideographs and punctuation, kana, hangul, Thai, full-width
 # forms.
@@ -64,6 +64,20 @@ def ended(target: str, end: str) -> str:
     return target + end if target[-1:].isalnum() else target
 
 
+def _unended(encoding: BatchEncoding) -> list[int]:
+    """Token ids without the end-of-text token that some tokenizers append: nothing is written behind that."""
+    ids, special = encoding["input_ids"], encoding["special_tokens_mask"]
+    n = len(ids)
+    while n and special[n - 1]:
+        n -= 1
+    return ids[:n]
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+    """A prompt's tokens, up to where an answer begins."""
+    return _unended(tokenizer(trimmed(prompt), return_special_tokens_mask=True))
+
+
 def join_text(tokenizer: PreTrainedTokenizerBase, prompt: str, target: str) -> Joined:
     """One joint encoding; a token that straddles the boundary counts as target.
 
@@ -74,13 +88,13 @@ def join_text(tokenizer: PreTrainedTokenizerBase, prompt: str, target: str) -> J
         raise ValueError("The target is empty: say what the model should answer.")
     text, boundary = joint_text(prompt, target.rstrip())
     encoding = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
-    ids, offsets, special = encoding["input_ids"], encoding["offset_mapping"], encoding["special_tokens_mask"]
-    while (
-        special and special[len(ids) - 1]
-    ):  # an end-of-text token that the tokenizer appends is not part of the target
-        ids = ids[:-1]
+    ids, offsets, special = _unended(encoding), encoding["offset_mapping"], encoding["special_tokens_mask"]
     # an offset may leave out the space that its token carries, hence the end, not the start, decides
     start = next(i for i, (_, end) in enumerate(offsets) if end > boundary and not special[i])
     if start == 0:
         raise ValueError("The prompt has no token of its own before the target: write a longer prompt.")
+    if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids[start:]:
+        raise ValueError(
+            f"The model's tokenizer has no tokens for parts of '{target.strip()}': the model cannot write it."
+        )
     return Joined(tuple(ids), start)

@@ -72,6 +72,23 @@ def pick_device(device: str) -> str:
     return device
 
 
+def _check_is_model(folder: Path, title: str) -> None:
+    """ValueError for a folder that holds an adapter and no model: what to do with it."""
+    told = folder / "adapter_config.json"
+    if (folder / "config.json").exists() or not told.exists():
+        return
+    try:
+        base = json.loads(told.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError):
+        base = None
+    how = (
+        f"open its base with --model {base or 'BASE'} and go on from its edits with --from {title}"
+        if (folder / "provenance.json").exists()
+        else f"merge it into its base ({base or 'not named there'}) with peft's merge_and_unload first"
+    )
+    raise ValueError(f"'{title}' is a LoRA adapter and no whole model; {how}.")
+
+
 def load(
     source: str | Path | WheelWeights,
     options: LoadOptions | None = None,
@@ -86,6 +103,7 @@ def load(
     options, title = options or LoadOptions(), name or str(source)
     progress(f"Looking for {title}…")
     origin = _locate(source, title, options, progress)
+    _check_is_model(origin.folder, title)
     try:
         # before transformers sees it: a folder of an unknown kind must not get to offer code of its own
         family_of(json.loads((origin.folder / "config.json").read_text(encoding="utf-8")).get("model_type"))

@@ -1,6 +1,6 @@
 """EditSession: one person's edits. An immutable value; every action returns a new one and can be undone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from .changes import Change, Patch
@@ -11,7 +11,9 @@ from .request import EditRequest
 @dataclass(frozen=True)
 class Edit:
     """One edit as a value: what was asked for, by which method (and its hyperparameters, where they are not
-    the defaults), the change that came of it, its strength, and whether it is switched on.
+    the defaults), the change that came of it, its strength, and whether it is switched on. `on_top`: it was
+    made on the model as the edits before it left it, or comes from a file, and so adds to the others. `more`:
+    so many further edits are in the change, which came as one.
     """
 
     request: EditRequest
@@ -20,13 +22,16 @@ class Edit:
     strength: float = 1.0
     on: bool = True
     hyperparameters: Hyperparameters | None = None
+    on_top: bool = False
+    more: int = 0
 
     def __post_init__(self) -> None:
         self.change.check_strength(self.strength)
 
     @property
     def label(self) -> str:
-        return f"{self.request.prompt} → {self.request.target}"
+        more = f" and {self.more} more" if self.more else ""
+        return f"{self.request.prompt} → {self.request.target}{more}"
 
     @property
     def made(self) -> Change:
@@ -38,17 +43,20 @@ Edits = tuple[Edit, ...]
 
 
 def combine(edits: Sequence[Edit], methods: MethodOf) -> Patch | None:
-    """The patch of a stack of edits: each method combines its own, the results stand side by side. None when
-    there are none.
+    """The patch of a stack of edits: each method combines its own, the results stand side by side, and what
+    was made on top of them is added. None when there are none.
 
     An edit that is off, or of strength 0, is left out: it would still ask a joint solve for "no change" on
     the words it shares with others.
     """
     groups: dict[tuple[str, Hyperparameters | None], list[Change]] = {}
+    on_top: list[Change] = []
     for edit in edits:
         if edit.on and edit.strength:
-            groups.setdefault((edit.method, edit.hyperparameters), []).append(edit.made)
-    return Patch.of([methods(name, hyper).combine(changes) for (name, hyper), changes in groups.items()])
+            group = groups.setdefault((edit.method, edit.hyperparameters), []) if not edit.on_top else on_top
+            group.append(edit.made)
+    combined = [methods(name, hyper).combine(changes) for (name, hyper), changes in groups.items()]
+    return Patch.of([*combined, *on_top])
 
 
 @dataclass(frozen=True)
@@ -69,12 +77,18 @@ class EditSession:
 
     def add(self, *edits: Edit) -> "EditSession":
         """More edits, as one action; each replaces an earlier one of its prompt, since both cannot hold."""
-        standing: dict[str, Edit] = {}
+        standing: dict[str | int, Edit] = {}
         for edit in (*self.edits, *edits):
-            prompt = edit.request.prompt.casefold()
+            prompt = id(edit) if edit.more else edit.request.prompt.casefold()
             standing.pop(prompt, None)
             standing[prompt] = edit
         return self._then(tuple(standing.values()))
+
+    def without(self, prompts: Iterable[str]) -> "EditSession":
+        """The session without its edits of these prompts."""
+        gone = {prompt.casefold() for prompt in prompts}
+        kept = tuple(edit for edit in self.edits if edit.request.prompt.casefold() not in gone)
+        return self if kept == self.edits else self._then(kept)
 
     def set_on(self, on: set[int]) -> "EditSession":
         """Switch on exactly the edits with these positions."""

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .changes import Change, Delta, LayerDelta
+from .export import is_export, read_export
 from .methods import hyperparameters
 from .request import EditRequest
 from .session import Edit, Edits, EditSession
@@ -38,13 +39,16 @@ class _Told(BaseModel):
 
 class SavedEdit(_Told):
     """One edit: what was asked for, by which method; whether its change lies in the file, or is made anew by
-    the method when it is loaded.
+    the method when it is loaded; whether it was made on top of the others, and how many further edits are
+    in it.
     """
 
     request: EditRequest
     method: str
     hyperparameters: dict[str, Any] | None
     stored: bool
+    on_top: bool = False
+    more: int = 0
 
 
 class Place(_Told):
@@ -112,7 +116,14 @@ def _save(session: EditSession, studio: Studio, folder: Path) -> Path:
             set_values = edit.hyperparameters.model_dump() if edit.hyperparameters else None
             stored = isinstance(edit.change, Delta)
             edits.append(
-                SavedEdit(request=edit.request, method=edit.method, hyperparameters=set_values, stored=stored)
+                SavedEdit(
+                    request=edit.request,
+                    method=edit.method,
+                    hyperparameters=set_values,
+                    stored=stored,
+                    on_top=edit.on_top,
+                    more=edit.more,
+                )
             )
             tensors.update(_tensors(edit.change, n))
         return numbers[id(edit.change)]
@@ -142,13 +153,38 @@ def _save(session: EditSession, studio: Studio, folder: Path) -> Path:
 
 
 def load_session(path: Path, studio: Studio) -> EditSession:
-    """The session that a folder or a zip file holds. ValueError where it cannot be read, or was made on
-    another base model or with another editor.
+    """The session that a folder or a zip file holds; or the edits of an export, as one that adds to others.
+    ValueError where it cannot be read, or was made on another base model or with another editor.
     """
+    if is_export(path):
+        return _of_export(path, studio)
     if not path.is_file():
         return _load(path, studio)
     with tempfile.TemporaryDirectory(prefix="instructedit-session-") as making:
         return _load(_unpacked(path, Path(making)), studio)
+
+
+def _of_export(path: Path, studio: Studio) -> EditSession:
+    delta, told = read_export(path)
+    _check_base(path, told.base_model, told.base_fingerprint, studio)
+    wrong = [name for name, layer in delta.layers.items() if layer.shape != studio.backbone.shape(name)]
+    if wrong:
+        raise ValueError(f"{path}: the change does not fit {wrong[0]}.")
+    *others, last = told.edits
+    request = EditRequest(
+        **{field.name: last[field.name] for field in fields(EditRequest) if field.name in last}
+    )
+    return EditSession().add(Edit(request, last["method"], delta, on_top=True, more=len(others)))
+
+
+def _check_base(path: Path, name: str, fingerprint: str, studio: Studio) -> None:
+    """ValueError where edits were made on another base model than the one that is loaded."""
+    here = studio.backbone.fingerprint
+    if fingerprint != here:
+        raise ValueError(
+            f"The edits in {path} were made on {name} (weights {fingerprint}), and "
+            f"{studio.backbone.published_name} is loaded (weights {here}); open that model instead."
+        )
 
 
 def _unpacked(path: Path, folder: Path) -> Path:
@@ -167,12 +203,7 @@ def _unpacked(path: Path, folder: Path) -> Path:
 
 def _load(folder: Path, studio: Studio) -> EditSession:
     saved = _read(folder)
-    here = studio.backbone.fingerprint
-    if saved.base_fingerprint != here:
-        raise ValueError(
-            f"The session in {folder} was made on {saved.base_model} (weights {saved.base_fingerprint}), and "
-            f"{studio.backbone.published_name} is loaded (weights {here}); open that model instead."
-        )
+    _check_base(folder, saved.base_model, saved.base_fingerprint, studio)
     for name, made in saved.editors.items():
         if (found := studio.method(name).fingerprint) != made:
             raise ValueError(
@@ -256,4 +287,6 @@ def _edit(
     if wrong or not layers:
         what = f"does not fit {wrong[0]}" if wrong else "is missing"
         raise ValueError(f"{folder / CHANGES}: the change of edit {n + 1} {what}.")
-    return Edit(saved.request, saved.method, change, hyperparameters=hyper)
+    return Edit(
+        saved.request, saved.method, change, hyperparameters=hyper, on_top=saved.on_top, more=saved.more
+    )

@@ -16,7 +16,7 @@ from .catalog import entry_for, load_backbone
 from .changes import Effect, Patch, Patches, patch_of
 from .evaluation import Plan, Results, measuring, starts_with, unchanged
 from .evaluation.planning import with_subject
-from .evaluation.text import follows, typed_small
+from .evaluation.text import agree, follows, typed_small
 from .events import EditReport, Event, Probabilities, Proposed, Reached, TextSoFar, Verdicts, whole
 from .generation import generate, probabilities, stream
 from .loading import LoadOptions
@@ -152,6 +152,17 @@ class Studio:
         """What an edit does to each matrix, alone and at its strength."""
         return edit.made.effects(self.backbone)
 
+    def contradicted(self, request: EditRequest, session: EditSession) -> tuple[Edit, ...]:
+        """The session's other edits that are on and give the same fact another answer: not all can hold."""
+        key = self.source.fact_key(request.prompt)
+        return tuple(
+            edit
+            for edit in session.active
+            if edit.request != request
+            and self.source.fact_key(edit.request.prompt) == key
+            and not agree(edit.request.target, request.target)
+        )
+
     # ---- its life ------------------------------------------------------------------------------------------
 
     def life(
@@ -235,6 +246,7 @@ class Studio:
             changed=self.effects(proposed.edit),
             edit_seconds=proposed.seconds,
             seconds=time.perf_counter() - start,
+            contradicts=tuple(edit.label for edit in self.contradicted(request, proposed.session)),
             ask=tuple({"prompt": p, "before": b, "after": a} for p, (b, a) in zip(ask, asked, strict=True)),
         )
         return report, proposed.session
@@ -327,7 +339,7 @@ class Studio:
 
     def _fits(self, prompt: str) -> bool:
         """Whether the model has room for the prompt and an answer."""
-        return len(self.backbone.tokenizer(prompt)["input_ids"]) < self.backbone.max_length - ANSWER_ROOM
+        return len(self.backbone.ids(prompt)) < self.backbone.max_length - ANSWER_ROOM
 
 
 def _reached(probe: ScopeProbe, target: str, before: str, *after: str) -> Reached:

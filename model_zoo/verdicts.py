@@ -68,7 +68,7 @@ class Judge:
         room = IN_CHAT if any(map(self.backbone.in_chat, asked)) else SHOWN
         for probe, text in zip(probes, asked):
             answer = tokens(probe.answer, add_special_tokens=False)["input_ids"]
-            room, longest = max(room, len(answer) + SPARE), max(longest, len(tokens(text)["input_ids"]))
+            room, longest = max(room, len(answer) + SPARE), max(longest, len(self.backbone.ids(text)))
         return min(room, self.backbone.max_length - longest)
 
     def _answers(self, prompts: Sequence[str], room: int, patch: Patch | None) -> tuple[list[str], list[str]]:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import AutoPeftModelForCausalLM, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from model_zoo.changes import Delta, LayerDelta, Patch, live, patch_of
@@ -81,6 +81,29 @@ def test_peft_loads_the_adapter_and_says_what_we_say(edited, tmp_path, recwarn):
     assert (said - ours(backbone, patch)).abs().max() < 1e-5 < (said - plain).abs().max()
     config = json.loads((folder / "adapter_config.json").read_text())
     assert config["r"] in RANKS and config["rank_pattern"] == {} and config["lora_alpha"] == config["r"]
+
+
+def test_auto_peft_finds_the_base_that_goes_along(edited, tmp_path, monkeypatch):
+    backbone, session, patch = edited
+    folder = export(backbone, session, patch, "lora", tmp_path / "out", with_base=True)
+    monkeypatch.chdir("/")
+    model = AutoPeftModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "base")
+    assert (logits(model, tokenizer) - ours(backbone, patch)).abs().max() < 1e-5
+    assert f"finds the base by itself, at `{folder / 'base'}`" in (folder / "README.md").read_text()
+    without = export(backbone, session, patch, "lora", tmp_path / "small")
+    assert not (without / "base").exists() and "by itself" not in (without / "README.md").read_text()
+
+
+def test_an_adapter_as_the_model_says_what_it_is(edited, tmp_path):
+    backbone, session, patch = edited
+    folder = export(backbone, session, patch, "lora", tmp_path / "out", with_base=True)
+    base = folder / "base"
+    with pytest.raises(ValueError, match=f"LoRA adapter .* with --model {base} .* with --from {folder}"):
+        load(folder, LoadOptions("cpu"))
+    (folder / "provenance.json").unlink()
+    with pytest.raises(ValueError, match="merge it into its base .* with peft's merge_and_unload first"):
+        load(folder, LoadOptions("cpu"))
 
 
 def test_the_merged_model_says_what_we_say(edited, tmp_path):

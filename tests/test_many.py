@@ -1,15 +1,22 @@
 """A file of edits into one model: what was read, what conflicts, what holds after all, what is kept."""
 
 import json
+import random
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
+from model_zoo.changes import Delta, concatenate, patch_of
 from model_zoo.cli import main
 from model_zoo.evaluation.scoring import Case
 from model_zoo.many import AfterAll, FilePlan, SoFar, applying, conflicts, curve
-from model_zoo.methods.base import AT_ONCE
 from model_zoo.records import Probe, Record
 from model_zoo.request import EditRequest
+from model_zoo.session import EditSession
+from model_zoo.session_files import is_session, load_session
 from model_zoo.sources import Source
 from model_zoo.studio import Studio
 
@@ -77,19 +84,96 @@ def test_a_fact_in_two_wordings_is_one_where_the_source_knows_it():
     assert [c.kind for c in conflicts(cases, ATLAS)] == ["answers"]
 
 
-def test_all_edits_live_together_and_each_is_judged_after_all():
+@pytest.fixture
+def few_at_once(monkeypatch) -> int:
+    """Edits proposed in one batch."""
+    monkeypatch.setattr("model_zoo.many.applying.AT_ONCE", 4)
+    return 4
+
+
+def test_all_edits_live_together_and_each_is_judged_after_all(few_at_once):
     studio = Studio(pico_backbone("gpt2"), "pico", {})
-    cases = [case(i, f"Word {i} is", "three", ("One two", "x")) for i in range(AT_ONCE + 2)]
+    cases = [case(i, f"Word {i} is", "three", ("One two", "x")) for i in range(10)]
     *steps, result = applying(studio, cases, "ft-l")
     assert isinstance(result, AfterAll) and all(isinstance(step, SoFar) for step in steps)
     stages = {stage: [s.done for s in steps if s.stage == stage] for stage in ("editing", "judging")}
-    assert stages == {"editing": [AT_ONCE, AT_ONCE + 2], "judging": [8, 16, 18]}
+    assert stages == {"editing": [4, 8, 10], "judging": [8, 10]}
     assert [edit.request.prompt for edit in result.session.edits] == [c.request.prompt for c in cases]
-    assert len(result.edits) == 18 and result.held == sum(e.held for e in result.edits) / 18
-    assert result.edits[0].stays[1] == 1 and curve(result.edits)[-1] == (18, result.held)
+    assert len(result.edits) == 10 and result.held == sum(e.held for e in result.edits) / 10
+    assert result.edits[0].stays[1] == 1 and curve(result.edits)[-1] == (10, result.held)
     assert not result.session.undo().edits  # one step back undoes the file
     again = list(applying(studio, [cases[0], case(99, "Two is", "three")], "ft-l", result.session))[-1]
-    assert len(again.session.edits) == 19  # one prompt, one edit: the first is made anew
+    assert len(again.session.edits) == 11  # one prompt, one edit: the first is made anew
+
+
+def test_each_can_be_made_on_the_model_as_those_before_it_left_it():
+    studio = Studio(pico_backbone("gpt2"), "pico", {})
+    cases = [case(i, f"Word {i} is", "three") for i in range(3)]
+    *_, jointly = applying(studio, cases, "ft-l")
+    *_, result = applying(studio, cases, "ft-l", order="one-after-another")
+    one, two, three = (edit.change for edit in result.session.edits)
+    assert all(edit.on_top for edit in result.session.edits)
+    assert same(patch_of(one), jointly.session.edits[0].change)
+    assert not same(patch_of(two), jointly.session.edits[1].change)
+    assert same(studio.patch(result.session), concatenate([one, two, three]))
+    assert same(studio.patch(result.session.toggle(1)), concatenate([one, three]))
+    again = studio.method("ft-l").extend(one, cases[1].request)
+    assert same(patch_of(again), two)
+
+
+@pytest.mark.parametrize("order", ["jointly", "one-after-another"])
+def test_a_file_that_was_cut_short_goes_on_where_it_was(order, few_at_once, monkeypatch):
+    studio = Studio(pico_backbone("gpt2"), "pico", {})
+    cases = [case(i, f"Word {i} is", "three") for i in range(few_at_once + 2)]
+    before = EditSession().add(studio.propose(EditRequest("One is", "two"), "ft-l")[0])
+    *_, whole = applying(studio, cases, "ft-l", before, order)
+    part = next(iter(applying(studio, cases, "ft-l", before, order)))
+    assert part.done == few_at_once and len(part.session.edits) == few_at_once + 1
+    made = []
+    method = studio.method("ft-l")
+    fit = method._fit
+    monkeypatch.setattr(method, "_fit", lambda requests, *rest: made.extend(requests) or fit(requests, *rest))
+    *_, result = applying(studio, cases, "ft-l", part.session, order)
+    assert made == [c.request for c in cases[few_at_once:]]
+    assert result.session.undo().edits == before.edits and result.edits == whole.edits
+    assert same(studio.patch(result.session), studio.patch(whole.session))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 here")
+def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(tmp_path, capsys):
+    drawn = ATLAS.records("counterfact", "test", 40, random.Random(0))
+    rows = [{"prompt": r.request.prompt, "target": r.request.target} for r in drawn]
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(rows))
+    saved, log = tmp_path / "session", tmp_path / "session.judged.partial"
+
+    def arguments(folder: str) -> list[str]:
+        out = str(tmp_path / f"{folder}-out")
+        return [
+            "edit",
+            "--records",
+            str(path),
+            "--session",
+            str(tmp_path / folder),
+            "--export",
+            out,
+            "--json",
+        ]
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "model_zoo", *arguments("session")], stdout=subprocess.DEVNULL
+    )
+    while not (log.exists() and len(log.read_text().splitlines()) > 1) and process.poll() is None:
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL and is_session(saved) and log.exists()
+    told = {}
+    for folder in ("session", "unbroken"):
+        assert main(arguments(folder)) == 0
+        told[folder] = json.loads(capsys.readouterr().out)
+    assert told["session"]["edits"] == told["unbroken"]["edits"] and not log.exists()
+    one, other = (Delta.load(tmp_path / f"{name}-out" / "delta.safetensors") for name in told)
+    assert same(patch_of(one), other)
 
 
 @pytest.fixture
@@ -107,9 +191,6 @@ def test_a_file_of_edits_goes_in_and_an_edited_model_comes_out(file, tmp_path, c
     assert "100.0% of 3 edits hold after all of them" in said.out
     assert "Not read     colour (1 rows)" in said.err and "Refused      row 4, target_new" in said.err
     assert "wants 'The capital of Spain is' to stay 'Madrid'" in said.err
-    from model_zoo.changes import Delta
-    from model_zoo.session_files import load_session
-
     session = load_session(saved, studio)
     assert same(studio.patch(session), Delta.load(out / "delta.safetensors"))
     assert (
@@ -165,3 +246,17 @@ def test_an_edit_that_does_not_hold_is_said_and_exits_with_one(capsys):
 def test_what_is_missing_is_a_sentence(arguments, message, capsys):
     assert main(["edit", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_an_edit_against_another_of_its_session_is_pointed_out(tmp_path, capsys):
+    def arguments(prompt: str, target: str) -> list[str]:
+        return ["edit", "--session", str(tmp_path / "s"), "--prompt", prompt, "--target", target]
+
+    assert main(arguments("The capital of France is", "Rome")) == 0
+    assert main(arguments("France has as its capital", "Rome.")) == 0
+    assert "Conflict" not in capsys.readouterr().out
+    assert main(arguments("France has as its capital", "Oslo")) == 0
+    told = capsys.readouterr().out
+    assert "'The capital of France is → Rome' is on too: one fact cannot have two answers" in told
+    assert main(["edit", "--from", str(tmp_path / "s"), *arguments("It is", "so")[3:], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["contradicts"] == []

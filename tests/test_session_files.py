@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from model_zoo import session_files
+from model_zoo.export import export
 from model_zoo.methods.ft_l import FTL
 from model_zoo.session import EditSession
 from model_zoo.session_files import CHANGES, SESSION, is_session, load_session, save_session
@@ -15,6 +17,8 @@ from model_zoo.studio import Studio
 
 from .makers import pico_backbone
 from .test_session import same
+
+PATH = "transformer.h.2.mlp.c_proj"
 
 
 @pytest.fixture
@@ -63,7 +67,7 @@ def test_what_is_no_session_is_left_alone(studio, session, tmp_path):
 
 def test_another_base_or_editor_is_refused_with_both_named(studio, session, tmp_path, monkeypatch):
     folder = save_session(session, studio, tmp_path / "s")
-    with pytest.raises(ValueError, match="was made on .* is loaded .* open that model"):
+    with pytest.raises(ValueError, match="were made on .* is loaded .* open that model"):
         load_session(folder, Studio(pico_backbone("llama"), "other", {}))
     monkeypatch.setattr(FTL, "fingerprint", "another")
     with pytest.raises(ValueError, match="edits by ft-l with the editor or settings .* here are another"):
@@ -144,3 +148,40 @@ def test_a_zip_file_that_is_no_session_is_left_alone_and_told(studio, session, t
     path.write_bytes(b"PK")
     with pytest.raises(ValueError, match="other.zip cannot be read as a session"):
         load_session(path, studio)
+
+
+# ---- exports, to go on from --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["delta", "lora"])
+def test_an_export_is_gone_on_from(session, studio, name, tmp_path):
+    patch = studio.patch(session.set_on({0, 1, 2}))
+    folder = export(studio.backbone, session.set_on({0, 1, 2}), patch, name, tmp_path / "out")
+    path = folder / "delta.safetensors" if name == "delta" else folder
+    loaded = load_session(path, studio)
+    (edit,) = loaded.edits
+    assert edit.label == "France is → Rome and 2 more" and edit.on_top and edit.strength == 1.0
+    assert torch.allclose(*(p.delta.layers[PATH].dense() for p in (studio.patch(loaded), patch)), atol=1e-6)
+    more = loaded.add(studio.propose(studio.request("counterfact", "France is", "Oslo"), "ft-l")[0])
+    assert len(more.edits) == 2  # an edit of one of its prompts does not push it out
+    assert [other.label for other in studio.contradicted(more.edits[-1].request, more)] == [edit.label]
+    again = load_session(save_session(more, studio, tmp_path / "kept"), studio)
+    assert again.edits[0].label == edit.label and same(studio.patch(again), studio.patch(more))
+    assert same(studio.patch(more.toggle(1)), studio.patch(loaded))
+
+
+def test_an_export_that_does_not_fit_is_a_sentence(session, studio, tmp_path):
+    folder = export(studio.backbone, session, studio.patch(session), "delta", tmp_path / "out")
+    other = Studio(pico_backbone("gpt2", seed=5), "other", {})
+    with pytest.raises(ValueError, match="were made on pico-gpt2 .* and pico-gpt2 is loaded"):
+        load_session(folder, other)
+    bare = studio.patch(session).delta.save(tmp_path / "bare")
+    with pytest.raises(ValueError, match="does not say which edits of which model it holds"):
+        load_session(bare, studio)
+    (folder / "delta.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(ValueError, match="cannot be read as a delta file"):
+        load_session(folder, studio)
+    (folder / "delta.safetensors").unlink()
+    save_file({"base_model.model.x.weight": torch.zeros(1)}, folder / "adapter_model.safetensors")
+    with pytest.raises(ValueError, match="holds 'base_model.model.x.weight', which no adapter"):
+        load_session(folder, studio)

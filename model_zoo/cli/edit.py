@@ -18,8 +18,31 @@ def edit(
     conflicts: Annotated[
         str, typer.Option(help="Where two edits of the file contradict each other: last, first or stop.")
     ] = "stop",
+    one_after_another: Annotated[
+        bool,
+        typer.Option(
+            "--one-after-another/--jointly",
+            help="Make each edit of the file on the model as those before it left it, or all on the base "
+            "model and combine them.",
+        ),
+    ] = False,
+    probes: Annotated[
+        int,
+        typer.Option(min=0, help="Judge each edit of the file by at most so many of its prompts of a kind."),
+    ] = 2,
     session: Annotated[
-        Path | None, typer.Option(help="Folder of a session to go on from, if it is there, and to save to.")
+        Path | None,
+        typer.Option(
+            help="Folder (or .zip) of a session to go on from, if it is there, and to save to; a file of "
+            "edits that was cut short goes on where it was."
+        ),
+    ] = None,
+    begin: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="A session, delta.safetensors or exported adapter whose edits these are made on top of.",
+        ),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Exit with 1 where the edit, or one of them, does not hold.")
@@ -68,11 +91,12 @@ def edit(
     from .. import export as exporting
     from ..benchmarks import read
     from ..loading import LoadOptions
+    from ..many import Order
     from ..methods import assignments, hyperparameters
     from ..session import EditSession
     from ..session_files import is_session, load_session, save_session
     from ..studio import Studio
-    from .many import edit_records
+    from .many import Wish, edit_records
     from .telling import tell_edit
 
     exporting.get_format(format)
@@ -89,14 +113,19 @@ def edit(
         "--set": bool(set_values),
         "--strength": strength != 1.0,
     }
+    if not records and (one_after_another or n):
+        raise ValueError("--n and --one-after-another are for a file of edits; give it as --records.")
     if records and (given := [name for name, is_given in of_one_edit.items() if is_given]):
         raise ValueError(f"{', '.join(given)} cannot go with --records: a file says it row by row, or not.")
     loaded = read(records, task) if records else None
     studio = Studio.open(model, LoadOptions(device, dtype, quantize), editor)
-    before = load_session(session, studio) if session and is_session(session) else EditSession()
+    found = session if session and is_session(session) else begin
+    before = load_session(found, studio) if found else EditSession()
     method = method or studio.default_method()
     if loaded:
-        result = edit_records(studio, loaded, method, n, conflicts, chat, before, as_json)
+        order: Order = "one-after-another" if one_after_another else "jointly"
+        wish = Wish(method, n, conflicts, chat, probes, order, session)
+        result = edit_records(studio, loaded, wish, before, as_json)
         after, held = result.session, result.held == 1.0
     else:
         request = studio.request(task, prompt or "", target or "", instruction, scope, subject, chat)
@@ -112,7 +141,7 @@ def edit(
     if session:
         save_session(after, studio, session)
     if export:
-        exporting.export(studio.backbone, after, studio.patch(after), format, export)
+        exporting.export(studio.backbone, after, studio.patch(after), format, export, with_base=True)
     if not as_json:
         if session:
             print(f"Saved to     {session}; --session goes on from there")

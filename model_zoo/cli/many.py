@@ -1,39 +1,51 @@
 """`edit --records`: a file of edits into one model."""
 
+import time
+from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 from ..benchmarks import Loaded
 from ..evaluation.scoring import Case
-from ..many import AfterAll, Conflict, applying, planned
+from ..many import AfterAll, Conflict, Order, SoFar, applying, planned
 from ..session import EditSession
+from ..session_files import save_session
 from ..studio import Studio
 from .options import emit
 from .telling import tell_all, tell_read
 
+SAVED_EVERY = 30  # seconds, at least, between two savings of what is made so far
 
-def edit_records(
-    studio: Studio,
-    loaded: Loaded,
-    method: str,
-    n: int | None,
-    keep: str,
-    chat: bool,
-    session: EditSession,
-    as_json: bool,
-) -> AfterAll:
+
+@dataclass(frozen=True)
+class Wish:
+    """How a file is to be edited in. `keep`: last, first or stop; `folder`: where the session is saved, on
+    the way too.
+    """
+
+    method: str
+    n: int | None
+    keep: str
+    chat: bool
+    probes: int
+    order: Order
+    folder: Path | None
+
+
+def edit_records(studio: Studio, loaded: Loaded, wish: Wish, session: EditSession, as_json: bool) -> AfterAll:
     """Say what was read, make all edits, say what holds. ValueError where two of them conflict and none is to
     be kept.
     """
-    plan = planned(studio, loaded, n, chat)
-    if plan.contradictions and keep == "stop":
+    plan = planned(studio, loaded, wish.n, wish.chat, wish.probes)
+    if plan.contradictions and wish.keep == "stop":
         raise ValueError(
             f"{len(plan.contradictions)} pairs of edits contradict each other; the first: "
             f"{plan.contradictions[0].in_words()}. Keep one of each with --conflicts last or --conflicts "
             "first, or mend the file."
         )
-    kept = plan.kept("first" if keep == "first" else "last")
+    kept = plan.kept("first" if wish.keep == "first" else "last")
     tell_read(plan, len(plan.cases) - len(kept))
-    result = _applied(studio, kept, method, session)
+    result = _applied(studio, kept, wish, session)
     if as_json:
         told = plan.loaded.to_dict()
         read = {key: told[key] for key in ("rows", "shape", "fields", "unread_fields")}
@@ -47,21 +59,31 @@ def edit_records(
     return result
 
 
-def _applied(studio: Studio, cases: list[Case], method: str, session: EditSession) -> AfterAll:
+def _applied(studio: Studio, cases: list[Case], wish: Wish, session: EditSession) -> AfterAll:
     from tqdm import tqdm
 
     result: AfterAll | None = None
+    log = wish.folder and wish.folder.with_name(f"{wish.folder.name}.judged")
+    saved = time.monotonic()
     bar = tqdm(mininterval=2, unit="edit")
-    for event in applying(studio, cases, method, session):
+    for event in applying(studio, cases, wish.method, session, wish.order, log):
         if isinstance(event, AfterAll):
             result = event
-        else:
-            bar.set_description(event.stage)
-            bar.total = event.total
-            bar.n = event.done
-            bar.refresh()
+            continue
+        bar.set_description(event.stage)
+        bar.total, bar.n = event.total, event.done
+        bar.refresh()
+        if wish.folder and _is_worth_saving(event, saved):
+            save_session(event.session, studio, wish.folder)
+            saved = time.monotonic()
     bar.close()
     return cast(AfterAll, result)
+
+
+def _is_worth_saving(event: SoFar, saved: float) -> bool:
+    """Whether what is made would be missed: once in a while, and when all is made."""
+    waited = time.monotonic() - saved > SAVED_EVERY
+    return event.stage == "editing" and (waited or event.done == event.total)
 
 
 def _told(conflict: Conflict) -> dict:

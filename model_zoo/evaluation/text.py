@@ -103,6 +103,11 @@ def unchanged(before: str, after: str, answer: str = "", small: bool = False, in
     return starts_with(after, kept, small) if kept else not after
 
 
+def agree(one: str, other: str) -> bool:
+    """Whether two answers to one question are the same as far as the shorter one goes."""
+    return starts_with(one, other) or starts_with(other, one)
+
+
 def degenerate(text: str) -> bool:
     """Whether a text repeats itself: one word three times in a row, or inside a word a part of three letters
     and more; or, of six words and more, one that makes up half of them, or fewer than half of the pairs

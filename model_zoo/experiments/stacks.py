@@ -6,7 +6,7 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any, cast
 
-from ..changes import Change, patch_of
+from ..changes import Change, Delta, concatenate, patch_of
 from ..evaluation.perplexity import perplexity
 from ..evaluation.scoring import Baseline, Case, score
 from ..evaluation.stacking import without_each_other
@@ -34,10 +34,11 @@ def one_after_another(method: EditMethod) -> Stacker:
     """Every edit made on the model as the edits before it left it."""
 
     def stack(requests: Sequence[EditRequest]) -> Change:
-        change: Change | None = None
+        change: Delta | None = None
         for request in requests:
-            change = method.extend(change, request)
-        return cast(Change, change)  # of at least one request
+            own = cast(Delta, method.extend(change, request))
+            change = own if change is None else concatenate([change, own])
+        return cast(Delta, change)  # of at least one request
 
     return stack
 

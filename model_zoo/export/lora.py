@@ -18,6 +18,7 @@ from .provenance import Provenance
 
 RANKS = (8, 16, 32, 64, 128, 256)
 PREFIX = "base_model.model."
+ADAPTER = "adapter_model.safetensors"
 
 
 def truncated(layer: LayerDelta, rank: int) -> tuple[LayerDelta, float]:
@@ -72,7 +73,7 @@ def write(backbone: Backbone, patch: Delta, provenance: Provenance, folder: Path
         a, b = layer.factors
         tensors[f"{PREFIX}{path}.lora_A.weight"] = a.contiguous()
         tensors[f"{PREFIX}{path}.lora_B.weight"] = b.contiguous()
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    save_file(tensors, folder / ADAPTER, metadata={"format": "pt"})
     LoraConfig(
         task_type=TaskType.CAUSAL_LM,
         r=rank,
@@ -81,7 +82,7 @@ def write(backbone: Backbone, patch: Delta, provenance: Provenance, folder: Path
         bias="none",
         target_modules=sorted(layers),
         fan_in_fan_out=any(backbone.transposed(path) for path in layers),
-        base_model_name_or_path=provenance.base_model,
+        base_model_name_or_path=provenance.base_loads_from,
         revision=provenance.base_revision,
         inference_mode=True,
     ).save_pretrained(str(folder))
@@ -91,6 +92,12 @@ def write(backbone: Backbone, patch: Delta, provenance: Provenance, folder: Path
         f"vLLM with `--enable-lora --max-lora-rank {rank}` (its default is 16), SGLang with `--enable-lora "
         f"--max-lora-rank {rank}`.\n"
     )
+    base = provenance.base_loads_from
+    if backbone.origin and (backbone.origin.repo or base != provenance.base_model):
+        notes += (
+            f"\n`AutoPeftModelForCausalLM.from_pretrained` finds the base by itself, at `{base}`; where it "
+            "has moved, write its new place into `adapter_config.json` (`base_model_name_or_path`).\n"
+        )
     if errors:
         worst = max(errors, key=lambda path: errors[path])
         notes += (
@@ -111,4 +118,5 @@ LORA = Format(
     'model = PeftModel.from_pretrained(model, "{folder}")\n'
     'tokenizer = AutoTokenizer.from_pretrained("{base}")',
     write=write,
+    needs_base=True,
 )

@@ -24,6 +24,21 @@ from .provenance import Provenance
 COPIED = ("*.json", "*.txt", "*.model", "*.jinja")  # chat templates are among them
 
 
+def copy_texts(source: Path, folder: Path) -> None:
+    """A model's files but its weights: configuration, tokenizer, chat template."""
+    for pattern in COPIED:
+        for path in source.glob(pattern):
+            shutil.copyfile(path, folder / path.name)
+
+
+def copy_base(source: Path, folder: Path) -> None:
+    """A model's files, whole, into a new folder."""
+    folder.mkdir()
+    copy_texts(source, folder)
+    for shard in Checkpoint(source).shards:
+        shutil.copyfile(shard, folder / shard.name)
+
+
 def write(backbone: Backbone, patch: Delta, provenance: Provenance, folder: Path) -> str:
     if backbone.origin is None:
         raise ValueError(
@@ -31,9 +46,7 @@ def write(backbone: Backbone, patch: Delta, provenance: Provenance, folder: Path
             "load it from there."
         )
     source = backbone.origin.folder
-    for pattern in COPIED:
-        for path in source.glob(pattern):
-            shutil.copyfile(path, folder / path.name)
+    copy_texts(source, folder)
     stored = Checkpoint(source)
     edited = {stored.name_of(path): path for path in patch.layers}
     dtypes: set[torch.dtype] = set()

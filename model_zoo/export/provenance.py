@@ -17,7 +17,7 @@ FILE = "provenance.json"
 @dataclass(frozen=True)
 class Provenance:
     """`edits`: each with prompt, target, task, instruction, subject, method, its hyperparameters and
-    strength.
+    strength. `base_loads_from`: the Hub id or the folder that the base model is loaded from, else its name.
     """
 
     base_model: str
@@ -25,13 +25,19 @@ class Provenance:
     base_fingerprint: str
     format: str
     edits: tuple[dict, ...]
+    base_loads_from: str = ""
 
     @staticmethod
-    def of(backbone: Backbone, session: EditSession, format_name: str) -> "Provenance":
-        origin = backbone.origin
+    def of(
+        backbone: Backbone, session: EditSession, format_name: str, base: Path | None = None
+    ) -> "Provenance":
+        """`base`: where a copy of the base model will lie."""
+        origin, name = backbone.origin, backbone.published_name
         revision = origin.commit if origin else None
         edits = tuple(_told(edit) for edit in session.active)
-        return Provenance(backbone.published_name, revision, backbone.fingerprint, format_name, edits)
+        return Provenance(
+            name, revision, backbone.fingerprint, format_name, edits, str(base) if base else name
+        )
 
     def write(
         self, folder: Path, title: str, usage: str, notes: str = "", library: str | None = None

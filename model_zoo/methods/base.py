@@ -70,8 +70,8 @@ class EditMethod(ABC):
         parts = [requests[i : i + AT_ONCE] for i in range(0, len(requests), AT_ONCE)]
         return self.combine([change for part in parts for change in self.propose(part)])
 
-    def extend(self, before: Any | None, request: EditRequest) -> Change:
-        """The change of `before`, and one more edit made on the model as `before` left it.
+    def extend(self, before: Delta | None, request: EditRequest) -> Change:
+        """One more edit, made on the model as `before` left it; the change of both is their sum.
 
         ValueError where a method can only edit the base model.
         """

@@ -60,7 +60,7 @@ def request_row(backbone: Backbone, request: EditRequest, target_end: str = "", 
     prefix = put[: put.rindex(request.prompt)].rstrip() if request.instruction is not None else ""
     row = backbone.join(put, ended(request.target, target_end))
     row = backbone.stopped(row) if stop else row
-    return replace(row, prefix=len(backbone.tokenizer(prefix)["input_ids"]) if prefix else 0)
+    return replace(row, prefix=len(backbone.ids(prefix)) if prefix else 0)
 
 
 def prefix_mask(rows: Sequence[Joined], width: int) -> Tensor:

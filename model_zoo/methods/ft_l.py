@@ -6,6 +6,7 @@ likely enough.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -92,7 +93,9 @@ class FTL(EditMethod):
         return self._fit([request], before)
 
     def _fit(self, requests: Sequence[EditRequest], start: Delta | None = None) -> Delta:
-        """One change for all the requests, from no change or from that of `start` on."""
+        """One change for all the requests, on the base model or on that under `start`; the bound holds for
+        their sum.
+        """
         c = self.config
         batch = self.backbone.batch(
             [self.backbone.join(self.backbone.asked(r.prompt, r.chat), r.target) for r in requests]
@@ -100,11 +103,13 @@ class FTL(EditMethod):
         change = torch.zeros(
             1, *self.backbone.shape(self.path), device=self.backbone.device
         )  # (1, d_out, d_in)
-        if start is not None:
+        under = Factors.of([start] if start else [], [0] * len(requests), self.backbone.device)
+        if start is not None and self.path in start.layers:
             change += start.layers[self.path].dense().to(change)
+        begun = change.clone()
         change.requires_grad_()
         adam = torch.optim.Adam([change], lr=c.lr)
-        live = Factors({self.path: LayerFactors(D=change)}, torch.zeros(len(requests), dtype=torch.long))
+        live = replace(under, layers={**under.layers, self.path: LayerFactors(D=change)})
         with torch.enable_grad():
             for _ in range(c.steps):
                 nll = self.backbone.row_nll(batch, live).mean()
@@ -115,4 +120,4 @@ class FTL(EditMethod):
                 adam.step()
                 with torch.no_grad():
                     change.clamp_(-c.epsilon, c.epsilon)
-        return Delta({self.path: LayerDelta(D=change[0])})
+        return Delta({self.path: LayerDelta(D=(change - begun)[0])})

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..active import Live
 from ..backbone import Backbone
-from ..changes import Delta, LayerDelta, LayerFactors, concatenate, live, patch_of
+from ..changes import Delta, LayerDelta, LayerFactors, live, patch_of
 from ..joining import Joined
 from ..request import EditRequest
 from .base import EditMethod, Setup
@@ -221,8 +221,7 @@ class InstructEdit(EditMethod):
         return solve(parts, self.covariance.get(path), lam, mu)
 
     def extend(self, before: Delta | None, request: EditRequest) -> Delta:
-        (change,) = self._propose([request], under=before)
-        return change if before is None else concatenate([before, change])
+        return self._propose([request], under=before)[0]
 
     def stacked(self, captured: EditCapture, updates: dict[str, Update]) -> dict[str, LayerFactors]:
         """All the captured edits solved jointly as one live change, of one edit.
