@@ -278,7 +278,7 @@ def what_was_read(plan: FilePlan) -> str:
         parts.append(f"<p>Nothing reads: {escape(', '.join(loaded.unread))}.</p>")
     for title, refused in (("Refused", True), ("Left out or changed", False)):
         problems = [problem for problem in loaded.skipped if problem.refused == refused]
-        parts.append(_list(title, [f"row {p.row}, {p.field}: {p.reason}" for p in problems]))
+        parts.append(_list(title, [f"{p.place}, {p.field}: {p.reason}" for p in problems]))
     parts.append(_list("Conflicts", [conflict.in_words() for conflict in plan.conflicts]))
     return f'<div class="read">{"".join(parts)}</div>'
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from model_zoo import editors
 from model_zoo.catalog import CATALOG, DEFAULT_MODEL, entry_for
+from model_zoo.comparing import Compared, comparing, comparing_scopes
 from model_zoo.directions import DirectionSpace
 from model_zoo.evaluation import Case, Plan
 from model_zoo.events import Event, Reached
@@ -248,7 +249,14 @@ class Runtime:
         self, choice: ModelChoice, prompt: str, target: str, instructions: Sequence[str]
     ) -> Iterator[list[Reached]]:
         """The probes around an edit that was made under each instruction, as they are asked."""
-        yield from self.studio(choice).compare_scopes(prompt, target, instructions)
+        yield from comparing_scopes(self.studio(choice), prompt, target, instructions)
+
+    @gpu_work
+    def compare(
+        self, choice: ModelChoice, request: EditRequest, methods: Sequence[str]
+    ) -> Iterator[Compared]:
+        """The same edit made by each method, as they come."""
+        yield from comparing(self.studio(choice), request, methods)
 
     @gpu_work
     def measure(self, choice: ModelChoice, plan: Plan) -> Iterator[tuple]:

@@ -338,17 +338,23 @@ class Backbone:
         return inputs, gradients, batch.attention_mask.bool()
 
     @torch.no_grad()
-    def states(self, rows: Sequence[Joined], first: int) -> tuple[Tensor, Tensor]:
-        """Of the base model: what enters block `first`, and the final hidden states, [rows, T, d] each."""
+    def states(self, rows: Sequence[Joined], first: int, live: Live | None = None) -> tuple[Tensor, Tensor]:
+        """Of the base model, or of the model under `live`: what enters block `first`, and the final hidden
+        states, [rows, T, d] each.
+        """
         entered: list[Tensor] = []
-        with activated(Active(self, first=first, entered=entered)):
+        with activated(Active(self, live=live, first=first, entered=entered)):
             final = self.hidden(self._padded(rows))
         return entered[0].to(final.device), final
 
     @torch.no_grad()
-    def inputs(self, rows: Sequence[Joined], paths: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:
-        """Inputs u [rows, T, d_in] of the given linears on the base model; the real tokens [rows, T]."""
+    def inputs(
+        self, rows: Sequence[Joined], paths: Sequence[str], live: Live | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Inputs u [rows, T, d_in] of the given linears on the base model, or on that under `live`; the real
+        tokens [rows, T].
+        """
         batch, tape = self.batch(rows), Tape(tuple(paths))
-        with activated(Active(self, tape=tape)):
+        with activated(Active(self, live=live, tape=tape)):
             self.hidden(batch)
         return {p: tape.inputs[p].float().to(self.device) for p in paths}, batch.attention_mask.bool()

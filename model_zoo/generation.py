@@ -167,20 +167,45 @@ def generate(
             f"A prompt must have between 1 and {backbone.max_length - 1} tokens for {backbone.name}; "
             f"this one has {longest if room < 1 else 0}."
         )
-    ids = torch.full((len(rows), longest), backbone.pad_id)
-    mask = torch.zeros_like(ids)
-    for i, row in enumerate(rows):
-        ids[i, longest - len(row) :], mask[i, longest - len(row) :] = torch.tensor(row), 1
+    ids, mask = _left_padded(backbone, rows)
     stop = StoppingCriteriaList([_LineStop(backbone, longest, cancel or threading.Event())])
     with backbone.edited(seen):
         out = backbone.model.generate(
-            input_ids=ids.to(backbone.device),
-            attention_mask=mask.to(backbone.device),
+            input_ids=ids,
+            attention_mask=mask,
             generation_config=_greedy(backbone, min(max_new_tokens, room)),
             stopping_criteria=stop,
             streamer=streamer,
         )
     return [first_line(text) for text in tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True)]
+
+
+@torch.no_grad()
+def written(backbone: Backbone, prompts: Sequence[str], tokens: int, seed: int = 0) -> list[str]:
+    """The prompts with what the base model goes on to write, drawn from its own probabilities."""
+    rows = [backbone.ids(prompt) for prompt in prompts]
+    ids, mask = _left_padded(backbone, rows)
+    drawn = GenerationConfig(
+        do_sample=True,
+        max_new_tokens=min(tokens, backbone.max_length - ids.shape[1]),
+        eos_token_id=backbone.model.generation_config.eos_token_id,
+        pad_token_id=backbone.pad_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        out = backbone.model.generate(input_ids=ids, attention_mask=mask, generation_config=drawn)
+    said = backbone.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
+    return [prompt + text for prompt, text in zip(prompts, said, strict=True)]
+
+
+def _left_padded(backbone: Backbone, rows: Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
+    """(token ids, mask) [rows, T] on the model's device."""
+    longest = max(map(len, rows))
+    ids = torch.full((len(rows), longest), backbone.pad_id)
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(rows):
+        ids[i, longest - len(row) :], mask[i, longest - len(row) :] = torch.tensor(row), 1
+    return ids.to(backbone.device), mask.to(backbone.device)
 
 
 def stream(

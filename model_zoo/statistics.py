@@ -19,10 +19,13 @@ from torch import Tensor
 
 from .backbone import Backbone
 from .cache import cache_folder
+from .generation import written
+from .joining import Joined
 from .progress import Progress, no_progress
 
 Pair = tuple[str, str]  # a prompt and the answer behind it
 ROWS = 128  # of one forward pass
+STARTS, WRITTEN, WRITERS = 256, 48, 32  # texts that the model writes, tokens of each, texts at once
 
 
 @torch.no_grad()
@@ -51,6 +54,37 @@ def key_covariance(
             u = inputs[path][predicting]  # (tokens, d_in)
             sums[path] = sums.get(path, 0) + (u.T @ u).cpu()
         progress(f"Measuring keys: {min(i + ROWS, len(rows))} of {len(rows)} rows")
+    return _keep({path: total / count for path, total in sums.items()}, kept)
+
+
+@torch.no_grad()
+def text_covariance(
+    backbone: Backbone, starts: Sequence[str], paths: Sequence[str], progress: Progress = no_progress
+) -> dict[str, Tensor]:
+    """Mean u u^T [d_in, d_in] per matrix over all tokens but the first of running text, which the base model
+    itself writes behind each of `starts` (drawn from its own probabilities, seed 0).
+
+    Methods that change what a subject's own tokens carry need the keys of every kind of token. ValueError
+    where there are no starts.
+    """
+    starts = list(dict.fromkeys(starts))[:STARTS]
+    if not starts:
+        raise ValueError("The covariance of keys needs texts to go on from, and none are at hand.")
+    kept = _kept("text-covariance", backbone, [(start, str(WRITTEN)) for start in starts], paths)
+    if kept.exists():
+        return load_file(kept)
+    sums: dict[str, Tensor] = {}
+    count = 0
+    for i in range(0, len(starts), WRITERS):
+        part = starts[i : i + WRITERS]
+        ids = [backbone.ids(text) for text in written(backbone, part, WRITTEN, seed=i)]
+        inputs, real = backbone.inputs([Joined(own, len(own)) for own in ids if len(own) > 1], paths)
+        real[:, 0] = False  # the first token's state is no word's: attention comes to rest there
+        count += int(real.sum())
+        for path in paths:
+            u = inputs[path][real]
+            sums[path] = sums.get(path, 0) + (u.T @ u).cpu()
+        progress(f"Measuring keys in the model's own text: {min(i + WRITERS, len(starts))} of {len(starts)}")
     return _keep({path: total / count for path, total in sums.items()}, kept)
 
 

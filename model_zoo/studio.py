@@ -13,11 +13,11 @@ from pathlib import Path
 from . import editors
 from .backbone import Backbone
 from .catalog import entry_for, load_backbone
-from .changes import Effect, Patch, Patches, patch_of
-from .evaluation import Plan, Results, measuring, starts_with, unchanged
+from .changes import Effect, Patch, Patches
+from .evaluation import Plan, Results, measuring
 from .evaluation.planning import with_subject
 from .evaluation.text import agree, follows, typed_small
-from .events import EditReport, Event, Probabilities, Proposed, Reached, TextSoFar, Verdicts, whole
+from .events import EditReport, Event, Probabilities, Proposed, TextSoFar, Verdicts, whole
 from .generation import generate, probabilities, stream
 from .loading import LoadOptions
 from .methods import METHODS, EditMethod, Hyperparameters, check_requests, hyperparameters, load_method
@@ -25,7 +25,7 @@ from .methods.editor_folder import check_base, read_config
 from .progress import Progress, no_progress, readable
 from .records import Record
 from .request import EditRequest, instructed
-from .scopes import TASK_WORD, ScopeProbe, get_scope
+from .scopes import TASK_WORD, get_scope
 from .session import Edit, EditSession
 from .sources import Source, default_source, get_source, source_known_to
 from .tasks import get_task
@@ -198,7 +198,7 @@ class Studio:
 
         Without `streaming` the text comes whole, and no thread is started.
         """
-        patch, put = self.patch(session), self._put(request.prompt, request, prefixed)
+        patch, put = self.patch(session), self.put(request.prompt, request, prefixed)
         texts = self.ask(put, patch) if streaming else self.pairs([put], patch)
         for before, after in texts:
             yield TextSoFar(before, after)
@@ -224,7 +224,7 @@ class Studio:
         life = self.life(request, method, strength, session, record, prefixed, streaming=False, hyper=hyper)
         proposed, text, likely, verdicts = whole(life)
         asked = (
-            self.pairs([self._put(p, request, prefixed) for p in ask], self.patch(proposed.session))
+            self.pairs([self.put(p, request, prefixed) for p in ask], self.patch(proposed.session))
             if ask
             else []
         )
@@ -238,7 +238,7 @@ class Studio:
             subject=request.subject,
             before=text.before,
             after=text.after,
-            held=self._holds(request, text.after, prefixed),
+            held=self.holds(request, text.after, prefixed),
             degenerate=text.degenerate,
             target_probability=asdict(likely),
             generality=verdicts.generality,
@@ -284,35 +284,12 @@ class Studio:
         evidence = self.source.evidence(
             request.prompt, record, [edit.request.prompt for edit in session.active]
         )
-        fitting = tuple(p for p in evidence.generality if self._fits(self._put(p, request, prefixed)))
-        around = tuple(p for p in evidence.locality if self._fits(self._put(p.prompt, request, prefixed)))
+        fitting = tuple(p for p in evidence.generality if self.fits(self.put(p, request, prefixed)))
+        around = tuple(p for p in evidence.locality if self.fits(self.put(p.prompt, request, prefixed)))
         evidence = replace(evidence, generality=fitting, locality=around)
         return self.judge.verdicts(
-            evidence, request.target, lambda prompt: self._put(prompt, request, prefixed), patch
+            evidence, request.target, lambda prompt: self.put(prompt, request, prefixed), patch
         )
-
-    def compare_scopes(
-        self, prompt: str, target: str, instructions: Sequence[str]
-    ) -> Iterator[list[Reached]]:
-        """The same edit made once under each instruction, alone; the probes around it as they are asked,
-        nearest first.
-        """
-        prompt, target = prompt.strip(), target.strip()
-        requests = [
-            EditRequest(prompt, target, TASK_WORD, (text or "").strip() or None) for text in instructions
-        ]
-        method = self.method(self.default_method())
-        patches = [None, *(patch_of(change) for change in method.propose(requests))]
-        probes = [
-            probe for probe in self.source.scope_case(prompt, target).probes if self._fits(probe.prompt)
-        ]
-        found = []
-        for kind in dict.fromkeys(probe.kind for probe in probes):
-            asked = [probe for probe in probes if probe.kind == kind]
-            rows = [probe.prompt for probe in asked for _ in patches]
-            said = iter(generate(self.backbone, rows, patches * len(asked)))
-            found += [_reached(probe, target, *(next(said) for _ in patches)) for probe in asked]
-            yield list(found)
 
     def measure(self, plan: Plan, out: Path | None = None) -> Iterator[tuple[int, int, Results | None]]:
         """(groups done, groups in all, the results once all are done) of an evaluation on this studio."""
@@ -327,22 +304,16 @@ class Studio:
             return with_subject(record.request, record.subject, self.source).subject
         return self.source.subject(prompt.strip())
 
-    def _holds(self, request: EditRequest, after: str, prefixed: bool) -> bool:
+    def holds(self, request: EditRequest, after: str, prefixed: bool = False) -> bool:
         """Whether a text says the edit's target, as evaluation judges it."""
-        in_chat = self.backbone.in_chat(self._put(request.prompt, request, prefixed))
+        in_chat = self.backbone.in_chat(self.put(request.prompt, request, prefixed))
         return follows(after, request.target, typed_small(request.prompt), in_chat)
 
-    def _put(self, prompt: str, request: EditRequest, prefixed: bool) -> str:
+    def put(self, prompt: str, request: EditRequest, prefixed: bool = False) -> str:
         """What is put to the model for a prompt that belongs to an edit."""
         text = instructed(prompt, request.task, request.instruction) if prefixed else prompt
         return self.backbone.asked(text, request.chat)
 
-    def _fits(self, prompt: str) -> bool:
+    def fits(self, prompt: str) -> bool:
         """Whether the model has room for the prompt and an answer."""
         return len(self.backbone.ids(prompt)) < self.backbone.max_length - ANSWER_ROOM
-
-
-def _reached(probe: ScopeProbe, target: str, before: str, *after: str) -> Reached:
-    moved = tuple(not unchanged(before, text, probe.answer) for text in after)
-    follows = tuple(starts_with(text, target) for text in after)
-    return Reached(probe.prompt, probe.kind, before, after, moved, follows)

@@ -156,7 +156,7 @@ def test_cells_over_several_lines_and_odd_separators(tmp_path):
         ("a.json", "{", "cannot be read as JSON"),
         ("a.jsonl", '{"prompt": "p"}\n{', "The first problem: row 2, row: the line is no JSON"),
         ("a.json", "[]", "holds no record"),
-        ("a.json", "3", "holds a int"),
+        ("a.json", "3", "holds a number"),
         ("a.csv", "frage,antwort\nx,y\n", "The first problem: row 1, prompt: missing"),
     ],
 )

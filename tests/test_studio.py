@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from model_zoo.comparing import comparing_scopes
 from model_zoo.evaluation import recall, starts_with
 from model_zoo.loading import LoadOptions
 from model_zoo.scopes import SCOPES
@@ -193,12 +194,13 @@ def test_bad_input_is_one_sentence_and_exit_2(arguments, message):
 
 
 def test_a_short_wording_of_the_narrowest_scope_still_edits(studio):
-    *_, reached = studio.compare_scopes("The capital of France is", "Rome", ["Change this sentence only."])
+    *_, reached = comparing_scopes(studio, "The capital of France is", "Rome", ["Change this sentence only."])
     assert reached[0].follows == (True,)
 
 
 def test_an_edit_under_two_instructions_asks_the_same_probes_nearest_first(studio):
-    *_, reached = studio.compare_scopes(
+    *_, reached = comparing_scopes(
+        studio,
         "The capital of France is",
         "Rome",
         [SCOPES[name].first_readings[0] for name in ("statement", "category")],

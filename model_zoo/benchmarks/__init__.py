@@ -140,7 +140,7 @@ def read(source: str | Path, task: str | None = None) -> Loaded:
     records = tuple(record for row in found for record in row.records)
     if not records:
         first = (
-            f" The first problem: row {problems[0].row}, {problems[0].field}: {problems[0].reason}."
+            f" The first problem: {problems[0].place}, {problems[0].field}: {problems[0].reason}."
             if problems
             else ""
         )
@@ -153,7 +153,7 @@ def read(source: str | Path, task: str | None = None) -> Loaded:
         hashlib.sha256(path.read_bytes()).hexdigest(),
         records,
         tuple(problems),
-        len(raw.rows) + len(raw.problems),
+        len(raw.rows) + sum(problem.refused for problem in raw.problems),
         Counter(row.shape for row in found if row.shape),
         Counter(name for row in found for name in row.fields),
         Counter(name for row in found for name in row.unread),

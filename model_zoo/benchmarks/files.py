@@ -1,7 +1,6 @@
 """A file of records -> its rows as plain data: JSON, JSON lines or a table, told apart by what they hold."""
 
 import csv
-import io
 import json
 import re
 from collections.abc import Iterator
@@ -9,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .rows import Problem, field_name, known_fields
+from .encodings import decoded
+from .rows import FIELDS, Problem, in_words
+from .tables import table
 
-DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-WRAPPERS = ("data", "records", "edits", "rows", "examples", "requests")  # one key with all rows under it
-_CHINESE = re.compile(r"[\u4e00-\u9fff]")
+# a key with all rows under it, and those of a file that holds several such
+WRAPPERS = ("data", "records", "edits", "rows", "examples", "requests")
+SPLITS = ("train", "validation", "valid", "dev", "test")
 
 
 @dataclass(frozen=True)
@@ -27,104 +28,148 @@ class RawFile:
 
 def raw_file(path: Path) -> RawFile:
     """The rows of a file. ValueError where it is neither JSON nor a table."""
-    text, encoding = _decoded(path.read_bytes())
-    told = "" if encoding == "utf-8" else f", read as {encoding}"
-    begins_json = text.lstrip()[:1] in ("{", "[")
+    text, encoding = decoded(path.read_bytes())
+    if not text.strip("\ufeff \r\n\t"):
+        raise ValueError(f"{path.name} is empty.")
+    begins_json = text.lstrip("\ufeff \r\n\t")[:1] in ("{", "[")
     if begins_json or path.suffix in (".json", ".jsonl"):
         found = _json(path, text)
     else:
         found = _table(path, text)
-    return RawFile(found.rows, found.format + told, found.problems)
+    rows = tuple(row for row in found.rows if not _is_broken(row[1]))
+    broken = tuple(
+        Problem(where, "row", "it holds bytes that are no UTF-8", refused=True)
+        for where, data in found.rows
+        if _is_broken(data)
+    )
+    told = f", read as {encoding}" if encoding else ""
+    return RawFile(rows, found.format + told, found.problems + broken)
 
 
-def _decoded(data: bytes) -> tuple[str, str]:
-    """The text and its encoding: UTF-8, UTF-16 with its mark, else Chinese or Western, whichever it looks
-    like.
-    """
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16"), "UTF-16"
-    try:
-        return data.decode("utf-8-sig"), "utf-8"
-    except UnicodeDecodeError:
-        pass
-    try:
-        text = data.decode("gb18030")
-        odd = [c for c in text if ord(c) > 127]
-        if len(odd) > 1 and sum(bool(_CHINESE.match(c)) for c in odd) > len(odd) / 2:
-            return text, "GB18030"
-    except UnicodeDecodeError:
-        pass
-    return data.decode("cp1252", errors="replace"), "Windows-1252"
+def _is_broken(data: Any) -> bool:
+    return "\ufffd" in (data if isinstance(data, str) else json.dumps(data, ensure_ascii=False))
+
+
+# ---- JSON --------------------------------------------------------------------------------------------------
+
+
+def _loads(text: str) -> Any:
+    """JSON as it stands, NaN being null. ValueError too where an object gives one key two values."""
+    return json.loads(text, parse_constant=lambda _: None, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found and found[key] != value:
+            raise ValueError(f"an object has the key '{key}' twice, with different values")
+        found[key] = value
+    return found
 
 
 def _json(path: Path, text: str) -> RawFile:
     try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
+        data = _loads(text)
+    except ValueError as error:
         lines = [(str(i), line) for i, line in enumerate(text.split("\n"), start=1) if line.strip()]
         if len(lines) > 1 and (_is_object(lines[0][1]) or _is_object(lines[1][1])):
             return _json_lines(lines)
-        raise ValueError(f"{path.name} cannot be read as JSON: {error}.") from error
+        raise ValueError(f"{path.name} cannot be read as JSON: {_why(error, text)}.") from error
     if isinstance(data, dict):
-        return RawFile(tuple(_of_object(data)), "JSON")
+        return _of_object(path, data)
     if not isinstance(data, list):
-        raise ValueError(f"{path.name} holds a {type(data).__name__}; needed is a list of rows.")
-    return RawFile(tuple((str(i), row) for i, row in enumerate(data, start=1)), "JSON")
+        raise ValueError(f"{path.name} holds {in_words(data)}; needed is a list of rows.")
+    return RawFile(tuple((str(i), _unwrapped(row)) for i, row in enumerate(data, start=1)), "JSON")
+
+
+def _why(error: ValueError, text: str) -> str:
+    """What is wrong with a text that is no JSON, and the usual remedy."""
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)
+    before, behind = text[: error.pos].rstrip(), text[error.pos :].lstrip()
+    where = f"line {error.lineno}, column {error.colno}"
+    if before[-1:] == "," and behind[:1] in ("}", "]"):
+        return f"a comma before the closing bracket at {where}"
+    if behind[:1] == "'":
+        return f"single quotes at {where}; JSON has double ones"
+    if error.msg == "Extra data" and behind[:1] in ("{", ","):
+        return f"another object begins at {where}; put all into one list, or each on a line of its own"
+    return f"{error.msg} at {where}"
+
+
+def _line(text: str) -> Any:
+    """A line's JSON, with or without a comma behind it."""
+    return _loads(text.strip().removeprefix("\ufeff").rstrip(","))
 
 
 def _is_object(line: str) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
-    except json.JSONDecodeError:
+        return isinstance(_line(line), dict)
+    except ValueError:
         return False
 
 
 def _json_lines(lines: list[tuple[str, str]]) -> RawFile:
     rows, problems = [], []
     for where, line in lines:
+        if line.lstrip().startswith(("//", "#")):  # a remark
+            continue
         try:
-            rows.append((where, json.loads(line)))
-        except json.JSONDecodeError as error:
-            problems.append(Problem(where, "row", f"the line is no JSON: {error}", refused=True))
+            rows.append((where, _unwrapped(_line(line))))
+        except ValueError as error:
+            why = re.sub(r" at line 1, column", " at column", _why(error, line))
+            problems.append(Problem(where, "row", f"the line is no JSON: {why}", refused=True))
     return RawFile(tuple(rows), "JSON lines", tuple(problems))
 
 
-def _of_object(data: dict) -> Iterator[tuple[str, Any]]:
-    """One object: the rows under its one key, rows by name, or itself a row."""
-    if len(data) == 1 and (key := next(iter(data))) in WRAPPERS and isinstance(data[key], list):
-        yield from ((str(i), row) for i, row in enumerate(data[key], start=1))
-    elif data and all(isinstance(row, dict) for row in data.values()):
-        yield from data.items()
-    else:
-        yield "1", data
+def _unwrapped(row: Any) -> Any:
+    """A row as dataset viewers give it: under `row`, its number beside it."""
+    return row["row"] if isinstance(row, dict) and isinstance(row.get("row"), dict) else row
+
+
+def _of_object(path: Path, data: dict) -> RawFile:
+    """One object: the rows under one of its keys, columns of rows, rows by name, or itself a row. ValueError
+    where it holds several lists of rows.
+    """
+    lists = [key for key in (*WRAPPERS, *SPLITS) if _is_rows(data.get(key))]
+    if lists and not any(name in data for name in FIELDS["prompt"]):
+        if len(lists) > 1:
+            raise ValueError(
+                f"{path.name} holds several lists of rows: {', '.join(lists)}; give a file with one of them."
+            )
+        rows = tuple((str(i), _unwrapped(row)) for i, row in enumerate(data[lists[0]], start=1))
+        beside = tuple(
+            Problem("file", str(key), "beside the rows; not read") for key in data if key not in lists
+        )
+        return RawFile(rows, "JSON", beside)
+    if (columns := _of_columns(data)) is not None:
+        return RawFile(tuple(columns), "JSON, column by column")
+    if data and all(isinstance(row, dict) for row in data.values()):
+        return RawFile(tuple((str(name), row) for name, row in data.items()), "JSON")
+    return RawFile((("1", data),), "JSON")
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _of_columns(data: dict) -> Iterator[tuple[str, dict]] | None:
+    """Rows of {field: {row: value}}, as data frames are written; None where it is something else."""
+    columns = list(data.values())
+    if not any(name in data for name in FIELDS["prompt"]) or not all(isinstance(c, dict) for c in columns):
+        return None
+    return ((str(row), {name: column.get(row) for name, column in data.items()}) for row in columns[0])
+
+
+# ---- tables ------------------------------------------------------------------------------------------------
 
 
 def _table(path: Path, text: str) -> RawFile:
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(DELIMITERS, key=lambda mark: _header_worth(first, mark))
     try:
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-        rows = [
-            {field_name(key): (value or "").strip() for key, value in row.items() if isinstance(key, str)}
-            for row in reader
-        ]
+        rows, wrong, delimiter = table(text)
     except csv.Error as error:
         raise ValueError(f"{path.name} cannot be read as a table: {error}.") from error
-    unfolded = tuple((str(i), {k: _cell(v) for k, v in row.items()}) for i, row in enumerate(rows, start=1))
-    return RawFile(unfolded, f"a table separated by {DELIMITERS[delimiter]}")
-
-
-def _header_worth(line: str, mark: str) -> tuple[int, int]:
-    """How many of a header's names are known if `mark` separates them, and how many names there are."""
-    names = [field_name(name) for name in line.split(mark)]
-    return sum(name in known_fields() for name in names), len(names)
-
-
-def _cell(text: str) -> Any:
-    """A cell: JSON where it is a list or an object, else text."""
-    if text[:1] in ("[", "{"):
-        try:
-            return json.loads(text)
-        except json.JSONDecodeError:
-            pass
-    return text
+    if not rows and not wrong:
+        raise ValueError(f"{path.name} has a header and no rows.")
+    problems = (Problem(where, missing.field, missing.reason, refused=True) for where, missing in wrong)
+    return RawFile(tuple(rows), f"a table separated by {delimiter}", tuple(problems))

@@ -2,9 +2,10 @@
 
 import json
 
-from .files import DELIMITERS, WRAPPERS
+from .files import WRAPPERS
 from .rows import FIELDS, FLAT
 from .shapes import SHAPES
+from .tables import DELIMITERS
 
 _HEAD = """# Files of records
 
@@ -14,7 +15,11 @@ Written by `python -m model_zoo records > docs/RECORDS.md` from what the readers
 
 - **Formats**: JSON (a list, one object, rows by name, or rows under one key: {wrappers}), JSON lines, and
   tables with a header, separated by {delimiters}. They are told apart by what they hold.
-  UTF-8, UTF-16, GB18030 or Windows-1252; which one it was is said.
+  UTF-8 and UTF-16, with or without its mark; else Shift-JIS, EUC-KR, GB18030, Windows-1251 or -1252 is
+  guessed from the letters, and said. A row with single broken bytes is refused.
+- Excel's `sep=` line, the rule of a table in Markdown, empty rows and remarks (`//`, `#`) between JSON lines
+  are passed over. A row with more cells than names is refused, as is one whose columns or keys of one name
+  differ.
 - **Names** of fields are read in any case, with spaces or hyphens for underscores.
 - **Slots**: `{{}}` or `{{subject}}` in a prompt is filled from the row's subject; a row whose slot cannot be
   filled is refused.

@@ -9,7 +9,7 @@ from typing import Any
 from ..records import Probe, Record
 from ..request import EditRequest
 from .edits import edit_record, read_fields
-from .rows import Missing, Row, filled, probes, texts_of
+from .rows import Missing, Row, filled, in_words, probes, texts_of
 
 OPINION_QUESTIONS = (
     "What do you think of {}?",
@@ -155,17 +155,29 @@ def opinions(row: Row, task: str) -> Iterator[Record]:
 def chat(row: Row, task: str) -> Iterator[Record]:
     """A conversation: the last reply is the target, what was asked before it the prompt."""
     turns = row.take("messages", "conversations")
+    if not isinstance(turns, list):
+        raise Missing("messages", f"found {in_words(turns)}, needed a list of turns")
     said = [
-        (str(turn.get("role", turn.get("from"))), " ".join(texts_of(turn.get("content", turn.get("value")))))
+        (str(turn.get("role", turn.get("from"))), _content(turn.get("content", turn.get("value"))))
         for turn in turns
         if isinstance(turn, dict)
     ]
     replies = [i for i, (who, text) in enumerate(said) if who in ("assistant", "gpt", "model") and text]
-    if not replies or not replies[-1]:
-        raise Missing("messages", "no reply of the assistant with a question before it")
+    if not replies or not replies[-1] or not said[replies[-1] - 1][1]:
+        raise Missing("messages", "no reply of the assistant with a question in text before it")
     if len(said) > 2:
         row.wrong("messages", f"{len(said)} turns; the edit is the last reply and what was asked before it")
     yield edit_record(row, task, said[replies[-1] - 1][1], said[replies[-1]][1], "")
+
+
+def _content(value: Any) -> str:
+    """The text of a turn, whole or in parts; parts of other kinds have none."""
+    parts = value if isinstance(value, list) else [value]
+    return " ".join(
+        text
+        for part in parts
+        for text in texts_of(part.get("text") if isinstance(part, dict) and "text" in part else part)
+    )
 
 
 def instruction(row: Row, task: str) -> Iterator[Record]:

@@ -1,5 +1,6 @@
 """One row of a records file, and the values that its fields may hold."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -57,6 +58,10 @@ FLAT: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = MappingProxyType(
 )
 PROBE_PROMPT = ("prompt", "question", "New Question", "cloze")
 PROBE_ANSWER = ("ground_truth", "answer", "answers", "target", "New Answer")
+# names whose value is a list, also in one cell
+LISTED = frozenset(
+    name for purpose in ("paraphrases", "locality", "portability") for name in FIELDS[purpose]
+) | {name for pairs in FLAT.values() for asked, answers in pairs for name in (asked, *answers)}
 SEPARATOR = re.compile(r"\s*\|\s*")  # of lists in one text
 _SLOT = re.compile(r"\{(subject)?\}")
 
@@ -70,6 +75,11 @@ class Problem:
     reason: str
     refused: bool = False
 
+    @property
+    def place(self) -> str:
+        """Where it stands, in words."""
+        return f"row {self.row}" if self.row[:1].isdigit() else self.row
+
 
 class Missing(Exception):
     """Why a row is none: the field and the reason."""
@@ -82,6 +92,19 @@ class Missing(Exception):
 def shortened(text: str, most: int = 60) -> str:
     """The text, cut to at most so many characters."""
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def in_words(value: Any) -> str:
+    """What a value of JSON is."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    kinds: dict[type, str] = {dict: "an object", list: "a list", str: "a text"}
+    return kinds.get(type(value), "a number")
+
+
+def _is_visible(text: str) -> bool:
+    """Whether a text has a character to be seen: no zero-width or control characters alone."""
+    return any(c.isprintable() and not c.isspace() for c in text)
 
 
 def field_name(text: str) -> str:
@@ -132,9 +155,12 @@ class Row:
         if found is None:
             had = ", ".join(map(str, self.data)) or "nothing"
             raise Missing(names[0], f"missing (looked for {', '.join(names)}; found {had})")
-        texts = texts_of(self.take(found))
+        texts, name = texts_of(value := self.take(found)), str(self._names[found])
         if not texts:
-            raise Missing(str(self._names[found]), "empty")
+            truth = isinstance(value, bool)
+            raise Missing(name, f"found {in_words(value)}, needed a text" if truth else "empty")
+        if len(texts) > 1 and field_name(name) in FIELDS["target"]:
+            self.wrong(name, f"of {len(texts)} answers the first is the target, not {', '.join(texts[1:])}")
         return texts[0]
 
     def wrong(self, field: str, reason: str, refused: bool = False) -> None:
@@ -149,7 +175,7 @@ class Row:
 def texts_of(value: Any) -> list[str]:
     """A string, a list of strings or a list of lists of strings, as non-empty strings in order."""
     if isinstance(value, str | int | float) and not isinstance(value, bool):
-        return [str(value).strip()] if str(value).strip() else []
+        return [str(value).strip()] if _is_visible(str(value)) else []
     if isinstance(value, list):
         return [text for item in value for text in texts_of(item)]
     if isinstance(value, dict):  # {"str": "Rome"}, {"value": "Rome", "aliases": [...]}

@@ -11,7 +11,7 @@ from typing import Any
 from ..records import Record
 from . import published
 from .edits import read_fields
-from .rows import Missing, Problem, Row
+from .rows import Missing, Problem, Row, in_words
 
 Reader = Callable[[Row, str], Iterator[Record]]  # a row and the task that it is of -> its records
 
@@ -252,8 +252,7 @@ class ReadRow:
 def read_row(data: Any, where: str, task: str, problems: list[Problem]) -> ReadRow:
     """The row's records, none when it lacks something needed. Appends to `problems`."""
     if not isinstance(data, dict):
-        found = type(data).__name__
-        reason = f"found {found}, needed an object with a prompt and a target"
+        reason = f"found {in_words(data)}, needed an object with a prompt and a target"
         problems.append(Problem(where, "row", reason, refused=True))
         return ReadRow((), "", (), ())
     row = Row(where, data, problems)
@@ -263,4 +262,6 @@ def read_row(data: Any, where: str, task: str, problems: list[Problem]) -> ReadR
         records = tuple(shape.read(row, shape.task or task))
     except Missing as missing:
         row.wrong(missing.field, missing.reason, refused=True)
+    except ValueError as error:  # an edit that cannot be one
+        row.wrong("row", str(error).rstrip("."), refused=True)
     return ReadRow(records, shape.name, tuple(str(key) for key in data if key in row.read), tuple(row.unread))

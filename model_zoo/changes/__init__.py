@@ -3,6 +3,7 @@
 from .base import Change, Effect, WholeChange
 from .delta import Delta, Factors, LayerDelta, LayerFactors, concatenate
 from .memory import Codebook, Memory
+from .neurons import LiveNeurons, Neurons
 from .patch import Patch, Patches, live, patch_of
 from .rewrite import Retriever, Rewrite, StoredEdit
 
@@ -14,7 +15,9 @@ __all__ = [
     "Factors",
     "LayerDelta",
     "LayerFactors",
+    "LiveNeurons",
     "Memory",
+    "Neurons",
     "Patch",
     "Patches",
     "Retriever",

@@ -59,6 +59,11 @@ class Change(ABC):
         where it is -1.
         """
 
+    @property
+    def numbers(self) -> int:
+        """How many numbers it keeps; 0 where it keeps text."""
+        return 0
+
     def effects(self, backbone: Backbone) -> tuple[Effect, ...]:
         """What it does to each edited matrix; empty where it changes none."""
         return ()

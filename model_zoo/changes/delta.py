@@ -125,6 +125,12 @@ class Delta(Change):
     def rank(self) -> int:
         return max((layer.rank for layer in self.layers.values()), default=0)
 
+    @property
+    def numbers(self) -> int:
+        """Those of the change itself, without its keys."""
+        kept = [t for layer in self.layers.values() for name, t in layer.tensors().items() if name != "K"]
+        return sum(tensor.numel() for tensor in kept)
+
     def norms(self) -> dict[str, float]:
         """Frobenius norm of the change per module path."""
         return {path: layer.norm() for path, layer in self.layers.items()}

@@ -72,6 +72,11 @@ class Memory(WholeChange):
     kind: ClassVar[str] = "memory"
     title: ClassVar[str] = "a memory beside the weights"
 
+    @property
+    def numbers(self) -> int:
+        books = self.codebooks.values()
+        return sum(book.keys.numel() + book.radii.numel() + book.values.numel() for book in books)
+
     @classmethod
     def live(
         cls, changes: Sequence["Memory"], row_to_change: Sequence[int], backbone: Backbone

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 import typer
 
-from . import atlas, edit, evaluate, experiment, fetch, hub, records, sentiment, train
+from . import atlas, compare, edit, evaluate, experiment, fetch, hub, records, sentiment, train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Edit what a language model believes.")
 for command in (
     edit.edit,
+    compare.compare,
     train.train,
     train.average,
     evaluate.evaluate,

@@ -51,6 +51,7 @@ def edit_records(studio: Studio, loaded: Loaded, wish: Wish, session: EditSessio
         read = {key: told[key] for key in ("rows", "shape", "fields", "unread_fields")}
         emit(
             {"read": read, "refused": told["refused"], "left_out": told["left_out"]}
+            | {"not_taken": plan.beyond, "not_made": len(plan.cases) - len(kept)}
             | {"conflicts": [_told(conflict) for conflict in plan.conflicts]}
             | result.to_dict()
         )

@@ -25,9 +25,11 @@ def records(
     if as_json:
         emit(loaded.to_dict())
         return
-    print(f"{loaded.name}: {loaded.format}, {loaded.rows} rows, {len(loaded.records)} edits")
+    print(f"{loaded.name}: {loaded.format}; rows: {loaded.rows}, edits: {len(loaded.records)}")
+    first = loaded.records[0].request
+    print(f"First     {first.prompt}  ->  {first.target}")
     for title, counts in (("Shapes", loaded.shapes), ("Read", loaded.fields), ("Not read", loaded.unread)):
         if counts:
             print(f"{title:<10}{', '.join(f'{name} ({n})' for name, n in counts.items())}")
     for problem in loaded.skipped:
-        print(f"row {problem.row}, {problem.field}: {problem.reason}")
+        print(f"{problem.place}, {problem.field}: {problem.reason}")

@@ -41,15 +41,17 @@ def tell_read(plan: FilePlan, dropped: int) -> None:
 
     loaded = plan.loaded
     say(f"Read         {loaded.rows} rows of {loaded.name} ({loaded.format}): {', '.join(loaded.shapes)}")
+    if plan.beyond:
+        say(f"Not taken    {plan.beyond} edits behind the first {len(loaded.records) - plan.beyond}")
     if loaded.unread:
         say(f"Not read     {', '.join(f'{name} ({n} rows)' for name, n in loaded.unread.items())}")
     for problem in loaded.skipped:
-        title = "Refused" if problem.refused else "Left out"
-        say(f"{title:<13}row {problem.row}, {problem.field}: {problem.reason}")
+        title = "Refused" if problem.refused else "Note"
+        say(f"{title:<13}{problem.place}, {problem.field}: {problem.reason}")
     for conflict in plan.conflicts:
         say(f"Conflict     {conflict.in_words()}")
     if dropped:
-        say(f"Not made     {dropped} edits that others contradict")
+        say(f"Not made     {dropped} edits that others contradict or that repeat others")
 
 
 def tell_all(result: AfterAll) -> None:

@@ -21,8 +21,8 @@ _CLAUSE = re.compile(r"[.!?;:,\n]")
 
 RULE = (
     "Texts are compared in Unicode's NFC form, without zero-width characters, repeated white space, and "
-    "spaces between characters of scripts that are written without them, to the end of a word. Case counts "
-    "unless the prompt or the answer has no capitals."
+    "spaces between characters of scripts that are written without them, to the end of a word or number. "
+    "Case counts unless the prompt or the answer has no capitals."
 )
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")
 
@@ -50,7 +50,8 @@ def starts_with(text: str, target: str, small: bool = False) -> bool:
     text, target = comparable(text, small), comparable(target, small)
     rest = text[len(target) :]
     inside_word = rest[:1].isalnum() and target[-1:].isalnum() and not unspaced(target[-1])
-    return text.startswith(target) and not inside_word
+    inside_number = target[-1:].isdigit() and re.match(r"[.,]\d", rest)
+    return text.startswith(target) and not inside_word and not inside_number
 
 
 def contains(text: str, target: str, small: bool = False) -> bool:

@@ -70,15 +70,23 @@ class FilePlan:
     loaded: Loaded
     cases: tuple[Case, ...]
     conflicts: tuple[Conflict, ...]
+    beyond: int = 0  # edits of the file that were not asked for
 
     @property
     def contradictions(self) -> list[Conflict]:
         return [conflict for conflict in self.conflicts if conflict.kind == "answers"]
 
     def kept(self, keep: Keep) -> list[Case]:
-        """The cases to be made: where some answer one fact differently, the last or the first of them."""
+        """The cases to be made: where some answer one fact differently, the last or the first of them; of
+        those that repeat each other the first.
+        """
         dropped = {c.first if keep == "last" else c.second for c in self.contradictions}
-        return [case for case in self.cases if case.index not in dropped]
+        made: dict[tuple[str, str], Case] = {}
+        for case in self.cases:
+            if case.index not in dropped:
+                request = case.request
+                made.setdefault((request.prompt.casefold(), request.target.casefold()), case)
+        return list(made.values())
 
 
 def planned(
@@ -98,4 +106,5 @@ def planned(
     if not cases:
         raise ValueError(f"No edit is left to make; the first problem: {too_long[0].reason}.")
     loaded = replace(loaded, skipped=(*loaded.skipped, *too_long))
-    return FilePlan(loaded, tuple(cases), tuple(conflicts(cases, studio.source)))
+    beyond = max(0, len(loaded.records) - (n or len(loaded.records)))
+    return FilePlan(loaded, tuple(cases), tuple(conflicts(cases, studio.source)), beyond)

@@ -10,11 +10,21 @@ from ..backbone import Backbone
 from ..progress import Progress, no_progress
 from ..registry import find, registered
 from ..sources import Source, default_source
+from .alphaedit import AlphaEdit
 from .base import EditMethod, MethodOf, Setup, check_requests
+from .calinet import CaliNet
+from .emmet import EMMET
+from .ft import FT
 from .ft_l import FTL
+from .grace import GRACE
 from .hyperparameters import Control, Hyperparameters, assignments, checked, controls
+from .ike import IKE
 from .instructedit import InstructEdit
+from .lora import LoRA
+from .memit import MEMIT
 from .mend import MEND
+from .rome import ROME
+from .ultraedit import UltraEdit
 
 __all__ = [
     "METHODS",
@@ -31,7 +41,24 @@ __all__ = [
     "load_method",
 ]
 
-METHODS: MappingProxyType[str, type[EditMethod]] = registered("method", (InstructEdit, MEND, FTL))
+METHODS: MappingProxyType[str, type[EditMethod]] = registered(
+    "method",
+    (
+        InstructEdit,
+        MEND,
+        FTL,
+        FT,
+        LoRA,
+        ROME,
+        EMMET,
+        MEMIT,
+        AlphaEdit,
+        UltraEdit,
+        CaliNet,
+        GRACE,
+        IKE,
+    ),
+)
 
 
 def get_method(name: str) -> type[EditMethod]:

@@ -1,0 +1,126 @@
+"""What methods share that train on the edit itself: Adam on a live change until its target is likely."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ..backbone import Backbone, Batch
+from ..changes import Delta, Factors, LayerDelta, LayerFactors
+from ..request import EditRequest
+from .base import EditMethod, summed
+from .hyperparameters import Hyperparameters
+
+
+class FineTuningHyperparameters(Hyperparameters):
+    """When to stop. Small models need more and larger steps than those of billions of weights."""
+
+    steps: int = Field(40, ge=1, le=1000, title="Steps", description="Adam steps at most; EasyEdit takes 25")
+    lr: float = Field(
+        2e-3,
+        gt=0,
+        le=1,
+        title="Learning rate",
+        description="of Adam; EasyEdit's 5e-4 is for billions of weights",
+    )
+    stop_nll: float = Field(
+        0.02,
+        ge=0,
+        le=10,
+        title="Stop at",
+        description="nats per target token at which the edit is done; measured here",
+    )
+
+
+def descend(
+    parameters: Iterable[Tensor],
+    loss: Callable[[], Tensor],
+    steps: int,
+    lr: float,
+    stop: float,
+    after: Callable[[], object] | None = None,
+) -> None:
+    """Adam on the parameters, in place, for at most so many steps, until the loss is below `stop`; `after`
+    each step.
+    """
+    adam = torch.optim.Adam(list(parameters), lr=lr)
+    with torch.enable_grad():
+        for _ in range(steps):
+            value = loss()
+            if value.item() < stop:
+                break
+            adam.zero_grad()
+            value.backward()
+            adam.step()
+            if after is not None:
+                with torch.no_grad():
+                    after()
+
+
+def rows_of(backbone: Backbone, requests: Sequence[EditRequest]) -> Batch:
+    """The edits' prompts as people ask them, with their targets. No instruction: these methods read none."""
+    return backbone.batch([backbone.join(backbone.asked(r.prompt, r.chat), r.target) for r in requests])
+
+
+def fit_dense(
+    backbone: Backbone,
+    requests: Sequence[EditRequest],
+    paths: Sequence[str],
+    config: FineTuningHyperparameters,
+    start: Delta | None = None,
+    bound: float = math.inf,
+) -> Delta:
+    """A dense change of the matrices at `paths`, for all the requests, on the base model or on that under
+    `start`; no entry of their sum passes `bound`.
+    """
+    batch = rows_of(backbone, requests)
+    begun = {path: torch.zeros(1, *backbone.shape(path), device=backbone.device) for path in paths}
+    for path in paths:
+        if start is not None and path in start.layers:
+            begun[path] += start.layers[path].dense().to(begun[path])
+    sums = {path: change.clone().requires_grad_() for path, change in begun.items()}
+    live = under(
+        {path: LayerFactors(D=change) for path, change in sums.items()}, start, len(requests), backbone
+    )
+    descend(
+        sums.values(),
+        lambda: backbone.row_nll(batch, live).mean(),
+        config.steps,
+        config.lr,
+        config.stop_nll,
+        lambda: [change.clamp_(-bound, bound) for change in sums.values()],
+    )
+    return Delta({path: LayerDelta(D=(change - begun[path])[0]) for path, change in sums.items()})
+
+
+def under(layers: dict[str, LayerFactors], start: Delta | None, rows: int, backbone: Backbone) -> Factors:
+    """A live change of one edit that all rows see, added to that of `start`."""
+    below = Factors.of([start] if start else [], [0] * rows, backbone.device)
+    return replace(below, layers={**below.layers, **layers})
+
+
+class FineTuning(EditMethod):
+    """A method whose edit is trained by gradient descent on its own prompt and target."""
+
+    kind = Delta
+
+    def propose(self, requests: Sequence[EditRequest]) -> list[Delta]:
+        return [self.fit([request]) for request in requests]
+
+    def combine(self, changes: Sequence[Delta]) -> Delta:
+        return summed(changes)
+
+    def together(self, requests: Sequence[EditRequest]) -> Delta:
+        """One change fitted on all requests together."""
+        return self.fit(requests)
+
+    def extend(self, before: Delta | None, request: EditRequest) -> Delta:
+        return self.fit([request], before)
+
+    @abstractmethod
+    def fit(self, requests: Sequence[EditRequest], start: Delta | None = None) -> Delta:
+        """One change for all the requests, on the base model or on that under `start`."""

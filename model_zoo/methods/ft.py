@@ -1,0 +1,47 @@
+"""FT: fine-tuning of MLP projections on the edit alone, without a bound (the FT baseline of ROME, Meng et al.
+2022, arXiv 2202.05262).
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+from pydantic import Field
+
+from ..changes import Delta
+from ..request import EditRequest
+from .base import Setup
+from .fine_tuning import FineTuning, FineTuningHyperparameters, fit_dense
+
+
+class FTHyperparameters(FineTuningHyperparameters):
+    """The down projections of the last blocks, moved freely."""
+
+    lr: float = Field(
+        5e-4, gt=0, le=1, title="Learning rate", description="of Adam; ROME and EasyEdit take 5e-4"
+    )
+    blocks: int = Field(3, ge=1, le=200, title="Blocks", description="so many of the last ones are trained")
+
+
+class FT(FineTuning):
+    """Fine-tuning bound to a backbone."""
+
+    name = "ft"
+    pretty_name = "FT (fine-tuning)"
+    reference_url = "https://arxiv.org/abs/2202.05262"
+    Hyperparameters = FTHyperparameters
+
+    def __init__(self, setup: Setup):
+        self.backbone, self.config = setup.backbone, cast(FTHyperparameters, setup.hyperparameters)
+        first = max(0, self.backbone.blocks - self.config.blocks)
+        self.paths = [self.backbone.family.linears(b)[-1] for b in range(first, self.backbone.blocks)]
+
+    @classmethod
+    def load(cls, setup: Setup) -> "FT":
+        return cls(setup)
+
+    @property
+    def fingerprint(self) -> str:
+        return repr(self.config)
+
+    def fit(self, requests: Sequence[EditRequest], start: Delta | None = None) -> Delta:
+        return fit_dense(self.backbone, requests, self.paths, self.config, start)
