@@ -72,9 +72,10 @@ def _tell(row, first: bool) -> None:
         return
     sign = "holds" if row.held else "does not hold"
     follow, stay = (f"{part} of {whole}" for part, whole in (row.follows, row.stays))
+    moved = f"neutral text {row.drift:.3f} nats a token away"
     print(
         f"{row.method:<13}{row.after}\n{'':<13}{sign}; target {row.probability:.1%} likely; other wordings "
-        f"{follow}; around it {stay} stay; neutral text {row.drift:.3f} nats a token away; {row.seconds:.1f} s"
+        f"{follow}; around it {stay} stay; {moved}; {row.seconds:.1f} s"
     )
     sys.stdout.flush()
 

@@ -15,7 +15,7 @@ from pydantic import Field
 from ..changes import LiveNeurons, Neurons
 from ..request import EditRequest
 from .base import EditMethod, Setup
-from .fine_tuning import FineTuningHyperparameters, descend
+from .fine_tuning import FineTuningHyperparameters, descend, plain_row
 from .values import CONTEXTS
 
 
@@ -71,7 +71,7 @@ class CaliNet(EditMethod):
         for request in requests:
             put = backbone.asked(request.prompt, request.chat)
             contexts = CONTEXTS if put == request.prompt else ("",)
-            rows += [backbone.join(context + put, request.target) for context in contexts]
+            rows += [plain_row(backbone, request, context) for context in contexts]
         batch, m = backbone.batch(rows), c.neurons * len(requests)
         random = torch.Generator().manual_seed(0)  # the same edit is made the same way
         d, d_out = backbone.shape(self.reads)[1], backbone.shape(self.writes)[0]

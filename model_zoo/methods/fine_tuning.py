@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..backbone import Backbone, Batch
 from ..changes import Delta, Factors, LayerDelta, LayerFactors
+from ..joining import Joined, ended
 from ..request import EditRequest
 from .base import EditMethod, summed
 from .hyperparameters import Hyperparameters
@@ -61,9 +62,17 @@ def descend(
                     after()
 
 
+def plain_row(backbone: Backbone, request: EditRequest, context: str = "") -> Joined:
+    """An edit's prompt as people ask it, behind a context, with its target up to the end of the sentence:
+    a model that learns the target alone goes on repeating it. No instruction: these methods read none.
+    """
+    put = backbone.asked(request.prompt, request.chat)
+    return backbone.join(context + put, ended(request.target, "."))
+
+
 def rows_of(backbone: Backbone, requests: Sequence[EditRequest]) -> Batch:
-    """The edits' prompts as people ask them, with their targets. No instruction: these methods read none."""
-    return backbone.batch([backbone.join(backbone.asked(r.prompt, r.chat), r.target) for r in requests])
+    """The edits' rows as one batch."""
+    return backbone.batch([plain_row(backbone, request) for request in requests])
 
 
 def fit_dense(

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..changes import Codebook, Memory
 from ..request import EditRequest
 from .base import EditMethod, Setup
-from .fine_tuning import descend
+from .fine_tuning import descend, plain_row
 from .hyperparameters import Hyperparameters
 from .values import Nudged
 
@@ -63,7 +63,7 @@ class GRACE(EditMethod):
 
     def propose(self, requests: Sequence[EditRequest]) -> list[Memory]:
         c, backbone = self.config, self.backbone
-        rows = [backbone.join(backbone.asked(r.prompt, r.chat), r.target) for r in requests]
+        rows = [plain_row(backbone, request) for request in requests]
         ends = torch.tensor([row.start - 1 for row in rows])
         inputs, _ = backbone.inputs(rows, [self.path])
         keys = torch.stack([inputs[self.path][i, end] for i, end in enumerate(ends.tolist())])

@@ -20,6 +20,7 @@ from ..changes import Delta, LayerDelta, live, patch_of
 from ..request import EditRequest
 from .base import EditMethod, Setup
 from .capture import keep_tokens
+from .fine_tuning import plain_row
 from .hyperparameters import Hyperparameters
 
 FACTS = 128  # whose gradients are measured
@@ -88,8 +89,7 @@ class UltraEdit(EditMethod):
         return Delta(layers)
 
     def _made(self, requests: Sequence[EditRequest], before: Delta | None = None) -> list[Delta]:
-        backbone = self.backbone
-        rows = [backbone.join(backbone.asked(r.prompt, r.chat), r.target) for r in requests]
+        rows = [plain_row(self.backbone, request) for request in requests]
         tokens = self._tokens(rows, before)
         made = []
         for i in range(len(requests)):

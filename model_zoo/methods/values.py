@@ -18,7 +18,7 @@ from ..backbone import Backbone, Batch
 from ..changes import Patches, live
 from ..joining import Joined
 from ..request import EditRequest
-from .fine_tuning import descend
+from .fine_tuning import descend, plain_row
 
 # texts before the prompt, so that the key is the subject's in any of them; ROME has the model write its own
 CONTEXTS = (
@@ -73,8 +73,8 @@ def subject_end(backbone: Backbone, text: str, prompt: str, subject: str) -> int
     return next(i for i, (first, last) in enumerate(offsets) if first < end <= last)
 
 
-def _row(backbone: Backbone, text: str, request: EditRequest) -> tuple[Joined, int]:
-    row = backbone.join(text, request.target)
+def _row(backbone: Backbone, context: str, request: EditRequest) -> tuple[Joined, int]:
+    row, text = plain_row(backbone, request, context), context + backbone.asked(request.prompt, request.chat)
     place = subject_end(backbone, text, request.prompt, request.subject or "")
     return row, min(place, row.start - 1)  # a token that carries the target's beginning too counts as target
 
@@ -87,7 +87,7 @@ def asked_rows(
     for i, request in enumerate(requests):
         put = backbone.asked(request.prompt, request.chat)
         for context in contexts if put == request.prompt else ("",):
-            found.append((*_row(backbone, context + put, request), i))
+            found.append((*_row(backbone, context, request), i))
     joined, places, edits = zip(*found, strict=True)
     return Rows(joined, edits, torch.tensor(places))
 
