@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from model_zoo.progress import Progress, no_progress
 
-from . import tab_directions, tab_edit, tab_evaluate, tab_many, tab_scope
+from . import tab_compare, tab_directions, tab_edit, tab_evaluate, tab_many, tab_scope
 from .first_edit import make_first_edit
 from .handlers import QUIET
 from .picker import listed
@@ -30,6 +30,7 @@ __all__ = ["LAUNCH", "Settings", "build"]
 TABS = (
     tab_edit.TAB,
     tab_scope.TAB,
+    tab_compare.TAB,
     tab_directions.TAB,
     tab_many.TAB,
     tab_evaluate.TAB,

@@ -61,7 +61,7 @@ class LocatingHyperparameters(Hyperparameters):
         ge=0,
         le=10,
         title="Decay",
-        description="of the value's change; both take 0.5 (of its squared length here)",
+        description="of the value's change; both take 0.5",
     )
     stop_nll: float = Field(
         0.05, ge=0, le=10, title="Stop at", description="nats per target token; both stop at 0.05"

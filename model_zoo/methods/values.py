@@ -4,7 +4,8 @@ al. 2022, arXiv 2202.05262, section 3.1).
 A key is the input k [d_in] of one MLP projection at the subject's last token, the mean over several contexts
 before the prompt. Its value is v* = v + z: the output there that makes the target likely, z [d_out] found by
 gradient descent on
-    mean over contexts of NLL(target)  +  a KL(base || changed) on "<subject> is a"  +  b |z|^2 / |v|^2.
+    mean over contexts of NLL(target)  +  a KL(base || changed) on "<subject> is a"  +  b |z| / |v|^2,
+the last term as in the authors' code.
 """
 
 from collections.abc import Sequence
@@ -135,7 +136,7 @@ def _mean_by_edit(values: Tensor, edits: Sequence[int], n: int) -> Tensor:
 @dataclass(frozen=True)
 class ValueSearch:
     """How values are sought. `most`: |z| at most so many times |v|; `essence`: weight of the divergence;
-    `decay`: of |z|^2 / |v|^2.
+    `decay`: of |z| / |v|^2.
     """
 
     steps: int
@@ -172,7 +173,7 @@ class ValueSearch:
             after = backbone.target_logits(about, nudged).log_softmax(-1)
             moved = torch.nn.functional.kl_div(after, before, reduction="none", log_target=True).sum(-1)
             said = _mean_by_edit(nll[:, None], rows.edits, n)[:, 0]
-            grown = z.square().sum(1) / size.square()
+            grown = (z.square().sum(1) + 1e-12).sqrt() / size.square()
             each = said + self.essence * moved + self.decay * grown
             done = (said.detach() < self.stop)[:, None]
             best.copy_(torch.where(going, z.detach(), best))

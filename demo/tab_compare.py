@@ -1,0 +1,114 @@
+"""The Compare tab: the edit of the Edit tab made by several methods, each on the base model, side by side."""
+
+import csv
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+
+from model_zoo.comparing import COLUMNS, Compared, table_row
+from model_zoo.methods import METHODS
+
+from . import html
+from .handlers import COMPUTE, QUIET, errors_as_messages, stops
+from .html_compare import compared
+from .tab import PageParts, Tab
+from .visitor import VisitorState
+
+# ticked when the page opens: one of each kind, the quick ones
+FIRST = ("instructedit", "ft-l", "rome", "grace", "ike")
+MOST_IN_DEMO = 5  # methods at once
+_ABOUT = (
+    "The edit in the Edit tab's fields, made by each method on the base model alone. For methods on many "
+    "edits, with intervals, see the Evaluate tab."
+)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    words: gr.Markdown
+    table: gr.HTML
+    file: gr.DownloadButton
+
+
+class CompareTab:
+    """The tab's handlers."""
+
+    def __init__(self, parts: PageParts, outputs: Outputs):
+        self.parts, self.runtime, self.out = parts, parts.runtime, outputs
+
+    def compare(
+        self,
+        state: VisitorState,
+        methods: list[str],
+        task: str,
+        instruction: str,
+        prompt: str,
+        target: str,
+        subject: str,
+        chat: bool,
+    ) -> Iterator[dict]:
+        """One row per method, as they come."""
+        if not methods:
+            raise ValueError("Choose at least one method.")
+        if self.runtime.settings.demo and len(methods) > MOST_IN_DEMO:
+            raise ValueError(f"This public demo compares {MOST_IN_DEMO} methods at once; untick some.")
+        studio = self.runtime.studio(state.choice)
+        request = studio.request(task, prompt, target, instruction, subject=subject, chat=chat)
+        rows: list[Compared] = []
+        yield {self.out.words: self._waiting(methods, 0), self.out.table: compared(request, rows)}
+        for row in self.runtime.compare(state.choice, request, methods):
+            rows.append(row)
+            yield {
+                self.out.words: self._waiting(methods, len(rows)),
+                self.out.table: compared(request, rows),
+            }
+        held = sum(row.held for row in rows)
+        yield {
+            self.out.words: f"By **{held} of {len(rows)} methods** the edit holds at its own prompt.",
+            self.out.file: gr.update(value=_written(rows), visible=True),
+        }
+
+    def _waiting(self, methods: list[str], done: int) -> str:
+        """What is being done; the first time a method may have to measure the base model."""
+        return f"{METHODS[methods[done]].pretty_name}…" if done < len(methods) else ""
+
+
+def _written(rows: list[Compared]) -> str:
+    path = Path(tempfile.mkdtemp(prefix="instructedit-compared-")) / "compared.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *map(table_row, rows)])
+    return str(path)
+
+
+def build(parts: PageParts, frame: gr.Tab) -> None:
+    """Lay out and wire the tab."""
+    inputs = parts.inputs
+    gr.HTML(html.note(_ABOUT))
+    methods = gr.CheckboxGroup(
+        [(m.pretty_name, m.name) for m in METHODS.values()],
+        value=list(FIRST),
+        label="Methods",
+        elem_id="compare-methods",
+        info="Some measure the base model's keys the first time, which takes a while on a large one",
+    )
+    with gr.Row():
+        compare = gr.Button("Compare", variant="primary", elem_id="compare", scale=5)
+        stop = gr.Button("Stop", elem_id="compare-stop", scale=1, min_width=90)
+    words = gr.Markdown("", elem_id="compare-words")
+    table = gr.HTML(elem_id="compare-table")
+    file = gr.DownloadButton("Download the table", visible=False, elem_id="compare-file", size="sm")
+    tab = CompareTab(parts, Outputs(words, table, file))
+    made = compare.click(
+        errors_as_messages(tab.compare),
+        [parts.state, methods, *inputs.text, inputs.subject, inputs.chat],
+        [words, table, file],
+        **QUIET,
+        **COMPUTE,
+    )
+    stops(stop, [made], lambda: "Stopped. What came so far stays.", [words])
+
+
+TAB = Tab("Compare", build)
