@@ -55,6 +55,7 @@ class CompareTab:
             raise ValueError("Choose at least one method.")
         if self.runtime.settings.demo and len(methods) > MOST_IN_DEMO:
             raise ValueError(f"This public demo compares {MOST_IN_DEMO} methods at once; untick some.")
+        methods = [name for name in METHODS if name in methods]  # in this order, whatever was ticked first
         studio = self.runtime.studio(state.choice)
         request = studio.request(task, prompt, target, instruction, subject=subject, chat=chat)
         rows: list[Compared] = []

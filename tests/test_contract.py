@@ -249,11 +249,18 @@ def test_the_command_line_offers_it_and_its_hyperparameters(places, method, caps
 
 
 @pytest.fixture(scope="module")
-def page(places, method):
+def pages() -> dict:
+    """Pages that were built, by their editor: methods that need none share one."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def page(places, pages, method):
     folder, editors = places
-    return demo.build(
-        Settings(model=str(folder), device="cpu", editor=str(editors[method]) if method in editors else None)
-    )
+    editor = str(editors[method]) if method in editors else None
+    if editor not in pages:
+        pages[editor] = demo.build(Settings(model=str(folder), device="cpu", editor=editor))
+    return pages[editor]
 
 
 def component(page, elem_id: str):

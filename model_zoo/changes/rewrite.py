@@ -12,6 +12,8 @@ from typing import ClassVar, Protocol
 from ..backbone import Backbone
 from .base import WholeChange
 
+ROOM = 40  # tokens left for an answer
+
 
 @dataclass(frozen=True)
 class StoredEdit:
@@ -42,9 +44,12 @@ class Rewrite(WholeChange):
     title: ClassVar[str] = "a rewrite of the prompt"
 
     def rewritten(self, prompt: str, backbone: Backbone) -> str:
-        """The prompt behind the stored edits that it is about; the prompt itself where it is about none."""
+        """The prompt behind the stored edits that it is about; the prompt itself where it is about none, or
+        where the model has no room for them and an answer.
+        """
         found = self.retriever(prompt, self.stored, backbone)
-        return "".join(self.template.format(prompt=s.prompt, target=s.target) for s in found) + prompt
+        text = "".join(self.template.format(prompt=s.prompt, target=s.target) for s in found) + prompt
+        return text if len(backbone.ids(text)) <= backbone.max_length - ROOM else prompt
 
     def joined(self, others: Sequence["Rewrite"]) -> "Rewrite":
         """One rewrite that remembers the edits of all, in this order."""

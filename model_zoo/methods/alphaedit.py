@@ -21,8 +21,8 @@ class AlphaEditHyperparameters(MEMITHyperparameters):
     )
     nothing: float = Field(
         0.05,
-        gt=0,
-        lt=1,
+        ge=0.001,
+        le=0.99,
         title="Null space",
         description="directions below this share of C's mean eigenvalue; the paper takes 0.02, not relative",
     )

@@ -25,7 +25,7 @@ class GRACEHyperparameters(Hyperparameters):
     """The paper edits one of the later blocks; its radius of 1 is for other widths."""
 
     depth: float = Field(
-        0.6, gt=0, lt=1, title="Depth", description="of the block; the paper takes 36 of 48 in GPT-2 XL"
+        0.5, ge=0.05, le=0.95, title="Depth", description="of the block; the paper takes 36 of 48 in GPT-2 XL"
     )
     radius: float = Field(
         0.3,

@@ -47,8 +47,8 @@ class IKE(EditMethod):
     def __init__(self, setup: Setup):
         self.backbone, self.config = setup.backbone, cast(IKEHyperparameters, setup.hyperparameters)
         shown = demonstrations(setup.source, self.config.demonstrations)
-        # half of what the model reads is left for the fact and the question
-        while len(self.backbone.ids("".join(shown))) > self.backbone.max_length // 2:
+        # most of what the model reads is left for the fact, the question and the answer
+        while len(self.backbone.ids("".join(shown))) > self.backbone.max_length // 4:
             shown = shown[:-1]
         self.shown = "".join(shown)
 

@@ -31,8 +31,8 @@ class LocatingHyperparameters(Hyperparameters):
 
     depth: float = Field(
         0.4,
-        gt=0,
-        lt=1,
+        ge=0.05,
+        le=0.95,
         title="Depth",
         description="of the last edited block; ROME takes 17 of 48 in GPT-2 XL, MEMIT 8 of 28 in GPT-J",
     )

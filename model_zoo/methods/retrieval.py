@@ -1,4 +1,4 @@
-"""Which stored edit a prompt is about: cosine of its characters' frequencies (tf-idf of 2- to 4-grams)."""
+"""Which stored edit a prompt is about: cosine of its characters' frequencies (tf-idf of 2- to 5-grams)."""
 
 import functools
 from collections.abc import Sequence
@@ -28,5 +28,5 @@ def _index(prompts: tuple[str, ...]):
     """(fitted vectorizer, rows of the prompts) of one set of stored edits."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
+    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(2, 5), sublinear_tf=True)
     return vectorizer, vectorizer.fit_transform(prompts)

@@ -83,7 +83,7 @@ class UltraEdit(EditMethod):
         layers = {}
         for path in self.paths:
             parts = [change.layers[path] for change in changes]
-            keys = torch.cat([part.keys for part in parts])
+            keys = torch.cat([part.factors[0] for part in parts])
             wanted = torch.cat([_wanted(part) for part in parts])
             layers[path] = _solved(keys, wanted)
         return Delta(layers)
@@ -128,10 +128,10 @@ def _solved(keys: Tensor, wanted: Tensor) -> LayerDelta:
     """V^T (H H^T + I)^-1 H of keys H [n, d_in] and wanted outputs V [n, d_out]."""
     h, v = keys.double(), wanted.double()
     b = torch.linalg.solve(h @ h.T + torch.eye(len(h), dtype=h.dtype), v)
-    return LayerDelta(A=keys.float(), B=b.T.float(), K=keys.float())
+    return LayerDelta(A=keys.float(), B=b.T.float())
 
 
 def _wanted(layer: LayerDelta) -> Tensor:
     """V [n, d_out] that a solved change came of."""
-    h, b = layer.keys.double(), layer.factors[1].double()
+    h, b = (factor.double() for factor in layer.factors)
     return (h @ h.T + torch.eye(len(h), dtype=h.dtype)) @ b.T
