@@ -8,19 +8,22 @@ from .conftest import launched, open_page, serve
 
 OUT = Path(__file__).parent.parent.parent / "assets" / "screenshots"
 SHAPES = {"desktop": (1440, 1000), "phone": (390, 844)}
-TABS = {"smollm2": ("edit", "directions"), "atlas": ("scope", "evaluate")}  # by the model that they show
+# by the model that they show
+TABS = {"smollm2": ("edit", "compare", "directions"), "atlas": ("scope", "evaluate")}
 READY = {  # what stands on the page when a tab is drawn
     "edit": ("#verdicts .score",),
+    "compare": ("#compare-file",),
     "scope": ("#ripple-right .js-plotly-plot", "#reach-right .reach"),
     "directions": ("#direction-plot .js-plotly-plot",),
     "evaluate": ("#bars-locality .js-plotly-plot",),
 }
+STARTED = {"compare": "#compare", "evaluate": "#measure"}  # what is clicked first
 
 
 def take(page: Page, tab: str, path: Path, whole: bool) -> None:
     page.get_by_role("tab", name=tab.capitalize(), exact=True).click()
-    if tab == "evaluate":
-        page.locator("#measure").click()
+    if tab in STARTED:
+        page.locator(STARTED[tab]).click()
     for drawn in READY[tab]:
         page.locator(drawn).first.wait_for(timeout=300_000)
     page.wait_for_timeout(2500)  # figures grow into place
