@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from . import editors
 from .backbone import Backbone
@@ -47,6 +48,7 @@ class Studio:
         self.source = source or source_known_to(backbone)
         self.judge = Judge(backbone)
         self._methods: dict[tuple[str, Hyperparameters], EditMethod] = {}
+        self._patches: WeakKeyDictionary[EditSession, Patch | None] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     @classmethod
@@ -145,8 +147,16 @@ class Studio:
         return Edit(request, method, change, strength, hyperparameters=hyper), seconds
 
     def patch(self, session: EditSession) -> Patch | None:
-        """What the session's edits come to; None when none is on."""
-        return session.patch(self.method)
+        """What the session's edits come to; None when none is on. It is combined once for as long as the
+        session is held: of a thousand edits that takes a minute.
+        """
+        with self._lock:
+            if session in self._patches:
+                return self._patches[session]
+        patch = session.patch(self.method)
+        with self._lock:
+            self._patches[session] = patch
+        return patch
 
     def effects(self, edit: Edit) -> tuple[Effect, ...]:
         """What an edit does to each matrix, alone and at its strength."""

@@ -15,18 +15,19 @@ class MEMITHyperparameters(LocatingHyperparameters):
     """As in the paper, but for the weight, which grows with the width of a key."""
 
     most: float = Field(
-        0.75,
+        2.0,
         gt=0,
         le=100,
         title="Longest",
-        description="a value's change in lengths of the hidden state; the paper allows 0.75",
+        description="a value's change in lengths of the hidden state; the paper allows 0.75, measured here",
     )
     weight: float = Field(
-        1.0,
+        0.1,
         gt=0,
         le=1000,
         title="Weight",
-        description="of all other keys, in widths of a key; the paper takes 15,000 for GPT-J's 16,384",
+        description="of all other keys, in widths of a key; the paper takes 15,000 for GPT-J's 16,384; "
+        "measured here",
     )
 
 
