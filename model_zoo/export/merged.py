@@ -21,6 +21,7 @@ from ..generation import probabilities
 from .base import Format
 from .provenance import Provenance
 
+SHOWN = 50  # edits, at most, whose survival of rounding is told
 COPIED = ("*.json", "*.txt", "*.model", "*.jinja")  # chat templates are among them
 
 
@@ -85,7 +86,8 @@ def _survival(backbone: Backbone, patch: Delta, provenance: Provenance, dtype: t
             for path, layer in patch.layers.items()
         }
     )
-    prompts, targets = ([edit[key] for edit in provenance.edits] for key in ("prompt", "target"))
+    shown = provenance.edits[:SHOWN]
+    prompts, targets = ([edit[key] for edit in shown] for key in ("prompt", "target"))
     exact, coarse = (
         probabilities(backbone, prompts, targets, [Patch((delta,))] * len(prompts))
         for delta in (patch, rounded)
@@ -94,9 +96,8 @@ def _survival(backbone: Backbone, patch: Delta, provenance: Provenance, dtype: t
     rows = "\n".join(f"| {p} | {t} | {a:.1%} | {b:.1%} |" for p, t, a, b in table)
     name = str(dtype).removeprefix("torch.")
     head = f"| prompt | target | float32 | {name} |\n|---|---|---|---|"
-    return (
-        f"Probability of each target as stored, and after rounding to the base's {name}:\n\n{head}\n{rows}\n"
-    )
+    which = "each target" if len(shown) == len(provenance.edits) else f"the first {len(shown)} targets"
+    return f"Probability of {which} as stored, and after rounding to the base's {name}:\n\n{head}\n{rows}\n"
 
 
 def _rounded(weight: Tensor, change: Tensor, dtype: torch.dtype) -> Tensor:

@@ -17,10 +17,10 @@ class AlphaEditHyperparameters(MEMITHyperparameters):
     """As in the paper, but for what counts as next to nothing."""
 
     weight: float = Field(
-        1.0, gt=0, le=1000, title="Weight", description="of the change's own length; the paper takes 1 to 10"
+        0.1, gt=0, le=1000, title="Weight", description="of the change's own length; the paper takes 1 to 10"
     )
     nothing: float = Field(
-        0.05,
+        0.3,
         ge=0.001,
         le=0.99,
         title="Null space",
