@@ -61,7 +61,7 @@ def test_a_wrong_or_missing_editor_is_refused_with_both_sides_named(gpt2, tmp_pa
     with pytest.raises(ValueError, match="needs an editor trained for pico-gpt2"):
         load_method("instructedit", gpt2)
     with pytest.raises(ValueError, match=f"the methods are: {', '.join(METHODS)}"):
-        load_method("rome", gpt2)
+        load_method("romee", gpt2)
     (tmp_path / "editor.safetensors").write_bytes(b"nonsense")
     with pytest.raises(ValueError, match="No editor could be loaded"):
         load_method("instructedit", gpt2, tmp_path)

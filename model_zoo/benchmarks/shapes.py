@@ -264,4 +264,5 @@ def read_row(data: Any, where: str, task: str, problems: list[Problem]) -> ReadR
         row.wrong(missing.field, missing.reason, refused=True)
     except ValueError as error:  # an edit that cannot be one
         row.wrong("row", str(error).rstrip("."), refused=True)
-    return ReadRow(records, shape.name, tuple(str(key) for key in data if key in row.read), tuple(row.unread))
+    seen = tuple(str(key) for key in data if key in row.read and data[key] not in ("", None, [], {}))
+    return ReadRow(records, shape.name, seen, tuple(row.unread))

@@ -9,6 +9,7 @@ from typing import Any
 from .rows import FIELDS, LISTED, Missing, field_name, known_fields
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+NEEDED = FIELDS["prompt"] + FIELDS["target"]
 _HINT = re.compile(r"^\ufeff?sep=(.)\s*$")  # Excel's first line
 _RULE = re.compile(r"^:?-+:?$")  # the line under a header in Markdown
 
@@ -51,7 +52,9 @@ def _header_worth(line: str, mark: str) -> tuple[int, int]:
 
 
 def _row(header: list[str], line: list[str]) -> dict[str, Any]:
-    """The cells that hold something, by name. Missing where they do not fit the header."""
+    """The cells that hold something, by name, and an empty one for a prompt or target. Missing where they do
+    not fit the header.
+    """
     if any(line[len(header) :]):
         raise Missing(
             "row",
@@ -59,19 +62,19 @@ def _row(header: list[str], line: list[str]) -> dict[str, Any]:
         )
     found: dict[str, list[str]] = {}
     for name, cell in zip(header, line):
-        if cell:
+        if cell or name in NEEDED:
             found.setdefault(name or "(a column without a name)", []).append(cell)
     return {name: _of_columns(name, cells) for name, cells in found.items()}
 
 
 def _of_columns(name: str, cells: list[str]) -> Any:
     """The value of a name; where several columns have it, lists go together and answers must agree."""
-    different = list(dict.fromkeys(cells))
-    if len(different) == 1:
-        return _cell(different[0])
+    different = list(dict.fromkeys(cell for cell in cells if cell))
+    if len(different) < 2:
+        return _cell("".join(different))
     if name in LISTED:
         return " | ".join(different)
-    if name in FIELDS["prompt"] + FIELDS["target"]:
+    if name in NEEDED:
         raise Missing(name, f"several columns have this name and differ: {', '.join(different)}")
     return different
 

@@ -60,7 +60,8 @@ def edit(
         typer.Option(help="What the edit should do; default: the task's or the scope's first wording."),
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="instructedit, mend or ft-l; default: the best that can run.")
+        str | None,
+        typer.Option(help="One of compare --list-methods; default: the best that can run."),
     ] = None,
     strength: Annotated[float, typer.Option(help="Scale of the edit; 0 is the base model.")] = 1.0,
     ask: Annotated[

@@ -14,7 +14,9 @@ def evaluate(
     model: Model = "atlas",
     methods: Annotated[
         str | None,
-        typer.Option(help="Comma-separated: instructedit, mend, ft-l, none (the base model itself)."),
+        typer.Option(
+            help="Separated by commas: those of compare --list-methods, none (the base model itself)."
+        ),
     ] = None,
     editor: Editor = None,
     tasks: Annotated[str, typer.Option(help="Comma-separated tasks.")] = "counterfact,recent,convsent,zsre",
