@@ -7,6 +7,7 @@ import pytest
 
 from model_zoo import editors
 from model_zoo.catalog import CATALOG
+from model_zoo.cli import main
 from model_zoo.loading import LoadOptions, load
 from model_zoo.methods.editor_folder import read_config
 from model_zoo.methods.instructedit import InstructEdit
@@ -143,19 +144,16 @@ def test_a_private_editor_needs_its_token(hub, monkeypatch, pico):
     assert editors.pull("me/private").exists()
 
 
-def test_the_command_line_pushes_discovers_and_pulls(hub, monkeypatch, tmp_path):
+def test_the_command_line_pushes_discovers_and_pulls(hub, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("HF_TOKEN", hub.write_token)
-    done = cli("push", str(shutil.copytree(SHIPPED, tmp_path / "editor")), "me/atlas-editor")
-    assert done.returncode == 0, done.stderr
-    source = done.stdout.strip()
+    assert main(["push", str(shutil.copytree(SHIPPED, tmp_path / "editor")), "me/atlas-editor"]) == 0
+    source = capsys.readouterr().out.strip()
     monkeypatch.delenv("HF_TOKEN")
-    found = json.loads(cli("discover", "--json").stdout)
-    assert [item["source"] for item in found] == [source]
-    done = cli("pull", source, "--out", str(tmp_path / "pulled"))
-    assert (
-        done.stdout.strip() == str(tmp_path / "pulled")
-        and (tmp_path / "pulled" / "editor.safetensors").exists()
-    )
+    assert main(["discover", "--json"]) == 0
+    assert [item["source"] for item in json.loads(capsys.readouterr().out)] == [source]
+    assert main(["pull", source, "--out", str(tmp_path / "pulled")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "pulled")
+    assert (tmp_path / "pulled" / "editor.safetensors").exists()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert cli("pull", source).returncode == 0
     failed = cli("pull", "no/thing")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from model_zoo.cli import main
 from model_zoo.comparing import comparing_scopes
 from model_zoo.evaluation import recall, starts_with
 from model_zoo.loading import LoadOptions
@@ -186,11 +187,15 @@ def test_the_command_line_prints_one_json_object(tmp_path):
         (["fly"], "fly"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_2(arguments, message):
-    done = cli(*arguments)
-    assert done.returncode == 2
-    assert message in done.stderr and done.stderr.strip().count("\n") == 0 and "Traceback" not in done.stderr
-    assert done.stdout == ""
+def test_bad_input_is_one_sentence_and_exit_2(arguments, message, capsys):
+    assert main(arguments) == 2
+    told = capsys.readouterr()
+    assert message in told.err and told.err.strip().count("\n") == 0 and told.out == ""
+
+
+def test_bad_input_ends_the_program_with_2_and_no_traceback():
+    done = cli("edit", "--prompt", "The capital of France is", "--target", "")
+    assert done.returncode == 2 and "target is empty" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_short_wording_of_the_narrowest_scope_still_edits(studio):
