@@ -147,7 +147,14 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
         stop = gr.Button("Stop", elem_id="many-stop", scale=1, min_width=90)
     words = gr.Markdown("", elem_id="many-words")
     plot = gr.Plot(show_label=False, container=False, visible=False, elem_id="many-curve")
-    table = gr.Dataframe(headers=HEAD, interactive=False, visible=False, wrap=True, elem_id="many-table")
+    table = gr.Dataframe(
+        headers=HEAD,
+        interactive=False,
+        visible=False,
+        wrap=True,
+        elem_id="many-table",
+        column_widths=["90px", "24%", "12%", "20%", "20%", "10%", "10%"],
+    )
     tab = ManyTab(parts, Outputs(shown, keep, make, words, plot, table), most)
     asked = [parts.state, file, n, parts.inputs.chat]
     look, looked = errors_as_messages(tab.look), [shown, keep, make]
