@@ -24,7 +24,11 @@ class IKEHyperparameters(Hyperparameters):
     """The paper takes 32 demonstrations of billions of weights; small models read few."""
 
     demonstrations: int = Field(
-        4, ge=0, le=64, title="Demonstrations", description="before the new fact; the paper takes 32"
+        0,
+        ge=0,
+        le=64,
+        title="Demonstrations",
+        description="before the new fact; 32 in the paper, 0 measured here",
     )
     least: float = Field(
         0.0,

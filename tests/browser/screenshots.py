@@ -21,7 +21,12 @@ STARTED = {"compare": "#compare", "evaluate": "#measure"}  # what is clicked fir
 
 
 def take(page: Page, tab: str, path: Path, whole: bool) -> None:
-    page.get_by_role("tab", name=tab.capitalize(), exact=True).click()
+    own = page.get_by_role("tab", name=tab.capitalize(), exact=True)
+    if own.is_visible():
+        own.click()
+    else:  # on a phone
+        page.get_by_label("More tabs").click()
+        page.locator(".overflow-dropdown").get_by_text(tab.capitalize()).click()
     if tab in STARTED:
         page.locator(STARTED[tab]).click()
     for drawn in READY[tab]:
