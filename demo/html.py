@@ -279,6 +279,8 @@ def what_was_read(plan: FilePlan) -> str:
     for title, refused in (("Refused", True), ("Left out or changed", False)):
         problems = [problem for problem in loaded.skipped if problem.refused == refused]
         parts.append(_list(title, [f"{p.place}, {p.field}: {p.reason}" for p in problems]))
+    if plan.beyond:
+        parts.append(f"<p>Not taken: {plan.beyond} edits behind these.</p>")
     parts.append(_list("Conflicts", [conflict.in_words() for conflict in plan.conflicts]))
     return f'<div class="read">{"".join(parts)}</div>'
 

@@ -299,8 +299,7 @@ class Runtime:
         studio, entry = self.studio(state.choice), get_format(format_name)
         if self.settings.demo and entry.whole_model and state.choice.model != DEFAULT_MODEL:
             raise ValueError(_MERGES_ONE)
-        self._drop_old_files()
-        folder = Path(tempfile.mkdtemp(dir=self._files.name)) / f"edited-{format_name}"
+        folder = self.new_folder() / f"edited-{format_name}"
         export(studio.backbone, state.session, studio.patch(state.session), format_name, folder)
         single = folder / "delta.safetensors"
         return (
@@ -311,9 +310,8 @@ class Runtime:
 
     def session_file(self, state: VisitorState) -> str:
         """The path of one file with the visitor's session and its history."""
-        self._drop_old_files()
-        folder = Path(tempfile.mkdtemp(dir=self._files.name))
-        return str(save_session(state.session, self.studio(state.choice), folder / "edits-session.zip"))
+        path = self.new_folder() / "edits-session.zip"
+        return str(save_session(state.session, self.studio(state.choice), path))
 
     def open_session(self, state: VisitorState, file: str) -> VisitorState:
         """The visitor's state with the session of a file, its last edit on show."""
@@ -321,7 +319,9 @@ class Runtime:
         shown = session.edits[-1].request if session.edits else None
         return state._replace(record=None, request=shown).with_session(session)
 
-    def _drop_old_files(self) -> None:
+    def new_folder(self) -> Path:
+        """A folder for a file to download; those of old downloads go."""
         for path in Path(self._files.name).iterdir():
             if time.time() - path.stat().st_mtime > KEPT_FILES_SECONDS:
                 shutil.rmtree(path, ignore_errors=True)
+        return Path(tempfile.mkdtemp(dir=self._files.name))

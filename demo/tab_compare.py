@@ -1,14 +1,11 @@
 """The Compare tab: the edit of the Edit tab made by several methods, each on the base model, side by side."""
 
-import csv
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import gradio as gr
 
-from model_zoo.comparing import COLUMNS, Compared, table_row
+from model_zoo.comparing import Compared, write_table
 from model_zoo.methods import METHODS
 
 from . import html
@@ -69,19 +66,14 @@ class CompareTab:
         held = sum(row.held for row in rows)
         yield {
             self.out.words: f"By **{held} of {len(rows)} methods** the edit holds at its own prompt.",
-            self.out.file: gr.update(value=_written(rows), visible=True),
+            self.out.file: gr.update(
+                value=str(write_table(rows, self.runtime.new_folder() / "compared.csv")), visible=True
+            ),
         }
 
     def _waiting(self, methods: list[str], done: int) -> str:
         """What is being done; the first time a method may have to measure the base model."""
         return f"{METHODS[methods[done]].pretty_name}…" if done < len(methods) else ""
-
-
-def _written(rows: list[Compared]) -> str:
-    path = Path(tempfile.mkdtemp(prefix="instructedit-compared-")) / "compared.csv"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([COLUMNS, *map(table_row, rows)])
-    return str(path)
 
 
 def build(parts: PageParts, frame: gr.Tab) -> None:

@@ -77,11 +77,8 @@ class Backbone:
         self.tokenizer = tokenizer
         self.name, self.origin = name, origin
         self.family = family_of(model.config.model_type)
-        known = (
-            tokenizer.pad_token_id,
-            tokenizer.eos_token_id,
-            0,
-        )  # padding is never seen, any token will do
+        # padding is never seen: any token will do
+        known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
         self.pad_id = next(i for i in known if i is not None)
         blocks = cast(nn.ModuleList, model.get_submodule(self.family.blocks))
         self.blocks = len(blocks)
@@ -139,6 +136,14 @@ class Backbone:
         if self.transposed(path):
             return module.nf, module.nx
         return module.out_features, module.in_features
+
+    @torch.no_grad()
+    def linear(self, path: str, x: Tensor) -> Tensor:
+        """What a linear puts out for inputs x [n, d_in] on the base model: [n, d_out], float32."""
+        bias = getattr(self.model.get_submodule(path), "bias", None)
+        return torch.nn.functional.linear(
+            x.float(), self.weight(path).float(), None if bias is None else bias.float()
+        )
 
     @cached_property
     def fingerprint(self) -> str:

@@ -2,9 +2,11 @@
 instructions. Results come one after another.
 """
 
+import csv
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from .changes import patch_of
@@ -94,6 +96,13 @@ def table_row(row: Compared) -> tuple[str, ...]:
         f"{row.kept:,}",
         f"{row.touched:,}",
     )
+
+
+def write_table(rows: Sequence[Compared], path: Path) -> Path:
+    """The table as a CSV file; returns it."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *map(table_row, rows)])
+    return path
 
 
 def comparing(

@@ -67,6 +67,9 @@ class EditSession:
     past: tuple[Edits, ...] = ()
     future: tuple[Edits, ...] = ()
 
+    def __hash__(self) -> int:
+        return hash(self.edits)  # not the whole history, which may be long
+
     @property
     def active(self) -> Edits:
         """The edits that are on."""

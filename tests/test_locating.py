@@ -36,6 +36,8 @@ def test_a_subject_ends_where_its_last_token_does(backbone):
     behind = "One two. The capital of France is"
     place = subject_end(backbone, behind, "The capital of France is", "France")
     assert place == len(backbone.ids("One two. The capital of France")) - 1
+    assert len(backbone.ids("鄂")) > 1  # one character in several tokens
+    assert subject_end(backbone, "鄂 is", "鄂 is", "鄂") == len(backbone.ids("鄂")) - 1
 
 
 def test_rome_maps_the_edited_key_to_its_value_exactly(backbone):

@@ -338,7 +338,7 @@ def test_single_broken_bytes_cost_their_row(tmp_path):
     data = f"prompt,target\n{F},Rome\nIn Österreich liegt,Köln\n{J},Oslo".encode() + b"\xff\n"
     loaded = written(tmp_path, data, "a.csv")
     assert edits_of(loaded) == [(F, "Rome"), ("In Österreich liegt", "Köln")]
-    assert [p.reason for p in loaded.skipped] == ["it holds bytes that are no UTF-8"]
+    assert [p.reason for p in loaded.skipped] == ["it holds bytes that are no text"]
 
 
 @pytest.mark.parametrize(

@@ -36,18 +36,15 @@ def raw_file(path: Path) -> RawFile:
         found = _json(path, text)
     else:
         found = _table(path, text)
-    rows = tuple(row for row in found.rows if not _is_broken(row[1]))
-    broken = tuple(
-        Problem(where, "row", "it holds bytes that are no UTF-8", refused=True)
-        for where, data in found.rows
-        if _is_broken(data)
-    )
-    told = f", read as {encoding}" if encoding else ""
-    return RawFile(rows, found.format + told, found.problems + broken)
-
-
-def _is_broken(data: Any) -> bool:
-    return "\ufffd" in (data if isinstance(data, str) else json.dumps(data, ensure_ascii=False))
+    if not encoding:
+        return found
+    rows, problems = [], [*found.problems]
+    for where, data in found.rows:
+        if "\ufffd" in json.dumps(data, ensure_ascii=False):
+            problems.append(Problem(where, "row", "it holds bytes that are no text", refused=True))
+        else:
+            rows.append((where, data))
+    return RawFile(tuple(rows), f"{found.format}, read as {encoding}", tuple(problems))
 
 
 # ---- JSON --------------------------------------------------------------------------------------------------

@@ -1,10 +1,7 @@
 """`compare`: several methods on the same edit."""
 
-import csv
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,7 +12,7 @@ def compare(
     prompt: Annotated[str | None, typer.Option(help="The text that the edit continues.")] = None,
     target: Annotated[str | None, typer.Option(help="What the model should say instead.")] = None,
     methods: Annotated[
-        str | None, typer.Option(help="Their names, separated by commas; default: all that can run.")
+        str | None, typer.Option(help="Their names, separated by commas; default: all.")
     ] = None,
     list_methods: Annotated[
         bool, typer.Option("--list-methods", help="Print the methods' names, one a line.")
@@ -34,7 +31,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Make the same edit by several methods, each on the base model, and say what each makes of it."""
-    from ..comparing import COLUMNS, Compared, comparing, table_row
+    from ..comparing import Compared, comparing, write_table
     from ..loading import LoadOptions
     from ..methods import METHODS, assignments, get_method, hyperparameters
     from ..studio import Studio
@@ -55,31 +52,27 @@ def compare(
     request = studio.request(task, prompt, target, instruction, None, subject, chat)
     found: list[Compared] = []
     for row in comparing(studio, request, chosen, hyper):
-        found.append(row)
         if not as_json:
-            _tell(row, len(found) == 1)
+            if not row.problem and all(other.problem for other in found):
+                print(f"{'before':<13}{row.before}")
+            _tell(row)
+        found.append(row)
     if as_json:
         emit([row.to_dict() for row in found])
     if out:
-        _write([COLUMNS, *map(table_row, found)], out)
+        write_table(found, out)
 
 
-def _tell(row, first: bool) -> None:
-    if first and not row.problem:
-        print(f"{'before':<13}{row.before}")
+def _tell(row: Any) -> None:
+    """One method's row in words."""
     if row.problem:
-        print(f"{row.method:<13}cannot: {row.problem}")
+        print(f"{row.method:<13}cannot: {row.problem}", flush=True)
         return
     sign = "holds" if row.held else "does not hold"
     follow, stay = (f"{part} of {whole}" for part, whole in (row.follows, row.stays))
     moved = f"neutral text {row.drift:.3f} nats a token away"
     print(
         f"{row.method:<13}{row.after}\n{'':<13}{sign}; target {row.probability:.1%} likely; other wordings "
-        f"{follow}; around it {stay} stay; {moved}; {row.seconds:.1f} s"
+        f"{follow}; around it {stay} stay; {moved}; {row.seconds:.1f} s",
+        flush=True,
     )
-    sys.stdout.flush()
-
-
-def _write(rows: Sequence[Sequence], path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows(rows)

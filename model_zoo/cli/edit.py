@@ -27,9 +27,11 @@ def edit(
         ),
     ] = False,
     probes: Annotated[
-        int,
-        typer.Option(min=0, help="Judge each edit of the file by at most so many of its prompts of a kind."),
-    ] = 2,
+        int | None,
+        typer.Option(
+            min=0, help="Judge each edit of the file by at most so many of its prompts of a kind; default: 2."
+        ),
+    ] = None,
     session: Annotated[
         Path | None,
         typer.Option(
@@ -92,7 +94,7 @@ def edit(
     from .. import export as exporting
     from ..benchmarks import read
     from ..loading import LoadOptions
-    from ..many import Order
+    from ..many import PROBES, Order
     from ..methods import assignments, hyperparameters
     from ..session import EditSession
     from ..session_files import is_session, load_session, save_session
@@ -125,7 +127,7 @@ def edit(
     method = method or studio.default_method()
     if loaded:
         order: Order = "one-after-another" if one_after_another else "jointly"
-        wish = Wish(method, n, conflicts, chat, probes, order, session)
+        wish = Wish(method, n, conflicts, chat, PROBES if probes is None else probes, order, session)
         result = edit_records(studio, loaded, wish, before, as_json)
         after, held = result.session, result.held == 1.0
     else:
@@ -139,7 +141,7 @@ def edit(
             emit(report.to_dict())
         else:
             tell_edit(report)
-    if session:
+    if session and not loaded:  # a file's edits are saved as they are made
         save_session(after, studio, session)
     if export:
         exporting.export(studio.backbone, after, studio.patch(after), format, export, with_base=True)

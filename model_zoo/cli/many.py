@@ -44,7 +44,7 @@ def edit_records(studio: Studio, loaded: Loaded, wish: Wish, session: EditSessio
             "first, or mend the file."
         )
     kept = plan.kept("first" if wish.keep == "first" else "last")
-    tell_read(plan, len(plan.cases) - len(kept))
+    tell_read(plan, len(plan.cases) - len(kept), wish.probes)
     result = _applied(studio, kept, wish, session)
     if as_json:
         told = plan.loaded.to_dict()

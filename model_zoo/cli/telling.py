@@ -33,7 +33,7 @@ def tell_edit(report: EditReport) -> None:
         print(f"Ask          {asked['prompt']}  |  {asked['before']}  ->  {asked['after']}")
 
 
-def tell_read(plan: FilePlan, dropped: int) -> None:
+def tell_read(plan: FilePlan, dropped: int, probes: int) -> None:
     """What was read of a file and what not, on stderr."""
 
     def say(text: str) -> None:
@@ -50,6 +50,7 @@ def tell_read(plan: FilePlan, dropped: int) -> None:
         say(f"{title:<13}{problem.place}, {problem.field}: {problem.reason}")
     for conflict in plan.conflicts:
         say(f"Conflict     {conflict.in_words()}")
+    say(f"Judged       each by its own prompt, and at most {probes} of its row's of each kind (--probes)")
     if dropped:
         say(f"Not made     {dropped} edits that others contradict or that repeat others")
 

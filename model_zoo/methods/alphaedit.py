@@ -37,14 +37,14 @@ class AlphaEdit(Locating):
     Hyperparameters = AlphaEditHyperparameters
     layers = 5
 
-    def projector(self, path: str) -> Tensor:
-        """P [d_in, d_in], onto the null space of C."""
-        values, vectors = torch.linalg.eigh(self.covariance[path])
+    def projector(self, covariance: Tensor) -> Tensor:
+        """P [d_in, d_in], onto the null space of C [d_in, d_in]."""
+        values, vectors = torch.linalg.eigh(covariance)
         null = vectors[:, values < self.config.nothing * values.mean()]
         return null @ null.T
 
     def readers(self, path: str, keys: Tensor, kept: Tensor | None = None) -> Tensor:
-        own = self.projector(path)
+        own = self.derived(path, self.projector)
         seen = keys if kept is None else torch.cat([keys, kept])
         ridge = self.config.weight * torch.eye(keys.shape[1], dtype=keys.dtype)
         return torch.linalg.solve(seen.T @ seen @ own + ridge, keys @ own, left=False)

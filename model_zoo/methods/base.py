@@ -45,15 +45,21 @@ class EditMethod(ABC):
     has_directions: ClassVar[bool] = False  # its edits are low-rank factors, which lie on the Directions map
     Hyperparameters: ClassVar[type[Hyperparameters]] = Hyperparameters
 
+    backbone: Backbone
+    config: Any  # of the class that the method declares as Hyperparameters, or an editor's
+
+    def __init__(self, setup: Setup):
+        self.backbone, self.config = setup.backbone, setup.hyperparameters
+
     @classmethod
-    @abstractmethod
     def load(cls, setup: Setup) -> Self:
         """Bind the method to a backbone. ValueError names what is missing or does not fit."""
+        return cls(setup)
 
     @property
-    @abstractmethod
     def fingerprint(self) -> str:
         """A short digest of everything that decides its edits beside the base model."""
+        return repr(self.config)
 
     @abstractmethod
     def propose(self, requests: Sequence[EditRequest]) -> list[Any]:

@@ -7,7 +7,6 @@ side.
 """
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from pydantic import Field
@@ -39,18 +38,10 @@ class CaliNet(EditMethod):
     Hyperparameters = CaliNetHyperparameters
 
     def __init__(self, setup: Setup):
-        self.backbone, self.config = setup.backbone, cast(CaliNetHyperparameters, setup.hyperparameters)
+        super().__init__(setup)
         block = max(0, self.backbone.blocks - self.config.block_from_top)
         linears = self.backbone.family.linears(block)
         self.reads, self.writes = linears[0], linears[-1]
-
-    @classmethod
-    def load(cls, setup: Setup) -> "CaliNet":
-        return cls(setup)
-
-    @property
-    def fingerprint(self) -> str:
-        return repr(self.config)
 
     def propose(self, requests: Sequence[EditRequest]) -> list[Neurons]:
         return [self._fit([request]) for request in requests]

@@ -18,7 +18,7 @@ class EMMET(Locating):
     reference_url = "https://arxiv.org/abs/2403.14236"
 
     def readers(self, path: str, keys: Tensor, kept: Tensor | None = None) -> Tensor:
-        read = keys @ inverse(self.covariance[path])
+        read = keys @ self.derived(path, inverse)
         gram = read @ keys.T
         tiny = 1e-6 * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
         return torch.linalg.solve(gram + tiny, read)

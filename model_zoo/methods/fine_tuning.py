@@ -62,6 +62,31 @@ def descend(
                     after()
 
 
+def seek(
+    z: Tensor,
+    losses: Callable[[], tuple[Tensor, Tensor]],
+    steps: int,
+    lr: float,
+    stop: float,
+    after: Callable[[], object] | None = None,
+) -> Tensor:
+    """Vectors z [n, d], each sought by itself though all at once: Adam on each one's loss until its target is
+    likely enough, where it then stays. `losses`: (NLL of the targets, the whole loss), [n] each.
+    """
+    going = torch.ones(len(z), 1, dtype=torch.bool, device=z.device)
+    best = z.detach().clone()
+
+    def loss() -> Tensor:
+        said, each = losses()
+        best.copy_(torch.where(going, z.detach(), best))
+        going.logical_and_((said.detach() >= stop)[:, None])
+        return (each * going[:, 0]).sum()
+
+    # a sum over none is 0, and nothing is left to seek
+    descend([z], loss, steps, lr, 1e-9, after)
+    return torch.where(going, z.detach(), best)
+
+
 def plain_row(backbone: Backbone, request: EditRequest, context: str = "") -> Joined:
     """An edit's prompt as people ask it, behind a context, with its target up to the end of the sentence:
     a model that learns the target alone goes on repeating it. No instruction: these methods read none.

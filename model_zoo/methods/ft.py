@@ -3,7 +3,6 @@
 """
 
 from collections.abc import Sequence
-from typing import cast
 
 from pydantic import Field
 
@@ -31,17 +30,9 @@ class FT(FineTuning):
     Hyperparameters = FTHyperparameters
 
     def __init__(self, setup: Setup):
-        self.backbone, self.config = setup.backbone, cast(FTHyperparameters, setup.hyperparameters)
+        super().__init__(setup)
         first = max(0, self.backbone.blocks - self.config.blocks)
         self.paths = [self.backbone.family.linears(b)[-1] for b in range(first, self.backbone.blocks)]
-
-    @classmethod
-    def load(cls, setup: Setup) -> "FT":
-        return cls(setup)
-
-    @property
-    def fingerprint(self) -> str:
-        return repr(self.config)
 
     def fit(self, requests: Sequence[EditRequest], start: Delta | None = None) -> Delta:
         return fit_dense(self.backbone, requests, self.paths, self.config, start)

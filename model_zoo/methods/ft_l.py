@@ -49,10 +49,6 @@ class FTL(FineTuning):
     def load(cls, setup: Setup) -> "FTL":
         return cls(setup.backbone, cast(FTLHyperparameters, setup.hyperparameters))
 
-    @property
-    def fingerprint(self) -> str:
-        return repr(self.config)
-
     def fit(self, requests: Sequence[EditRequest], start: Delta | None = None) -> Delta:
         c = self.config
         return fit_dense(self.backbone, requests, [self.path], c, start, c.epsilon)

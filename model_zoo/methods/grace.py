@@ -7,7 +7,6 @@ is left out: every edit keeps a value of its own.)
 """
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from pydantic import Field
@@ -16,7 +15,7 @@ from torch import Tensor
 from ..changes import Codebook, Memory
 from ..request import EditRequest
 from .base import EditMethod, Setup
-from .fine_tuning import descend, plain_row
+from .fine_tuning import plain_row, seek
 from .hyperparameters import Hyperparameters
 from .values import Nudged
 
@@ -49,17 +48,9 @@ class GRACE(EditMethod):
     Hyperparameters = GRACEHyperparameters
 
     def __init__(self, setup: Setup):
-        self.backbone, self.config = setup.backbone, cast(GRACEHyperparameters, setup.hyperparameters)
+        super().__init__(setup)
         block = min(max(round(self.config.depth * self.backbone.blocks) - 1, 0), self.backbone.blocks - 1)
         self.path = self.backbone.family.linears(block)[-1]
-
-    @classmethod
-    def load(cls, setup: Setup) -> "GRACE":
-        return cls(setup)
-
-    @property
-    def fingerprint(self) -> str:
-        return repr(self.config)
 
     def propose(self, requests: Sequence[EditRequest]) -> list[Memory]:
         c, backbone = self.config, self.backbone
@@ -67,9 +58,7 @@ class GRACE(EditMethod):
         ends = torch.tensor([row.start - 1 for row in rows])
         inputs, _ = backbone.inputs(rows, [self.path])
         keys = torch.stack([inputs[self.path][i, end] for i, end in enumerate(ends.tolist())])
-        module = backbone.model.get_submodule(self.path)
-        with torch.no_grad():
-            said = module(keys.to(module.weight.dtype)).float()
+        said = backbone.linear(self.path, keys)
         added = self._sought(rows, ends, said)
         radii = c.radius * keys.norm(dim=1)
         return [
@@ -81,16 +70,12 @@ class GRACE(EditMethod):
         """What is to be added [n, d_out] at the prompts' last tokens, each sought by itself."""
         c, batch = self.config, self.backbone.batch(rows)
         added = torch.zeros_like(said, requires_grad=True)
-        best, going = torch.zeros_like(said), torch.ones(len(said), 1, dtype=torch.bool, device=said.device)
 
-        def loss() -> Tensor:
+        def losses() -> tuple[Tensor, Tensor]:
             nll = self.backbone.row_nll(batch, Nudged(self.path, ends, added))
-            best.copy_(torch.where(going, added.detach(), best))
-            going.logical_and_((nll.detach() >= c.stop_nll)[:, None])
-            return torch.where(going[:, 0], nll, nll.detach()).sum() if going.any() else nll.sum() * 0
+            return nll, nll
 
-        descend([added], loss, c.steps, c.lr, 1e-9)
-        return torch.where(going, added.detach(), best)
+        return seek(added, losses, c.steps, c.lr, c.stop_nll)
 
     def combine(self, changes: Sequence[Memory]) -> Memory:
         """One codebook; balls that meet are settled in the order of the edits."""

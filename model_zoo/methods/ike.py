@@ -6,7 +6,6 @@ for it (copy), and leave other facts alone (retain); they are made of facts that
 
 import random
 from collections.abc import Sequence
-from typing import cast
 
 from pydantic import Field
 
@@ -49,16 +48,12 @@ class IKE(EditMethod):
     Hyperparameters = IKEHyperparameters
 
     def __init__(self, setup: Setup):
-        self.backbone, self.config = setup.backbone, cast(IKEHyperparameters, setup.hyperparameters)
+        super().__init__(setup)
         shown = demonstrations(setup.source, self.config.demonstrations)
         # most of what the model reads is left for the fact, the question and the answer
         while len(self.backbone.ids("".join(shown))) > self.backbone.max_length // 4:
             shown = shown[:-1]
         self.shown = "".join(shown)
-
-    @classmethod
-    def load(cls, setup: Setup) -> "IKE":
-        return cls(setup)
 
     @property
     def fingerprint(self) -> str:

@@ -9,8 +9,8 @@ C [d_in, d_in] is the mean k k^T. Each edit carries Z, A and K, so several are c
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -81,12 +81,10 @@ class Locating(EditMethod):
     needs_statistics = True
     has_directions = True
     Hyperparameters = LocatingHyperparameters
-    config: Any  # of the method's own class
     layers: ClassVar[int] = 1  # blocks that are edited, the last one at `depth`
 
     def __init__(self, setup: Setup):
-        self.backbone = setup.backbone
-        self.config = setup.hyperparameters
+        super().__init__(setup)
         # the block above the last edited one must be there: what enters it is what the edits changed
         last = min(max(round(self.config.depth * self.backbone.blocks) - 1, 0), self.backbone.blocks - 2)
         blocks = range(max(0, last - self.layers + 1), last + 1)
@@ -95,14 +93,13 @@ class Locating(EditMethod):
         starts = [prompt for prompt, _ in setup.source.statements()]
         measured = text_covariance(self.backbone, starts, self.paths, setup.progress)
         self.covariance = {path: measured[path].double() for path in self.paths}
+        self._derived: dict[str, Tensor] = {}
 
-    @classmethod
-    def load(cls, setup: Setup) -> "Locating":
-        return cls(setup)
-
-    @property
-    def fingerprint(self) -> str:
-        return repr(self.config)
+    def derived(self, path: str, make: Callable[[Tensor], Tensor]) -> Tensor:
+        """What a method makes of a matrix's C, [d_in, d_in]; made once, since it takes a second."""
+        if path not in self._derived:
+            self._derived[path] = make(self.covariance[path])
+        return self._derived[path]
 
     @abstractmethod
     def readers(self, path: str, keys: Tensor, kept: Tensor | None = None) -> Tensor:

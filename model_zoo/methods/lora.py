@@ -5,7 +5,6 @@ W' = W + (alpha / r) B A, B zero and A random at the start, as in the paper; the
 
 import math
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from pydantic import Field
@@ -38,16 +37,8 @@ class LoRA(FineTuning):
     Hyperparameters = LoRAHyperparameters
 
     def __init__(self, setup: Setup):
-        self.backbone, self.config = setup.backbone, cast(LoRAHyperparameters, setup.hyperparameters)
+        super().__init__(setup)
         self.paths = self.backbone.last_blocks(self.config.blocks)
-
-    @classmethod
-    def load(cls, setup: Setup) -> "LoRA":
-        return cls(setup)
-
-    @property
-    def fingerprint(self) -> str:
-        return repr(self.config)
 
     def fit(self, requests: Sequence[EditRequest], start: Delta | None = None) -> Delta:
         c, backbone = self.config, self.backbone

@@ -21,7 +21,7 @@ class ROME(Locating):
     reference_url = "https://arxiv.org/abs/2202.05262"
 
     def readers(self, path: str, keys: Tensor, kept: Tensor | None = None) -> Tensor:
-        read = keys @ inverse(self.covariance[path])
+        read = keys @ self.derived(path, inverse)
         return read / (read * keys).sum(1, keepdim=True)
 
     def combine(self, changes: Sequence[Delta]) -> Delta:

@@ -19,7 +19,7 @@ from ..backbone import Backbone, Batch
 from ..changes import Patches, live
 from ..joining import Joined
 from ..request import EditRequest
-from .fine_tuning import descend, plain_row
+from .fine_tuning import plain_row, seek
 
 # texts before the prompt, so that the key is the subject's in any of them; ROME has the model write its own
 CONTEXTS = (
@@ -68,10 +68,12 @@ class Rows:
 
 
 def subject_end(backbone: Backbone, text: str, prompt: str, subject: str) -> int:
-    """The place among the text's tokens of the one that the subject of the prompt within it ends in."""
+    """The place among the text's tokens of the one that the subject of the prompt within it ends in; of a
+    character in several tokens the last.
+    """
     end = text.rindex(prompt) + prompt.index(subject) + len(subject)
     offsets = backbone.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
-    return next(i for i, (first, last) in enumerate(offsets) if first < end <= last)
+    return max(i for i, (first, last) in enumerate(offsets) if first < end <= last)
 
 
 def _row(backbone: Backbone, context: str, request: EditRequest) -> tuple[Joined, int]:
@@ -114,8 +116,7 @@ def keys_at(
     own = None if patches is None else live(rows.patches(patches), backbone)
     u, _ = backbone.inputs(rows.joined, [path], own)
     found = torch.stack([u[path][i, place] for i, place in enumerate(rows.positions.tolist())])
-    module = backbone.model.get_submodule(path)
-    said = module(found.to(module.weight.dtype)).float()
+    said = backbone.linear(path, found)
     if own is not None and (changed := _output(own, path, found, said)) is not None:
         said = changed
     return _mean_by_edit(found, rows.edits, n), _mean_by_edit(said, rows.edits, n)
@@ -164,28 +165,21 @@ class ValueSearch:
         with torch.no_grad():
             before = backbone.target_logits(about, unders[1]).log_softmax(-1)
         z = torch.zeros(n, backbone.shape(path)[0], device=backbone.device, requires_grad=True)
-        going = torch.ones(n, 1, dtype=torch.bool, device=backbone.device)
-        best = z.detach().clone()
 
-        def loss() -> Tensor:
+        def losses() -> tuple[Tensor, Tensor]:
             nll = backbone.row_nll(asked, Nudged(path, rows.positions, z[own], unders[0]))
             nudged = Nudged(path, essence.positions, z, unders[1])
             after = backbone.target_logits(about, nudged).log_softmax(-1)
             moved = torch.nn.functional.kl_div(after, before, reduction="none", log_target=True).sum(-1)
             said = _mean_by_edit(nll[:, None], rows.edits, n)[:, 0]
             grown = (z.square().sum(1) + 1e-12).sqrt() / size.square()
-            each = said + self.essence * moved + self.decay * grown
-            done = (said.detach() < self.stop)[:, None]
-            best.copy_(torch.where(going, z.detach(), best))
-            going.logical_and_(~done)
-            return torch.where(going[:, 0], each, each.detach()).sum() if going.any() else each.sum() * 0
+            return said, said + self.essence * moved + self.decay * grown
 
         def shorten() -> None:
             longest = self.most * size[:, None]
             z.copy_(z * (longest / z.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0))
 
-        descend([z], loss, self.steps, self.lr, 1e-9, shorten)
-        return torch.where(going, z.detach(), best)
+        return seek(z, losses, self.steps, self.lr, self.stop, shorten)
 
 
 def _block_of(backbone: Backbone, path: str) -> int:
