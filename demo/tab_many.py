@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 import plotly.graph_objects as go
 
 from model_zoo.benchmarks import FILE_TYPES, read
+from model_zoo.evaluation.scoring import Case
 from model_zoo.many import AfterAll, EditAfterAll, FilePlan, Keep, Order, SoFar, curve, planned
 from model_zoo.methods import METHODS
 
@@ -23,7 +24,7 @@ _EMPTY = html.note(
     "Drop a file of edits: at least a prompt and a target in every row. CSV, JSON and JSON lines in every "
     "shape that circulates are read; what is read is shown here first."
 )
-_KEEP: list[tuple[str, Keep]] = [("the last of them", "last"), ("the first of them", "first")]
+_KEEP = [("the last of them", "last"), ("the first of them", "first"), ("those that I choose", "chosen")]
 _ORDERS: list[tuple[str, Order]] = [
     ("all on the base model, then combined", "jointly"),
     ("one after another, each on what the last one left", "one-after-another"),
@@ -34,6 +35,7 @@ _ORDERS: list[tuple[str, Order]] = [
 class Outputs:
     read: gr.HTML
     keep: gr.Radio
+    chosen: gr.CheckboxGroup
     make: gr.Button
     words: gr.Markdown
     curve: gr.Plot
@@ -56,9 +58,16 @@ class ManyTab:
         except ValueError as error:
             yield self._idle(html.refused(str(error)))
             return
+        disputed = [case for same in plan.disputed for case in same]
+        last = {case.index for case in plan.kept("last")}
         yield {
             self.out.read: html.what_was_read(plan),
-            self.out.keep: gr.update(visible=bool(plan.contradictions)),
+            self.out.keep: gr.update(value="last", visible=bool(disputed)),
+            self.out.chosen: gr.update(
+                choices=[(_named(case), case.index) for case in disputed],
+                value=[case.index for case in disputed if case.index in last],
+                visible=False,
+            ),
             self.out.make: gr.update(interactive=True),
         }
 
@@ -68,14 +77,16 @@ class ManyTab:
         file: str | None,
         n: int,
         chat: bool,
-        keep: Keep,
+        keep: Keep | Literal["chosen"],
+        chosen: list[int],
         method: str,
         order: Order,
     ) -> Iterator[dict]:
         """Make all edits on top of the visitor's own; the table fills as they are judged."""
         if not file:
             raise ValueError("Drop a file of edits first.")
-        kept = self._planned(state, file, n, chat).kept(keep)
+        plan = self._planned(state, file, n, chat)
+        kept = plan.kept(chosen) if keep == "chosen" else plan.kept(keep)
         name = method or self.runtime.studio(state.choice).default_method()
         yield {self.out.words: f"Making {len(kept)} edits…"}
         for event in self.runtime.apply_all(state.choice, kept, name, state.session, order):
@@ -90,6 +101,7 @@ class ManyTab:
         return {
             self.out.read: text,
             self.out.keep: gr.update(visible=False),
+            self.out.chosen: gr.update(visible=False),
             self.out.make: gr.update(interactive=False),
         }
 
@@ -111,6 +123,11 @@ class ManyTab:
                 self.out.curve: gr.update(value=go.Figure(held_figure(curve(edits))), visible=True),
             }
         return drawn
+
+
+def _named(case: Case) -> str:
+    """An edit among others that contradict it, by its number in the file."""
+    return f"{case.index + 1}: {case.request.prompt} → {case.request.target}"
 
 
 def _row(edit: EditAfterAll) -> list[str]:
@@ -142,6 +159,9 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
         visible=False,
         elem_id="many-keep",
     )
+    chosen = gr.CheckboxGroup(
+        label="Of each fact the edit that is made", visible=False, elem_id="many-chosen", type="value"
+    )
     with gr.Row():
         make = gr.Button("Make all edits", variant="primary", elem_id="many-make", scale=5, interactive=False)
         stop = gr.Button("Stop", elem_id="many-stop", scale=1, min_width=90)
@@ -155,14 +175,15 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
         elem_id="many-table",
         column_widths=["90px", "24%", "12%", "20%", "20%", "10%", "10%"],
     )
-    tab = ManyTab(parts, Outputs(shown, keep, make, words, plot, table), most)
+    tab = ManyTab(parts, Outputs(shown, keep, chosen, make, words, plot, table), most)
     asked = [parts.state, file, n, parts.inputs.chat]
-    look, looked = errors_as_messages(tab.look), [shown, keep, make]
+    look, looked = errors_as_messages(tab.look), [shown, keep, chosen, make]
     for event in (file.change, n.change, frame.select):
         event(look, asked, looked, trigger_mode="always_last", **QUIET)
+    keep.input(lambda kept: gr.update(visible=kept == "chosen"), keep, chosen, **QUIET)
     made = make.click(
         errors_as_messages(tab.make),
-        [*asked, keep, method, order],
+        [*asked, keep, chosen, method, order],
         [parts.state, words, plot, table],
         **QUIET,
         **COMPUTE,

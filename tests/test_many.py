@@ -1,5 +1,6 @@
 """A file of edits into one model: what was read, what conflicts, what holds after all, what is kept."""
 
+import io
 import json
 import random
 import signal
@@ -57,6 +58,23 @@ def test_conflicts_are_found_before_anything_is_made():
     assert "to stay 'Madrid', and edit 2 changes it to 'Lima'" in found[2].in_words()
     assert kept(cases, found, "last") == [1, 2, 3]
     assert kept(cases, found, "first") == [0, 1]
+
+
+def test_of_each_disputed_fact_the_chosen_edit_is_made():
+    cases = [
+        case(0, "The capital of Spain is", "Lima"),
+        case(1, "The capital of France is", "Rome"),
+        case(2, "The capital of Italy is", "Oslo"),
+        case(3, "The capital of France is", "Bonn"),
+        case(4, "The capital of Spain is", "Kiel"),
+        case(5, "The capital of France is", "Cairo"),
+    ]
+    plan = FilePlan(None, tuple(cases), tuple(conflicts(cases, Source())))
+    assert [[c.index for c in same] for same in plan.disputed] == [[0, 4], [1, 3, 5]]
+    assert [c.index for c in plan.kept([0, 3])] == [0, 2, 3]
+    assert [c.index for c in plan.kept([])] == [2]
+    with pytest.raises(ValueError, match="Both cannot be made: edits 2 and 6 answer"):
+        plan.kept([0, 1, 5])
 
 
 def kept(cases, found, keep) -> list[int]:
@@ -215,12 +233,17 @@ def test_the_json_of_a_file_says_all(file, capsys):
     assert told["held"] == 1.0 and told["edits"][0]["stays"] == [2, 2]
 
 
-def test_contradictions_stop_a_file_unless_one_is_to_be_kept(file, capsys):
+def test_contradictions_stop_a_file_unless_one_is_to_be_kept(file, capsys, monkeypatch):
     file.write_text(json.dumps([*ROWS[:2], ROWS[1] | {"target": "Bonn"}]))
     assert main(["edit", "--records", str(file)]) == 2
     assert "edits 2 and 3 answer 'The capital of Italy is' by 'Oslo' and 'Bonn'" in capsys.readouterr().err
     assert main(["edit", "--records", str(file), "--conflicts", "first"]) == 0
     assert "->  Oslo" in capsys.readouterr().out
+    for answer, made in (("3", "->  Bonn"), ("", "->  Bonn"), ("2", "->  Oslo")):
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{answer}\n"))
+        assert main(["edit", "--records", str(file), "--conflicts", "ask"]) == 0
+        said = capsys.readouterr()
+        assert "2: The capital of Italy is -> Oslo" in said.err and made in said.out
 
 
 def test_an_edit_that_does_not_hold_is_said_and_exits_with_one(capsys):
@@ -235,7 +258,7 @@ def test_an_edit_that_does_not_hold_is_said_and_exits_with_one(capsys):
     [
         ([], "Give an edit as --prompt and --target, or a file"),
         (["--prompt", "p"], "Give an edit as --prompt and --target, or a file"),
-        (["--prompt", "p", "--target", "t", "--conflicts", "ask"], "--conflicts is last, first or stop"),
+        (["--prompt", "p", "--target", "t", "--conflicts", "all"], "--conflicts is last, first, ask or stop"),
         (["--records", "nothing.json"], "There is no records file nothing.json"),
         (
             ["--records", "a.json", "--strength", "2", "--ask", "p"],

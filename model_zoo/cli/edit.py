@@ -16,7 +16,7 @@ def edit(
     ] = None,
     n: Annotated[int | None, typer.Option("--n", min=1, help="Only the file's first ones.")] = None,
     conflicts: Annotated[
-        str, typer.Option(help="Where two edits of the file contradict each other: last, first or stop.")
+        str, typer.Option(help="Where two edits of the file contradict each other: last, first, ask or stop.")
     ] = "stop",
     one_after_another: Annotated[
         bool,
@@ -105,8 +105,8 @@ def edit(
     exporting.get_format(format)
     if (records is None) == (prompt is None) or (target is None) != (prompt is None):
         raise ValueError("Give an edit as --prompt and --target, or a file of edits as --records.")
-    if conflicts not in ("last", "first", "stop"):
-        raise ValueError(f"--conflicts is last, first or stop, and not '{conflicts}'.")
+    if conflicts not in ("last", "first", "ask", "stop"):
+        raise ValueError(f"--conflicts is last, first, ask or stop, and not '{conflicts}'.")
     of_one_edit = {
         "--instruction": bool(instruction),
         "--scope": bool(scope),

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import typer
+
 from ..benchmarks import Loaded
 from ..evaluation.scoring import Case
-from ..many import AfterAll, Conflict, Order, SoFar, applying, planned
+from ..many import AfterAll, Conflict, FilePlan, Order, SoFar, applying, planned
 from ..session import EditSession
 from ..session_files import save_session
 from ..studio import Studio
@@ -19,8 +21,8 @@ SAVED_EVERY = 30  # seconds, at least, between two savings of what is made so fa
 
 @dataclass(frozen=True)
 class Wish:
-    """How a file is to be edited in. `keep`: last, first or stop; `folder`: where the session is saved, on
-    the way too.
+    """How a file is to be edited in. `keep`: last, first, ask or stop; `folder`: where the session is saved,
+    on the way too.
     """
 
     method: str
@@ -41,9 +43,9 @@ def edit_records(studio: Studio, loaded: Loaded, wish: Wish, session: EditSessio
         raise ValueError(
             f"{len(plan.contradictions)} pairs of edits contradict each other; the first: "
             f"{plan.contradictions[0].in_words()}. Keep one of each with --conflicts last or --conflicts "
-            "first, or mend the file."
+            "first, be asked with --conflicts ask, or mend the file."
         )
-    kept = plan.kept("first" if wish.keep == "first" else "last")
+    kept = _kept(plan, wish.keep)
     tell_read(plan, len(plan.cases) - len(kept), wish.probes)
     result = _applied(studio, kept, wish, session)
     if as_json:
@@ -58,6 +60,22 @@ def edit_records(studio: Studio, loaded: Loaded, wish: Wish, session: EditSessio
     else:
         tell_all(result)
     return result
+
+
+def _kept(plan: FilePlan, keep: str) -> list[Case]:
+    """The edits to be made; with "ask" the user says which of those about one fact."""
+    if keep != "ask":
+        return plan.kept("first" if keep == "first" else "last")
+    chosen: list[int] = []
+    for same in plan.disputed:
+        typer.echo(f"'{same[-1].request.prompt}' is answered differently:", err=True)
+        for case in same:
+            typer.echo(f"  {case.index + 1}: {case.request.prompt} -> {case.request.target}", err=True)
+        places, answer = [case.index + 1 for case in same], -1
+        while answer not in (0, *places):
+            answer = typer.prompt("Which is made (0: none)?", default=places[-1], type=int, err=True)
+        chosen.append(answer - 1)
+    return plan.kept(chosen)
 
 
 def _applied(studio: Studio, cases: list[Case], wish: Wish, session: EditSession) -> AfterAll:

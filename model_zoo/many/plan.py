@@ -1,6 +1,6 @@
 """What a file of edits comes to before anything is made: its cases, and the conflicts between them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -76,11 +76,29 @@ class FilePlan:
     def contradictions(self) -> list[Conflict]:
         return [conflict for conflict in self.conflicts if conflict.kind == "answers"]
 
-    def kept(self, keep: Keep) -> list[Case]:
-        """The cases to be made: where some answer one fact differently, the last or the first of them; of
-        those that repeat each other the first.
+    @property
+    def disputed(self) -> list[list[Case]]:
+        """The cases that answer one fact differently, fact by fact, in the file's order."""
+        group: dict[int, set[int]] = {}
+        for conflict in self.contradictions:
+            both = group.get(conflict.first, {conflict.first}) | group.get(conflict.second, {conflict.second})
+            group |= dict.fromkeys(both, both)
+        facts = {min(places): sorted(places) for places in group.values()}
+        by_place = {case.index: case for case in self.cases}
+        return [[by_place[place] for place in facts[first]] for first in sorted(facts)]
+
+    def kept(self, keep: Keep | Collection[int]) -> list[Case]:
+        """The cases to be made: where some answer one fact differently, the last or the first of them, or
+        those whose places in the file are given; of those that repeat each other the first. ValueError where
+        two that contradict each other are given.
         """
-        dropped = {c.first if keep == "last" else c.second for c in self.contradictions}
+        if isinstance(keep, str):
+            dropped = {c.first if keep == "last" else c.second for c in self.contradictions}
+        else:
+            dropped = {case.index for same in self.disputed for case in same} - set(keep)
+            both = [c for c in self.contradictions if not {c.first, c.second} & dropped]
+            if both:
+                raise ValueError(f"Both cannot be made: {both[0].in_words()}; choose one of them.")
         made: dict[tuple[str, str], Case] = {}
         for case in self.cases:
             if case.index not in dropped:

@@ -54,6 +54,15 @@ def test_a_half_bad_file_tells_what_is_wrong_and_conflicts_are_settled(page: Pag
     page.locator("#many-make").click()
     expect(page.locator("#many-words")).to_contain_text("2 of 2 edits hold after all", timeout=60 * SECOND)
     expect(page.locator("#many-table")).to_contain_text("Rome")
+    page.locator("#many-keep").get_by_label("those that I choose").check()
+    chosen = page.locator("#many-chosen")
+    expect(chosen.get_by_label("3: The capital of France is → Bonn")).to_be_checked()
+    chosen.get_by_label("1: The capital of France is → Rome").check()
+    page.locator("#many-make").click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text("Both cannot be made", timeout=20 * SECOND)
+    chosen.get_by_label("1: The capital of France is → Rome").uncheck()
+    page.locator("#many-make").click()
+    expect(page.locator("#many-table")).to_contain_text("Bonn", timeout=60 * SECOND)
 
 
 def test_a_hopeless_file_is_a_sentence_and_cannot_be_made(page: Page, tmp_path):
