@@ -255,8 +255,15 @@ def test_a_merged_chat_model_chats_and_stops_as_its_base_does(tmp_path):
     assert GenerationConfig.from_pretrained(out).eos_token_id == [1, 2]
 
 
-def test_the_adapters_card_gives_the_rank_that_servers_need(edited, tmp_path):
+def test_the_cards_give_the_commands_of_other_engines(edited, tmp_path):
     backbone, session, patch = edited
     folder = export(backbone, session, patch, "lora", tmp_path / "out")
     rank = json.loads((folder / "adapter_config.json").read_text())["r"]
-    assert f"--max-lora-rank {rank}" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    for engine in ("vllm serve", "python -m sglang.launch_server"):
+        (line,) = (line for line in card.splitlines() if engine in line)
+        assert "edited=out" in line and f"--max-lora-rank {rank}" in line
+    assert "convert_lora_to_gguf.py" in card and rank in (8, 16, 32, 64, 128, 256)  # those that vLLM takes
+    whole = (export(backbone, session, patch, "merged", tmp_path / "whole") / "README.md").read_text()
+    for command in ("vllm serve whole", "--model-path whole", "convert_hf_to_gguf.py whole"):
+        assert command in whole

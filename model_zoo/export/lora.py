@@ -4,6 +4,7 @@ W' = W + B A with alpha = r, so the scale is 1. A rank beyond 256 (or a dense ch
 error is told.
 """
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,13 +87,17 @@ def write(backbone: Backbone, patch: Delta, provenance: Provenance, folder: Path
         revision=provenance.base_revision,
         inference_mode=True,
     ).save_pretrained(str(folder))
-    notes = (
-        f"Rank {rank} on {len(layers)} matrices, alpha {rank} (scale 1). "
-        "Engines that serve many LoRA adapters read the same format, by their documentation (not run here): "
-        f"vLLM with `--enable-lora --max-lora-rank {rank}` (its default is 16), SGLang with `--enable-lora "
-        f"--max-lora-rank {rank}`.\n"
-    )
     base = provenance.base_loads_from
+    at, adapter = shlex.quote(base), shlex.quote(folder.name)
+    notes = (
+        f"Rank {rank} on {len(layers)} matrices, alpha {rank} (scale 1). Other engines, by their "
+        "documentation (not run here; vLLM's default rank is 16):\n\n"
+        f"    vllm serve {at} --enable-lora --lora-modules edited={adapter} --max-lora-rank {rank}\n"
+        f"    python -m sglang.launch_server --model-path {at} --enable-lora --lora-paths edited={adapter} "
+        f"--max-lora-rank {rank}\n"
+        f"    python convert_lora_to_gguf.py --base {at} {adapter} --outfile edited.gguf  # llama.cpp's\n"
+        "    llama-cli -m BASE.gguf --lora edited.gguf\n"
+    )
     if backbone.origin and (backbone.origin.repo or base != provenance.base_model):
         notes += (
             f"\n`AutoPeftModelForCausalLM.from_pretrained` finds the base by itself, at `{base}`; where it "

@@ -6,6 +6,7 @@ says whether the targets survive the rounding to the base's own dtype. Tied weig
 base.
 """
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -54,7 +55,20 @@ def write(backbone: Backbone, patch: Delta, provenance: Provenance, folder: Path
     for shard in stored.shards:
         dtypes |= _write_shard(shard, folder / shard.name, edited, backbone, patch)
     survival = _survival(backbone, patch, provenance, next(iter(dtypes)))
-    return f"The {len(edited)} edited matrices are stored in float32. {survival}\n"
+    return (
+        f"The {len(edited)} edited matrices are stored in float32. {survival}\n\n"
+        f"Other engines, by their documentation (not run here):\n\n{_served(shlex.quote(folder.name))}"
+    )
+
+
+def _served(folder: str) -> str:
+    """The commands by which other engines take a folder in the Hub's layout."""
+    return (
+        f"    vllm serve {folder}\n"
+        f"    python -m sglang.launch_server --model-path {folder}\n"
+        f"    python convert_hf_to_gguf.py {folder} --outfile edited.gguf  # llama.cpp's\n"
+        "    llama-cli -m edited.gguf\n"
+    )
 
 
 def _write_shard(
