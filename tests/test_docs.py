@@ -6,6 +6,8 @@ from pathlib import Path
 import typer
 
 from model_zoo.cli import app
+from model_zoo.experiments.methods_page import document as methods_page
+from model_zoo.experiments.methods_page import read as read_tables
 from model_zoo.experiments.render import as_csv
 from model_zoo.experiments.results import document, read
 
@@ -18,6 +20,11 @@ def test_results_are_generated_never_typed():
     assert found and written == document(found) and written.count("\n") <= 150
     for name, data in found.items():
         assert (ROOT / "docs" / "results" / f"{name}.csv").read_text(encoding="utf-8") == as_csv(data["rows"])
+
+
+def test_the_page_of_methods_is_generated_too():
+    tables = read_tables(ROOT / "docs" / "results" / "smollm2")
+    assert (ROOT / "docs" / "METHODS.md").read_text(encoding="utf-8") == methods_page(tables)
 
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
-from . import atlas, compare, edit, evaluate, experiment, fetch, hub, records, sentiment, train
+from . import atlas, compare, edit, evaluate, experiment, fetch, hub, methods, records, sentiment, train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Edit what a language model believes.")
 for command in (
@@ -17,6 +17,7 @@ for command in (
     evaluate.directions,
     fetch.fetch,
     records.records,
+    methods.methods,
     sentiment.sentiment,
     hub.pull,
     hub.push,

@@ -68,6 +68,9 @@ def evaluate(
         Path | None,
         typer.Option("--json", help="Write the results to this file; a run that was killed goes on from it."),
     ] = None,
+    table: Annotated[
+        Path | None, typer.Option("--csv", help="Write the means with their intervals into this table.")
+    ] = None,
     explain: Annotated[
         str | None, typer.Option(help="A metric's or score's name: print what it means, and stop.")
     ] = None,
@@ -117,7 +120,7 @@ def evaluate(
     )
     if record:
         editors.check_recordable(studio.editors.get(names[0]))
-    for path in filter(None, (out, html)):
+    for path in filter(None, (out, html, table)):
         if not path.parent.is_dir():  # found now, not after the run
             raise ValueError(f"The folder {path.parent} does not exist; make it first.")
     with tqdm(desc="evaluate", unit="group", mininterval=2) as bar:
@@ -132,10 +135,28 @@ def evaluate(
             emit(told, out)
     if record:
         editors.record_metrics(studio.editors[names[0]], told, names[0])
+    if table:
+        table.write_text(_table(told), encoding="utf-8")
     if html:
         html.write_text(report.page(told), encoding="utf-8")
     if not out:
         emit(told)
+
+
+def _table(told: dict) -> str:
+    """The means as a table that says by itself what was measured, of what and with what."""
+    from ..experiments.render import as_csv
+
+    c, v = told["config"], told["versions"]
+    of_run = {
+        "model": c["model"],
+        "together": c["together"],
+        "seed": c["seed"],
+        "torch": v["torch"],
+        "transformers": v["transformers"],
+        "device": v["device"],
+    }
+    return as_csv([of_run | summary for summary in told["summary"]])
 
 
 def _tell(told: dict) -> None:

@@ -1,0 +1,152 @@
+"""docs/METHODS.md: what each method is, by its own declarations, and what was measured of it on SmolLM2."""
+
+import csv
+import inspect
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..methods import METHODS, EditMethod
+from .render import METRICS
+
+ONE_EDIT = "one_edit.csv"  # the table of `compare`; every other file is a table of `evaluate`
+Rows = Sequence[Mapping[str, str]]
+
+_HEAD = """# Methods
+
+Every editing method that the page, the command line and the API offer, what it changes, and what it does to a
+real model. Written by `python -m model_zoo methods > docs/METHODS.md` from the methods' declarations and the
+tables in `docs/results/smollm2/`; no figure here is typed by hand.
+
+## What each is
+
+Needs: an **editor** trained for the base model (`python -m model_zoo train`), a **subject** that the prompt
+names, **statistics** of the base model's keys, taken once and kept.
+
+| method | name | changes | needs | what it is |
+|---|---|---|---|---|
+"""
+
+_CHOICE = """## What to choose when
+
+- A fact or two, on the page, with the neighbourhood left alone and other wordings following: an editor that
+  was trained for the model (**InstructEdit**; it edits in a fraction of a second, too).
+- No editor and a prompt that names its subject: **MEMIT** or **AlphaEdit**; **ROME** where one matrix should
+  be all that changes.
+- Nothing may leak and other wordings do not matter: **GRACE** says the target on its own prompt and nowhere
+  else.
+- The model must stay as it is, or is served by somebody else: **IKE** puts the fact before the prompt, at the
+  price that everything asked sees it.
+- Fine-tuning (**FT**, **FT-L**, **LoRA**) is the baseline that everything should beat: it says the target and
+  takes the neighbours along.
+"""
+
+
+def read(folder: Path) -> dict[str, Rows]:
+    """{file name: rows} of the tables in a folder."""
+    found = {}
+    for path in sorted(folder.glob("*.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            found[path.name] = list(csv.DictReader(file))
+    return found
+
+
+def document(tables: Mapping[str, Rows]) -> str:
+    """METHODS.md."""
+    declared = "\n".join(map(_declared, METHODS.values()))
+    measured = [row for name, rows in tables.items() if name != ONE_EDIT for row in rows]
+    parts = [_HEAD + declared, _CHOICE]
+    if measured:
+        parts.append(_figures(measured))
+    if several := [row for row in measured if row["together"] != "1"]:
+        parts.append(_together(several))
+    if one := tables.get(ONE_EDIT):
+        parts.append(_one_edit(one))
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _declared(method: type[EditMethod]) -> str:
+    """A method's line in the first table."""
+    needs = {
+        "an editor": method.needs_editor,
+        "a subject": method.needs_subject,
+        "statistics": method.needs_statistics,
+    }
+    needed = ", ".join(name for name, is_needed in needs.items() if is_needed) or "nothing"
+    described = (inspect.getdoc(sys.modules[method.__module__]) or "").split("\n\n")[0]
+    told = " ".join(described.split()).partition(": ")[2]
+    told = re.sub(r" \([^()]*arXiv[^()]*\)", "", told).rstrip(".")  # the title links there
+    title = f"[{method.pretty_name}]({method.reference_url})"
+    return f"| {title} | `{method.name}` | {method.kind.title} | {needed} | {told} |"
+
+
+def _titled(name: str) -> str:
+    return METHODS[name].pretty_name if name in METHODS else "no edit"
+
+
+def _percent(row: Mapping[str, str] | None) -> str:
+    if row is None:
+        return ""
+    mean, low, high = (float(row[key]) for key in ("mean", "low", "high"))
+    return f"{mean:.0%} [{low:.0%}, {high:.0%}]"
+
+
+def _figures(rows: Rows) -> str:
+    """Every method's figures for edits that are each alone in the model, task by task."""
+    parts = ["## One edit at a time"]
+    alone = [row for row in rows if row["together"] == "1"]
+    for task in dict.fromkeys(row["task"] for row in alone):
+        own = [row for row in alone if row["task"] == task]
+        model, prompts, seed = own[0]["model"], own[0]["prompts"], own[0]["seed"]
+        parts.append(
+            f"{model}, unseen edits of {task}, prompts {prompts}, seed {seed}. Generated: the text that is "
+            "said (`evaluate --explain generated`); forced: the literature's token accuracy. In brackets "
+            "bootstrap 95% intervals over subjects."
+        )
+        head = ["method", "edits", *METRICS, "forced reliability", "repeats itself"]
+        lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+        for name in dict.fromkeys(row["method"] for row in own):
+            cells = {(r["metric"], r["score"]): r for r in own if r["method"] == name}
+            wanted = [(metric, "generated") for metric in METRICS]
+            wanted += [("reliability", "teacher_forced"), ("degenerate", "generated")]
+            n = cells[wanted[0]]["n"]
+            shown = [_percent(cells.get(key)) for key in wanted]
+            lines.append(f"| {' | '.join([_titled(name), n, *shown])} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _together(rows: Rows) -> str:
+    """What holds of edits that live together in one model."""
+    sizes = sorted({int(row["together"]) for row in rows})
+    head = ["method", *(f"{size or 'all'} at once" for size in sizes)]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for name in dict.fromkeys(row["method"] for row in rows):
+        own = {
+            (int(r["together"]), r["metric"]): r
+            for r in rows
+            if r["method"] == name and r["score"] == "generated"
+        }
+        cells = [
+            " / ".join(
+                f"{float(own[size, metric]['mean']):.0%}" if (size, metric) in own else "n/a"
+                for metric in METRICS
+            )
+            if (size, METRICS[0]) in own
+            else ""
+            for size in sizes
+        ]
+        lines.append(f"| {' | '.join([_titled(name), *cells])} |")
+    return (
+        "## Many edits in one model\n\nReliability / generality / locality, generated, of edits that live "
+        "together.\n\n" + "\n".join(lines)
+    )
+
+
+def _one_edit(rows: Rows) -> str:
+    """The same edit by every method, as `compare --csv` wrote it."""
+    head = list(rows[0])
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    lines += [f"| {' | '.join(row[key].replace('|', chr(92) + '|') for key in head)} |" for row in rows]
+    return "## The same edit by every method\n\n" + "\n".join(lines)
