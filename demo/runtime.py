@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -253,10 +253,15 @@ class Runtime:
 
     @gpu_work
     def compare(
-        self, choice: ModelChoice, request: EditRequest, methods: Sequence[str]
+        self,
+        choice: ModelChoice,
+        request: EditRequest,
+        methods: Sequence[str],
+        hyper: Mapping[str, Hyperparameters],
+        others: Sequence[EditRequest],
     ) -> Iterator[Compared]:
-        """The same edit made by each method, as they come."""
-        yield from comparing(self.studio(choice), request, methods)
+        """The same edit made by each method, with the others in one model, as they come."""
+        yield from comparing(self.studio(choice), request, methods, hyper, others)
 
     @gpu_work
     def measure(self, choice: ModelChoice, plan: Plan) -> Iterator[tuple]:

@@ -10,19 +10,21 @@ import gradio as gr
 
 from .edit_inputs import EditInputs
 from .first_edit import FirstEdit
+from .hyper_controls import HyperControls
 from .runtime import Runtime
 from .visitor import VisitorState
 
 
 @dataclass
 class PageParts:
-    """The parts of the page that tabs share. The Edit tab is built first and sets the last four."""
+    """The parts of the page that tabs share. The Edit tab is built first and sets the last five."""
 
     runtime: Runtime
     state: gr.State
     first: FirstEdit
     tabs: gr.Tabs
     inputs: EditInputs = field(init=False)
+    hyper: HyperControls = field(init=False)  # what is set of the methods' hyperparameters
     opens_model: Callable = field(init=False)  # see Picker.wire
     redraws: Callable = field(init=False)  # has an event draw the visitor's edits in the Edit tab
     scope_example: gr.Button = field(init=False)  # the Edit tab's example that opens the Scope tab

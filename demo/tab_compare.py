@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -18,8 +19,8 @@ from .visitor import VisitorState
 FIRST = ("instructedit", "ft-l", "rome", "grace", "ike")
 MOST_IN_DEMO = 5  # methods at once
 _ABOUT = (
-    "The edit in the Edit tab's fields, made by each method on the base model alone. For methods on many "
-    "edits, with intervals, see the Evaluate tab."
+    "The edit in the Edit tab's fields, made by each method on the base model, with what is set there under "
+    "More settings. For methods on a file of edits, with intervals, see the Evaluate tab."
 )
 
 
@@ -46,6 +47,8 @@ class CompareTab:
         target: str,
         subject: str,
         chat: bool,
+        with_list: bool,
+        *hyper: Any,
     ) -> Iterator[dict]:
         """One row per method, as they come."""
         if not methods:
@@ -55,9 +58,11 @@ class CompareTab:
         methods = [name for name in METHODS if name in methods]  # in this order, whatever was ticked first
         studio = self.runtime.studio(state.choice)
         request = studio.request(task, prompt, target, instruction, subject=subject, chat=chat)
+        chosen = {name: self.parts.hyper.of(name, hyper) for name in methods}
+        others = [edit.request for edit in state.session.active] if with_list else []
         rows: list[Compared] = []
         yield {self.out.words: self._waiting(methods, 0), self.out.table: compared(request, rows)}
-        for row in self.runtime.compare(state.choice, request, methods):
+        for row in self.runtime.compare(state.choice, request, methods, chosen, others):
             rows.append(row)
             yield {
                 self.out.words: self._waiting(methods, len(rows)),
@@ -87,6 +92,12 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
         elem_id="compare-methods",
         info="Some measure the base model's keys the first time, which takes a while on a large one",
     )
+    with_list = gr.Checkbox(
+        False,
+        label="Together with the edits of my list",
+        elem_id="compare-list",
+        info="Every method makes all edits that are on in the Edit tab, and this one, in one model",
+    )
     with gr.Row():
         compare = gr.Button("Compare", variant="primary", elem_id="compare", scale=5)
         stop = gr.Button("Stop", elem_id="compare-stop", scale=1, min_width=90)
@@ -96,7 +107,15 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     tab = CompareTab(parts, Outputs(words, table, file))
     made = compare.click(
         errors_as_messages(tab.compare),
-        [parts.state, methods, *inputs.text, inputs.subject, inputs.chat],
+        [
+            parts.state,
+            methods,
+            *inputs.text,
+            inputs.subject,
+            inputs.chat,
+            with_list,
+            *parts.hyper.components,
+        ],
         [words, table, file],
         **QUIET,
         **COMPUTE,

@@ -243,7 +243,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
             examples, parts.scope_example = _lay_out_examples(studio)
         with gr.Column(scale=7, min_width=320, elem_id="results"):
             outputs, question, opened = lay_out_outputs(parts)
-    parts.inputs = inputs
+    parts.inputs, parts.hyper = inputs, hyper
     tab = EditTab(runtime, state, outputs, hyper, examples, inputs.chat)
     picker = Picker(runtime, model, inputs.editor, outputs.verdicts)
     # first, so that no private listener takes the endpoints' names

@@ -4,19 +4,19 @@ instructions. Results come one after another.
 
 import csv
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .changes import patch_of
+from .changes import Change, patch_of
 from .evaluation import starts_with, unchanged
 from .events import Check, Reached, TextSoFar
 from .generation import divergences, generate
-from .methods import METHODS, Hyperparameters
+from .methods import METHODS, Hyperparameters, check_requests
 from .request import EditRequest
 from .scopes import TASK_WORD, ScopeProbe
-from .session import EditSession
+from .session import Edit, EditSession
 from .sources.frames import NEUTRAL
 from .studio import Studio
 
@@ -26,8 +26,9 @@ LONG = 16  # tokens of neutral text, per prompt, whose drift is taken
 @dataclass(frozen=True)
 class Compared:
     """What one method made of the edit. `drift`: nats per token by which neutral text moves away from the
-    base; `kept`: numbers that the edit keeps; `touched`: weights of the matrices that it changes. Where it
-    could not be made, `problem` says why and the rest is empty.
+    base; `kept`: numbers that the edit keeps; `touched`: weights of the matrices that it changes; `listed`:
+    of the edits that were made with it so many hold, of so many. Where it could not be made, `problem` says
+    why and the rest is empty.
     """
 
     method: str
@@ -44,6 +45,7 @@ class Compared:
     loading: float = 0.0
     kept: int = 0
     touched: int = 0
+    listed: tuple[int, int] = (0, 0)
     problem: str = ""
 
     @property
@@ -77,20 +79,20 @@ COLUMNS = (
     "numbers kept",
     "weights touched",
 )
+LISTED = "of the list hold"  # a further column, where a list of edits is compared
 
 
 def table_row(row: Compared) -> tuple[str, ...]:
     """A row of the table whose columns COLUMNS names; a problem stands in place of the text."""
     if row.problem:
         return (row.title, row.problem, *[""] * (len(COLUMNS) - 2))
-    follow, stay = (f"{part} of {whole}" if whole else "" for part, whole in (row.follows, row.stays))
     return (
         row.title,
         row.after,
         "yes" if row.held else "no",
         f"{row.probability:.1%}",
-        follow,
-        stay,
+        share(*row.follows),
+        share(*row.stays),
         f"{row.drift:.3f}",
         f"{row.seconds:.1f}",
         f"{row.kept:,}",
@@ -98,10 +100,19 @@ def table_row(row: Compared) -> tuple[str, ...]:
     )
 
 
+def share(part: int, whole: int) -> str:
+    """So many of so many, in words; empty where there are none."""
+    return f"{part} of {whole}" if whole else ""
+
+
 def write_table(rows: Sequence[Compared], path: Path) -> Path:
     """The table as a CSV file; returns it."""
+    table = [COLUMNS, *map(table_row, rows)]
+    if any(row.listed[1] for row in rows):
+        listed = [LISTED, *(share(*row.listed) for row in rows)]
+        table = [(*cells, more) for cells, more in zip(table, listed, strict=True)]
     with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([COLUMNS, *map(table_row, rows)])
+        csv.writer(file).writerows(table)
     return path
 
 
@@ -109,14 +120,17 @@ def comparing(
     studio: Studio,
     request: EditRequest,
     methods: Sequence[str],
-    hyper: dict[str, Hyperparameters] | None = None,
+    hyper: Mapping[str, Hyperparameters] | None = None,
+    others: Sequence[EditRequest] = (),
 ) -> Iterator[Compared]:
-    """One row per method, as they come. A method that cannot make the edit says why in its row."""
-    neutral = _neutral(studio)
+    """One row per method, as they come. A method that cannot make the edit says why in its row. With `others`
+    every method makes all of them and the edit in one model.
+    """
+    neutral, others = _neutral(studio), [other for other in others if other != request]
     for name in methods:
         title = METHODS[name].pretty_name
         try:
-            yield _compared(studio, request, name, title, (hyper or {}).get(name), neutral)
+            yield _compared(studio, [*others, request], name, title, (hyper or {}).get(name), neutral)
         except ValueError as error:
             yield Compared(name, title, problem=str(error))
 
@@ -130,20 +144,26 @@ def _neutral(studio: Studio) -> list[tuple[str, str]]:
 
 def _compared(
     studio: Studio,
-    request: EditRequest,
+    requests: Sequence[EditRequest],
     name: str,
     title: str,
     hyper: Hyperparameters | None,
     neutral: Sequence[tuple[str, str]],
 ) -> Compared:
+    """The row of one method: the last of the requests, made with those before it."""
     start = time.perf_counter()
-    studio.method(name, hyper)
+    method = studio.method(name, hyper)
     loading = time.perf_counter() - start
-    edit, seconds = studio.propose(request, name, hyper=hyper)
-    session, change = EditSession().add(edit), edit.change
-    patch = patch_of(change)
+    check_requests(type(method), requests)
+    start = time.perf_counter()
+    change: Change = method.together(requests) if len(requests) > 1 else method.propose(requests)[0]
+    seconds = time.perf_counter() - start
+    *others, request = requests
+    session, patch = EditSession(tuple(Edit(own, name, change) for own in requests)), patch_of(change)
     put = studio.put(request.prompt, request)
     ((before, after),) = studio.pairs([put], patch)
+    said = studio.pairs([studio.put(other.prompt, other) for other in others], patch)
+    hold = [studio.holds(other, text) for other, (_, text) in zip(others, said, strict=True)]
     verdicts = studio.check(request, session, patch)
     drifts = divergences(studio.backbone, neutral, [patch] * len(neutral)) if neutral else [0.0]
     touched = [studio.backbone.shape(effect.module) for effect in change.effects(studio.backbone)]
@@ -162,6 +182,7 @@ def _compared(
         loading,
         change.numbers,
         sum(rows * columns for rows, columns in touched),
+        (sum(hold), len(hold)),
     )
 
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from model_zoo.cli import main
-from model_zoo.comparing import COLUMNS, Compared, comparing, table_row
+from model_zoo.comparing import COLUMNS, LISTED, Compared, comparing, table_row, write_table
 from model_zoo.methods import METHODS, hyperparameters
 from model_zoo.request import EditRequest
 from model_zoo.studio import Studio
@@ -28,6 +28,20 @@ def test_every_method_has_its_row_on_the_base_model_alone(studio):
     assert told["ike"].kept == 0 and told["ike"].before == "Paris."
     again = next(iter(comparing(studio, request, ["instructedit"])))
     assert again.after == made.after  # what came before it left nothing behind
+
+
+def test_a_list_of_edits_is_made_by_every_method_with_the_edit(studio, tmp_path):
+    pairs = (("Italy", "Oslo"), ("Spain", "Lima"), ("France", "Rome"))
+    *others, request = (
+        studio.request("counterfact", f"The capital of {country} is", city) for country, city in pairs
+    )
+    joint, alone = comparing(studio, request, ["instructedit", "grace"], None, others)
+    assert joint.held and alone.held
+    assert joint.listed == alone.listed == (2, 2)
+    with (write_table([joint, alone], tmp_path / "table.csv")).open(encoding="utf-8") as file:
+        assert [row[-1] for row in csv.reader(file)] == [LISTED, "2 of 2", "2 of 2"]
+    (again,) = comparing(studio, request, ["grace"], None, [request])
+    assert again.listed == (0, 0)  # the edit itself is no other one
 
 
 def test_a_method_without_what_it_needs_says_so_and_the_others_go_on():
@@ -53,6 +67,14 @@ def test_the_command_line_compares_lists_and_writes(tmp_path, capsys):
     assert "before       Paris." in told and "other wordings 4 of 4" in told and "does not hold" in told
     rows = list(csv.reader(table.open(encoding="utf-8")))
     assert tuple(rows[0]) == COLUMNS and [row[2] for row in rows[1:]] == ["yes", "no"]
+    saved = tmp_path / "mine"
+    assert (
+        main(["edit", "--prompt", "The capital of Italy is", "--target", "Oslo", "--session", str(saved)])
+        == 0
+    )
+    capsys.readouterr()
+    assert main(["compare", *edit, "--session", str(saved)]) == 0
+    assert "of the list 1 of 1 hold" in capsys.readouterr().out
     assert main(["compare", *edit, "--json"]) == 0
     assert [row["held"] for row in json.loads(capsys.readouterr().out)] == [True, True]
 

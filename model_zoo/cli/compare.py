@@ -22,6 +22,10 @@ def compare(
     instruction: Annotated[str | None, typer.Option(help="For the methods that read one.")] = None,
     subject: Annotated[str | None, typer.Option(help="What the prompt is about; default: found.")] = None,
     chat: Annotated[bool, typer.Option(help="Put questions to a chat model in its template.")] = True,
+    session: Annotated[
+        Path | None,
+        typer.Option(help="A saved session: every method makes its edits and this one in one model."),
+    ] = None,
     set_values: Set = None,
     editor: Editor = None,
     out: Annotated[Path | None, typer.Option("--csv", help="Write the table into this file too.")] = None,
@@ -34,6 +38,7 @@ def compare(
     from ..comparing import Compared, comparing, write_table
     from ..loading import LoadOptions
     from ..methods import METHODS, assignments, get_method, hyperparameters
+    from ..session_files import load_session
     from ..studio import Studio
 
     if list_methods:
@@ -50,8 +55,9 @@ def compare(
     hyper = {name: hyperparameters(name, own) for name, own in values.items()}
     studio = Studio.open(model, LoadOptions(device, dtype, quantize), editor)
     request = studio.request(task, prompt, target, instruction, None, subject, chat)
+    others = [edit.request for edit in load_session(session, studio).active] if session else []
     found: list[Compared] = []
-    for row in comparing(studio, request, chosen, hyper):
+    for row in comparing(studio, request, chosen, hyper, others):
         if not as_json:
             if not row.problem and all(other.problem for other in found):
                 print(f"{'before':<13}{row.before}")
@@ -68,11 +74,14 @@ def _tell(row: Any) -> None:
     if row.problem:
         print(f"{row.method:<13}cannot: {row.problem}", flush=True)
         return
+    from ..comparing import share
+
     sign = "holds" if row.held else "does not hold"
-    follow, stay = (f"{part} of {whole}" for part, whole in (row.follows, row.stays))
+    follow, stay = (share(*counts) or "none asked" for counts in (row.follows, row.stays))
     moved = f"neutral text {row.drift:.3f} nats a token away"
+    listed = f"of the list {share(*row.listed)} hold; " if row.listed[1] else ""
     print(
         f"{row.method:<13}{row.after}\n{'':<13}{sign}; target {row.probability:.1%} likely; other wordings "
-        f"{follow}; around it {stay} stay; {moved}; {row.seconds:.1f} s",
+        f"{follow}; around it {stay} stay; {moved}; {listed}{row.seconds:.1f} s",
         flush=True,
     )

@@ -45,7 +45,7 @@ _CHOICE = """## What to choose when
 
 def read(folder: Path) -> dict[str, Rows]:
     """{file name: rows} of the tables in a folder."""
-    found = {}
+    found: dict[str, Rows] = {}
     for path in sorted(folder.glob("*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
             found[path.name] = list(csv.DictReader(file))

@@ -30,6 +30,22 @@ def test_methods_stand_side_by_side_and_the_table_is_downloaded(page: Page, tmp_
     assert [row[2] for row in rows_there] == ["holds", "yes", "", "yes", "yes"]
 
 
+def test_settings_of_the_edit_tab_count_and_the_list_goes_along(page: Page):
+    page.get_by_text("More settings").click()
+    page.locator("#method input").click()
+    page.get_by_role("option", name="FT-L (constrained fine-tuning)").click()
+    page.locator("#hyper-ft-l-steps input").fill("1")
+    page.locator("#hyper-ft-l-steps input").press("Tab")
+    page.get_by_role("tab", name="Compare", exact=True).click()
+    methods = page.locator("#compare-methods")
+    for name in ("ROME", "IKE (in context)", "GRACE (codebook)"):
+        methods.get_by_label(name, exact=True).uncheck()
+    page.locator("#compare-list input").check()
+    page.locator("#compare").click()
+    expect(page.locator("#compare-words")).to_contain_text("1 of 2 methods", timeout=90 * SECOND)
+    expect(page.locator("#compare-table tbody tr").nth(2).locator(".no")).to_have_text("✗")
+
+
 def test_nothing_chosen_is_a_sentence(page: Page):
     page.get_by_role("tab", name="Compare", exact=True).click()
     ticked = page.locator("#compare-methods input:checked")
