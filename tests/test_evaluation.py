@@ -3,7 +3,7 @@
 import json
 import random
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -415,5 +415,16 @@ def test_after_all_edits_every_case_is_measured_under_all_of_them(monkeypatch):
     monkeypatch.setattr(
         FTL, "together", lambda self, requests: seen.append(len(requests)) or random_delta(backbone)
     )
-    run(backbone, plan=small_plan(methods=("ft-l",), tasks=("recent",), n=5, together=ALL))
+    plan = small_plan(methods=("ft-l",), tasks=("recent",), n=5, together=ALL)
+    run(backbone, plan=plan)
     assert seen == [5]
+    before = []
+
+    def extend(self, change, request):
+        before.append(change and change.rank)
+        return random_delta(backbone)
+
+    monkeypatch.setattr(FTL, "extend", extend)
+    run(backbone, plan=replace(plan, one_after_another=True))
+    rank = random_delta(backbone).rank
+    assert before == [None, rank, 2 * rank, 3 * rank, 4 * rank]  # each on the sum of those before it

@@ -204,17 +204,19 @@ class Delta(Change):
 
 def concatenate(deltas: Sequence[Delta]) -> Delta:
     """The sum of deltas: factors side by side; dense once their rank passes d_in d_out / (d_in + d_out), then
-    smaller.
+    smaller. It has keys where all of them have.
     """
     layers: dict[str, LayerDelta] = {}
     for path in dict.fromkeys(p for d in deltas for p in d.layers):
         parts = [d.layers[path] for d in deltas if path in d.layers]
         d_out, d_in = parts[0].shape
+        keys = [part.K for part in parts if part.K is not None]
+        k = torch.cat(keys) if len(keys) == len(parts) else None
         if any(p.D is not None for p in parts) or sum(p.rank for p in parts) > d_in * d_out / (d_in + d_out):
-            layers[path] = LayerDelta(D=torch.stack([p.dense() for p in parts]).sum(0))
+            layers[path] = LayerDelta(D=torch.stack([p.dense() for p in parts]).sum(0), K=k)
         else:
             a, b = zip(*(p.factors for p in parts), strict=True)
-            layers[path] = LayerDelta(A=torch.cat(a), B=torch.cat(b, dim=1))
+            layers[path] = LayerDelta(A=torch.cat(a), B=torch.cat(b, dim=1), K=k)
     return Delta(layers)
 
 

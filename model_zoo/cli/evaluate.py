@@ -41,6 +41,13 @@ def evaluate(
     after_all: Annotated[
         bool, typer.Option("--after-all", help="All edits of a task live in one model at once.")
     ] = False,
+    one_after_another: Annotated[
+        bool,
+        typer.Option(
+            "--one-after-another/--jointly",
+            help="Make each of them on the model as those before it left it, or all at once.",
+        ),
+    ] = False,
     prose: Annotated[
         str | None, typer.Option(help="A text file: how far its perplexity rises under the edits, too.")
     ] = None,
@@ -116,6 +123,7 @@ def evaluate(
         data=files,
         known=known,
         together=evaluation.ALL if after_all else together,
+        one_after_another=one_after_another,
         prose=prose,
     )
     if record:
@@ -151,6 +159,7 @@ def _table(told: dict) -> str:
     of_run = {
         "model": c["model"],
         "together": c["together"],
+        "one_after_another": c["one_after_another"],
         "seed": c["seed"],
         "torch": v["torch"],
         "transformers": v["transformers"],

@@ -23,10 +23,10 @@ ALL = 0  # edits that live together: all of a task
 class Plan:
     """What to measure. `records`: a file or benchmark name instead of a source's held-out edits of `tasks`;
     `data`: files by task instead; `known`: so many facts that the source knows are asked around every
-    record, beside its own locality; `together`: so many edits live in one model at once, or ALL; `prose`: a
-    text file whose perplexity is taken under every edit, or under those that live together; `most_probes`:
-    of each kind per record (a shared machine's limit); `hyperparameters`: what differs from a method's
-    defaults, by method.
+    record, beside its own locality; `together`: so many edits live in one model at once, or ALL, made
+    `one_after_another` or jointly; `prose`: a text file whose perplexity is taken under every edit, or under
+    those that live together; `most_probes`: of each kind per record (a shared machine's limit);
+    `hyperparameters`: what differs from a method's defaults, by method.
     """
 
     model: str
@@ -41,6 +41,7 @@ class Plan:
     data: Mapping[str, Sequence[str]] = field(default_factory=dict)
     known: int = 0
     together: int = 1
+    one_after_another: bool = False
     prose: str | None = None
 
 

@@ -80,7 +80,7 @@ def measuring(
         baseline = Baseline(backbone)
         for name, proposer in proposers.items():
             if not log.has(name, task, number):
-                patches = _patches(proposer, group, plan.together != 1)
+                patches = _patches(proposer, group, plan.together != 1, plan.one_after_another)
                 rows = score(backbone, baseline, group, patches)
                 log.add(name, task, number, rows + (prose.rows(group, patches) if prose else []))
         yield done, len(groups), None
@@ -130,14 +130,17 @@ def evaluate_cases(backbone: Backbone, method: EditMethod | None, cases: Sequenc
     ]
 
 
-def _patches(method: EditMethod | None, group: Sequence[Case], together: bool = False) -> list[Patch | None]:
+def _patches(
+    method: EditMethod | None, group: Sequence[Case], together: bool = False, one_after_another: bool = False
+) -> list[Patch | None]:
     """One patch per case: each edit alone or with those of its group, or all of them `together`."""
     if method is None:
         return [None] * len(group)
     requests = [case.request for case in group]
     check_requests(type(method), requests)
     if together:
-        return [patch_of(method.together(requests))] * len(group)
+        made = method.one_after_another if one_after_another else method.together
+        return [patch_of(made(requests))] * len(group)
     alone = [unit[0].request for unit in _units(group) if len(unit) == 1]
     changes = iter(method.propose(alone) if alone else ())
     found: list[Patch | None] = []

@@ -118,30 +118,30 @@ def _figures(rows: Rows) -> str:
 
 
 def _together(rows: Rows) -> str:
-    """What holds of edits that live together in one model."""
-    sizes = sorted({int(row["together"]) for row in rows})
-    head = ["method", *(f"{size or 'all'} at once" for size in sizes)]
+    """What holds of edits that live together in one model, by how many and how they were made."""
+    columns = sorted({(int(row["together"]), row["one_after_another"] == "True") for row in rows})
+    head = [
+        "method",
+        *(f"{n or 'all'} {'one after another' if order else 'at once'}" for n, order in columns),
+    ]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for name in dict.fromkeys(row["method"] for row in rows):
         own = {
-            (int(r["together"]), r["metric"]): r
+            (int(r["together"]), r["one_after_another"] == "True", r["metric"]): float(r["mean"])
             for r in rows
             if r["method"] == name and r["score"] == "generated"
         }
-        cells = [
-            " / ".join(
-                f"{float(own[size, metric]['mean']):.0%}" if (size, metric) in own else "n/a"
-                for metric in METRICS
-            )
-            if (size, METRICS[0]) in own
-            else ""
-            for size in sizes
-        ]
+        cells = [" / ".join(_share(own.get((*column, metric))) for metric in METRICS) for column in columns]
+        cells = [cell if cell.strip(" /") else "" for cell in cells]
         lines.append(f"| {' | '.join([_titled(name), *cells])} |")
     return (
         "## Many edits in one model\n\nReliability / generality / locality, generated, of edits that live "
         "together.\n\n" + "\n".join(lines)
     )
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}"
 
 
 def _one_edit(rows: Rows) -> str:

@@ -6,12 +6,12 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any, cast
 
-from ..changes import Change, Delta, concatenate, patch_of
+from ..changes import Change, patch_of
 from ..evaluation.perplexity import perplexity
 from ..evaluation.scoring import Baseline, Case, score
 from ..evaluation.stacking import without_each_other
 from ..evaluation.summary import clustered_interval
-from ..methods import EditMethod, load_method
+from ..methods import load_method
 from ..methods.ft_l import FTL
 from ..records import Record
 from ..request import EditRequest
@@ -28,19 +28,6 @@ PROSE = 200  # sentences whose perplexity is taken
 
 
 Stacker = Callable[[Sequence[EditRequest]], Change]
-
-
-def one_after_another(method: EditMethod) -> Stacker:
-    """Every edit made on the model as the edits before it left it."""
-
-    def stack(requests: Sequence[EditRequest]) -> Change:
-        change: Delta | None = None
-        for request in requests:
-            own = cast(Delta, method.extend(change, request))
-            change = own if change is None else concatenate([change, own])
-        return cast(Delta, change)  # of at least one request
-
-    return stack
 
 
 def _stack_row(lab: Lab, stacker: Stacker, cases: Sequence[Case], size: int, prose: Sequence[str]) -> dict:
@@ -104,11 +91,11 @@ def stacks(lab: Lab) -> list[dict]:
     ft_l = cast(FTL, load_method(FTL.name, lab.backbone))
     variants = {
         "InstructEdit, solved jointly": instructedit.together,
-        "InstructEdit, one after another": one_after_another(instructedit),
+        "InstructEdit, one after another": instructedit.one_after_another,
         f"{lab.blind_title}, solved jointly": mend.together,
-        f"{lab.blind_title}, one after another": one_after_another(mend),
+        f"{lab.blind_title}, one after another": mend.one_after_another,
         f"FT-L, at most {ft_l.config.steps} steps on all together": ft_l.together,
-        "FT-L, one after another": one_after_another(ft_l),
+        "FT-L, one after another": ft_l.one_after_another,
     }
     base = perplexity(lab.backbone, prose, None)
     return [

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 from ..backbone import Backbone
 from ..changes import Change, Delta, concatenate
@@ -86,6 +86,17 @@ class EditMethod(ABC):
         raise ValueError(
             f"{self.pretty_name} makes its edits on the base model only; make them together instead."
         )
+
+    def one_after_another(self, requests: Sequence[EditRequest]) -> Change:
+        """All edits, each made on the model as those before it left it. ValueError where a method can only
+        edit the base model.
+        """
+        first, *others = requests
+        change = self.extend(None, first)
+        for request in others:
+            own = self.extend(cast(Delta, change), request)
+            change = concatenate([cast(Delta, change), cast(Delta, own)])
+        return change
 
     # ---- directions ----------------------------------------------------------------------------------------
 
