@@ -52,3 +52,21 @@ def test_every_picture_and_page_that_they_show_is_there():
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_a_method_is_told_with_its_figures_alone_and_in_company():
+    run = {"model": "smollm2", "prompts": "plain", "seed": "0", "task": "recent", "n": "20"}
+    shown = {"score": "generated", "low": "0.5", "high": "1.0"}
+    alone = run | shown | {"together": "1", "one_after_another": "False", "method": "grace"}
+    rows = [
+        alone | {"metric": "reliability", "mean": "0.95"},
+        alone | {"metric": "generality", "mean": "0.0"},
+        alone | {"metric": "reliability", "mean": "0.8", "together": "10"},
+        alone | {"metric": "reliability", "mean": "0.7", "together": "10", "one_after_another": "True"},
+    ]
+    page = methods_page({"grace.csv": rows, "one_edit.csv": [{"method": "GRACE", "after": "a | b"}]})
+    assert "unseen edits of recent, prompts plain, seed 0" in page
+    assert "| GRACE (codebook) | 20 | 95% [50%, 100%] | 0% [50%, 100%] |  |  |  |" in page
+    assert "| method | 10 at once | 10 one after another |" in page
+    assert "| GRACE (codebook) | 80% /  /  | 70% /  /  |" in page
+    assert "| GRACE | a \\| b |" in page
