@@ -182,7 +182,10 @@ def publish(folder: Path, repo: str, files: Sequence[str], private: bool = False
         api = HfApi()
         api.create_repo(repo, private=private, exist_ok=True)
         info = api.upload_folder(
-            repo_id=repo, folder_path=folder, allow_patterns=list(files), commit_message="Upload editor"
+            repo_id=repo,
+            folder_path=folder,
+            allow_patterns=list(files),
+            commit_message="Upload by InstructEdit Studio",
         )
     except Exception as error:
         raise explained(error, repo, None) from error

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-# told in a few words what is being done; it may raise to stop the work
+# told in a few words what is being done, "" once it is; it may raise to stop the work
 Progress = Callable[[str], None]
 SECONDS = 3.0  # between two lines that differ in their numbers only
 
@@ -24,6 +24,9 @@ class Printed:
         self._said, self._at = "", 0.0
 
     def __call__(self, text: str) -> None:
+        if not text:
+            self.done()
+            return
         same = text.partition(":")[0] == self._said.partition(":")[0]
         if text == self._said or (
             same and not self.stream.isatty() and time.monotonic() - self._at < SECONDS
@@ -38,6 +41,7 @@ class Printed:
         """Clear the terminal's line."""
         if self._said and self.stream.isatty():
             print("\r\033[K", end="", file=self.stream, flush=True)
+        self._said = ""
 
 
 def readable(size: float) -> str:

@@ -47,6 +47,8 @@ class Studio:
         self.backbone, self.name, self.editors = backbone, name, dict(editors)
         self.source = source or source_known_to(backbone)
         self.judge = Judge(backbone)
+        self.progress: Progress = no_progress  # told what methods do while they are loaded
+        self.text: tuple[str, ...] = ()  # passages over which methods take their statistics; see Setup
         self._methods: dict[tuple[str, Hyperparameters], EditMethod] = {}
         self._patches: WeakKeyDictionary[EditSession, Patch | None] = WeakKeyDictionary()
         self._lock = threading.Lock()
@@ -88,8 +90,9 @@ class Studio:
                 # statistics are taken over facts that the base model knows, where there are any
                 known = self.source if self.source.tasks else None
                 self._methods[name, hyper] = load_method(
-                    name, self.backbone, self.editors.get(name), hyper, known
+                    name, self.backbone, self.editors.get(name), hyper, known, self.progress, self.text
                 )
+                self.progress("")
             return self._methods[name, hyper]
 
     def default_method(self) -> str:

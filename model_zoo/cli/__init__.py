@@ -5,7 +5,20 @@ from collections.abc import Sequence
 
 import typer
 
-from . import atlas, compare, edit, evaluate, experiment, fetch, hub, methods, records, sentiment, train
+from . import (
+    atlas,
+    compare,
+    edit,
+    evaluate,
+    experiment,
+    fetch,
+    hub,
+    methods,
+    records,
+    sentiment,
+    statistics,
+    train,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Edit what a language model believes.")
 for command in (
@@ -19,6 +32,7 @@ for command in (
     records.records,
     methods.methods,
     sentiment.sentiment,
+    statistics.statistics,
     hub.pull,
     hub.push,
     hub.discover,

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import AsJson, Device, Dtype, Editor, Model, Quantize, Set, by_method, emit
+from .options import AsJson, Device, Dtype, Editor, Model, Quantize, Set, Text, by_method, emit
 
 
 def compare(
@@ -28,6 +28,7 @@ def compare(
     ] = None,
     set_values: Set = None,
     editor: Editor = None,
+    text: Text = None,
     out: Annotated[Path | None, typer.Option("--csv", help="Write the table into this file too.")] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -39,7 +40,7 @@ def compare(
     from ..loading import LoadOptions
     from ..methods import METHODS, assignments, get_method, hyperparameters
     from ..session_files import load_session
-    from ..studio import Studio
+    from .opening import opened
 
     if list_methods:
         print("\n".join(METHODS))
@@ -53,7 +54,7 @@ def compare(
         get_method(name)
     values = by_method(assignments(set_values or ()), chosen)
     hyper = {name: hyperparameters(name, own) for name, own in values.items()}
-    studio = Studio.open(model, LoadOptions(device, dtype, quantize), editor)
+    studio = opened(model, LoadOptions(device, dtype, quantize), editor, text)
     request = studio.request(task, prompt, target, instruction, None, subject, chat)
     others = [edit.request for edit in load_session(session, studio).active] if session else []
     found: list[Compared] = []

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, Device, Dtype, Editor, Model, Quantize, Set, emit
+from .options import AsJson, Device, Dtype, Editor, Model, Quantize, Set, Text, emit
 
 
 def edit(
@@ -80,6 +80,7 @@ def edit(
     ] = None,
     set_values: Set = None,
     editor: Editor = None,
+    text: Text = None,
     export: Annotated[Path | None, typer.Option(help="Folder to take the edit home in.")] = None,
     format: Annotated[
         str,
@@ -98,8 +99,8 @@ def edit(
     from ..methods import assignments, hyperparameters
     from ..session import EditSession
     from ..session_files import is_session, load_session, save_session
-    from ..studio import Studio
     from .many import Wish, edit_records
+    from .opening import opened
     from .telling import tell_edit
 
     exporting.get_format(format)
@@ -121,7 +122,7 @@ def edit(
     if records and (given := [name for name, is_given in of_one_edit.items() if is_given]):
         raise ValueError(f"{', '.join(given)} cannot go with --records: a file says it row by row, or not.")
     loaded = read(records, task) if records else None
-    studio = Studio.open(model, LoadOptions(device, dtype, quantize), editor)
+    studio = opened(model, LoadOptions(device, dtype, quantize), editor, text)
     found = session if session and is_session(session) else begin
     before = load_session(found, studio) if found else EditSession()
     method = method or studio.default_method()

@@ -7,7 +7,7 @@ from typing import Annotated, cast
 
 import typer
 
-from .options import AsJson, Device, Dtype, Editor, Model, Set, by_method, emit
+from .options import AsJson, Device, Dtype, Editor, Model, Set, Text, by_method, emit
 
 
 def evaluate(
@@ -19,6 +19,7 @@ def evaluate(
         ),
     ] = None,
     editor: Editor = None,
+    text: Text = None,
     tasks: Annotated[str, typer.Option(help="Comma-separated tasks.")] = "counterfact,recent,convsent,zsre",
     records: Annotated[
         str | None,
@@ -94,12 +95,12 @@ def evaluate(
     from ..loading import LoadOptions
     from ..methods import assignments
     from ..sources import files_by_task
-    from ..studio import Studio
+    from .opening import opened
 
     if explain:
         print(explained(explain))
         return
-    studio = Studio.open(model, LoadOptions(device, dtype), editor)
+    studio = opened(model, LoadOptions(device, dtype), editor, text)
     names = tuple(name.strip() for name in methods.split(",")) if methods else (studio.default_method(),)
     wanted = tuple(name.strip() for name in tasks.split(","))
     if prefixed and chat:

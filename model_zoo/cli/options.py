@@ -30,6 +30,14 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="NAME=VALUE: a hyperparameter of the method; may be repeated."),
 ]
+Text = Annotated[
+    Path | None,
+    typer.Option(
+        "--text",
+        help="Running text over which ROME and its kind take their statistics of keys; default: what the "
+        "model writes itself.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 

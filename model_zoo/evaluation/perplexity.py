@@ -8,25 +8,18 @@ import torch
 
 from ..backbone import Backbone
 from ..changes import Patch, Patches, live
+from ..statistics import passages_of
 from .metrics import RISE
 from .scoring import Case, Row
 
 PASSAGES, WORDS = 16, 80  # drawn from a text, and the words of each
-SHORTEST = 20  # words that a line needs to count as a passage: headings have fewer
 
 
 def passages(path: str | Path, seed: int = 0) -> tuple[str, ...]:
     """Beginnings of PASSAGES lines of a text file, drawn by the seed. ValueError where it has none, or cannot
     be read.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"The text {path} cannot be read: {error}. Give a UTF-8 text file.") from error
-    words = [line.split() for line in lines]
-    found = [" ".join(line[:WORDS]) for line in words if len(line) >= SHORTEST]
-    if not found:
-        raise ValueError(f"The text {path} has no line of {SHORTEST} words; give running text.")
+    found = [" ".join(line.split()[:WORDS]) for line in passages_of(Path(path))]
     return tuple(random.Random(seed).sample(found, min(PASSAGES, len(found))))
 
 

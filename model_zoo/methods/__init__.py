@@ -79,6 +79,7 @@ def load_method(
     hyper: Hyperparameters | None = None,
     source: Source | None = None,
     progress: Progress = no_progress,
+    text: tuple[str, ...] = (),
 ) -> EditMethod:
     """Load a registered method for a backbone; ValueError says which names exist or that an editor is
     missing.
@@ -91,5 +92,5 @@ def load_method(
             f"Train one with 'python -m model_zoo train', or use a method that needs none: {free}."
         )
     return method.load(
-        Setup(backbone, editor, hyper or method.Hyperparameters(), source or default_source(), progress)
+        Setup(backbone, editor, hyper or method.Hyperparameters(), source or default_source(), progress, text)
     )

@@ -19,7 +19,8 @@ AT_ONCE = 16  # edits proposed in one batch
 @dataclass(frozen=True)
 class Setup:
     """What a method is loaded with. `editor`: the folder of a trained editor, where the method needs one;
-    `source`: where a method that needs statistics takes the facts from that it should leave alone.
+    `source`: where a method that needs statistics takes the facts from that it should leave alone; `text`:
+    passages over which it takes those of running text, in place of what the base model writes itself.
     """
 
     backbone: Backbone
@@ -27,6 +28,7 @@ class Setup:
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
     source: Source = field(default_factory=default_source)
     progress: Progress = no_progress
+    text: tuple[str, ...] = ()
 
 
 class EditMethod(ABC):

@@ -8,6 +8,7 @@ and the methods differ in A alone: how what is added at the edits' keys is kept 
 C [d_in, d_in] is the mean k k^T. Each edit carries Z, A and K, so several are combined by making A anew.
 """
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -91,9 +92,14 @@ class Locating(EditMethod):
         self.paths = [self.backbone.family.linears(block)[-1] for block in blocks]
         self.above = last + 1
         starts = [prompt for prompt, _ in setup.source.statements()]
-        measured = text_covariance(self.backbone, starts, self.paths, setup.progress)
+        measured = text_covariance(self.backbone, starts, self.paths, setup.progress, setup.text)
+        self.text = hashlib.sha256("\n".join(setup.text).encode()).hexdigest()[:16] if setup.text else ""
         self.covariance = {path: measured[path].double() for path in self.paths}
         self._derived: dict[str, Tensor] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        return repr((self.config, self.text)) if self.text else super().fingerprint
 
     def derived(self, path: str, make: Callable[[Tensor], Tensor]) -> Tensor:
         """What a method makes of a matrix's C, [d_in, d_in]; made once, since it takes a second."""
