@@ -347,7 +347,7 @@ def test_edits_of_a_group_are_made_together_and_measured_under_one_patch(monkeyp
         return Case("recent", i, Record(request, f"s{i}", "", group=group), request)
 
     cases = [case(i, group) for i, group in enumerate(("", "a", "a", "", *["b"] * 9))]
-    rows = evaluate_cases(backbone, FTL(backbone), cases)
+    rows = evaluate_cases(backbone, load_method("ft-l", backbone), cases)
     assert alone == [["p0", "p3"]] and [len(prompts) for prompts in together] == [2, 9]
     assert {row.case for row in rows} == set(range(13))
 

@@ -7,10 +7,10 @@ import torch
 
 from model_zoo.changes import LayerDelta, LayerFactors, patch_of
 from model_zoo.generation import probabilities
-from model_zoo.methods import METHODS
+from model_zoo.methods import METHODS, load_method
 from model_zoo.methods.capture import keep_tokens, token_width
 from model_zoo.methods.editor_folder import EditorConfig
-from model_zoo.methods.ft_l import FTL
+from model_zoo.methods.fine_tuning import by_width
 from model_zoo.methods.hyper_config import HyperConfig
 from model_zoo.methods.hypernetwork import Hypernetwork
 from model_zoo.methods.instructedit import InstructEdit
@@ -166,17 +166,19 @@ def test_combining_does_not_depend_on_the_order(gpt2):
 
 
 def test_ft_l_makes_the_target_likely_within_its_bound(backbone):
-    method = FTL(backbone)
+    method = load_method("ft-l", backbone)
     request = EditRequest("The capital of France is", "Paris")
     before = probabilities(backbone, [request.prompt], [request.target])[0]
     (delta,) = method.propose([request])
     after = probabilities(backbone, [request.prompt], [request.target], [patch_of(delta)])[0]
     assert after > before
-    assert max(layer.D.abs().max().item() for layer in delta.layers.values()) <= method.config.epsilon + 1e-6
+    for layer in delta.layers.values():
+        bound = method.config.epsilon * by_width(layer.shape[1])
+        assert layer.D.abs().max().item() <= bound * (1 + 1e-6)
 
 
 def test_methods_of_both_kinds_combine_into_one_patch(gpt2):
-    editor, ftl = random_editor(gpt2), FTL(gpt2)
+    editor, ftl = random_editor(gpt2), load_method("ft-l", gpt2)
     a, b = editor.propose(REQUESTS[:1])[0], ftl.propose(REQUESTS[1:])[0]
     loaded = {"instructedit": editor, "ft-l": ftl}
     edits = [edit_of(a), edit_of(b, method="ft-l")]
@@ -368,7 +370,7 @@ def test_training_solves_a_stack_as_the_session_does_and_learns_from_it(gpt2, ow
 
 def test_ft_l_fits_several_edits_together_and_goes_on_from_a_change(gpt2):
     method, requests = (
-        FTL(gpt2),
+        load_method("ft-l", gpt2),
         [EditRequest("The capital of France is", "Paris"), EditRequest("One two three", "four")],
     )
     together = method.together(requests)

@@ -8,15 +8,17 @@ import pytest
 import torch
 
 from model_zoo.changes import Patch
-from model_zoo.methods.ft_l import FTL
+from model_zoo.methods import load_method
 from model_zoo.request import EditRequest
 from model_zoo.session import Edit, EditSession
 
 
 def make(gpt2):
-    method = FTL(gpt2)
+    method = load_method("ft-l", gpt2)
     requests = [EditRequest("One two", "three"), EditRequest("The capital of France is", "Rome")]
-    a, b = (Edit(r, FTL.name, change) for r, change in zip(requests, method.propose(requests), strict=True))
+    a, b = (
+        Edit(r, method.name, change) for r, change in zip(requests, method.propose(requests), strict=True)
+    )
     return (lambda name, hyper: method), a, b
 
 

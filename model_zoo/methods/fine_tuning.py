@@ -4,6 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -37,16 +38,29 @@ class FineTuningHyperparameters(Hyperparameters):
     )
 
 
+WIDTH = 768  # inputs of a matrix for which learning rates and bounds of dense changes are given
+
+
+def by_width(d_in: int) -> float:
+    """What learning rate and bound of a dense change are multiplied by for a matrix of so many inputs.
+
+    Adam moves every entry alike, and what that adds to an output grows with the inputs that it is summed
+    over: steps do the same to models of any width when they fall as 1 / d_in (Yang et al. 2022, arXiv
+    2203.03466, table 3).
+    """
+    return WIDTH / d_in
+
+
 def descend(
-    parameters: Iterable[Tensor],
+    parameters: Iterable[Any],
     loss: Callable[[], Tensor],
     steps: int,
     lr: float,
     stop: float,
     after: Callable[[], object] | None = None,
 ) -> None:
-    """Adam on the parameters, in place, for at most so many steps, until the loss is below `stop`; `after`
-    each step.
+    """Adam on the parameters (tensors, or groups of them as Adam takes them), in place, for at most so many
+    steps, until the loss is below `stop`; `after` each step.
     """
     adam = torch.optim.Adam(list(parameters), lr=lr)
     with torch.enable_grad():
@@ -109,7 +123,7 @@ def fit_dense(
     bound: float = math.inf,
 ) -> Delta:
     """A dense change of the matrices at `paths`, for all the requests, on the base model or on that under
-    `start`; no entry of their sum passes `bound`.
+    `start`; no entry of their sum passes `bound`. Learning rate and bound are those by_width().
     """
     batch = rows_of(backbone, requests)
     begun = {path: torch.zeros(1, *backbone.shape(path), device=backbone.device) for path in paths}
@@ -120,13 +134,14 @@ def fit_dense(
     live = under(
         {path: LayerFactors(D=change) for path, change in sums.items()}, start, len(requests), backbone
     )
+    scale = {path: by_width(change.shape[-1]) for path, change in sums.items()}
     descend(
-        sums.values(),
+        [{"params": [change], "lr": config.lr * scale[path]} for path, change in sums.items()],
         lambda: backbone.row_nll(batch, live).mean(),
         config.steps,
         config.lr,
         config.stop_nll,
-        lambda: [change.clamp_(-bound, bound) for change in sums.values()],
+        lambda: [change.clamp_(-bound * scale[path], bound * scale[path]) for path, change in sums.items()],
     )
     return Delta({path: LayerDelta(D=(change - begun[path])[0]) for path, change in sums.items()})
 
