@@ -17,11 +17,12 @@ DEFAULT_MODEL = "atlas"
 
 
 def _editors_in(folder: Path) -> dict[str, Path]:
-    """The trained editors that lie beside a base model, by method."""
+    """The trained editors that lie beside a base model, by method: `editor` is InstructEdit's, `editor-NAME`
+    that of the method of that name.
+    """
+    parts = [part for part in sorted(folder.glob("editor*")) if part.is_dir()]
     return {
-        name: folder / part
-        for name, part in (("instructedit", "editor"), ("mend", "editor-mend"))
-        if (folder / part).is_dir()
+        "instructedit" if part.name == "editor" else part.name.removeprefix("editor-"): part for part in parts
     }
 
 

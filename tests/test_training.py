@@ -10,6 +10,8 @@ from model_zoo.backbone import Backbone
 from model_zoo.joining import Joined
 from model_zoo.methods import load_method
 from model_zoo.methods.hyper_config import HyperConfig
+from model_zoo.methods.instructedit import InstructEdit
+from model_zoo.methods.mend import MEND
 from model_zoo.records import Probe
 from model_zoo.scopes import SCOPES
 from model_zoo.statistics import key_covariance, keys_by_group
@@ -26,13 +28,14 @@ from .makers import ATLAS, pico_backbone
 CONFIG = MetaConfig(steps=4, edits=3, rephrased=1, local=1, blocks=2, calibration=2, warmup=1, near=0)
 
 
-def trainer(model_type: str = "gpt2", **changes) -> MetaTrainer:
+def trainer(model_type: str = "gpt2", method=InstructEdit, **changes) -> MetaTrainer:
     return MetaTrainer(
         pico_backbone(model_type),
         ATLAS,
         MetaConfig(**{**CONFIG.__dict__, **changes}),
         HyperConfig(rank=8),
         seed=5,
+        method=method,
     )
 
 
@@ -312,7 +315,10 @@ def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):
 
 
 def test_training_without_instructions_is_mend():
-    run = trainer(instructed=False)
+    run = trainer(method=MEND)
+    assert type(run.editor) is MEND and not run.editor.config.instructed
+    with pytest.raises(ValueError, match="InstructEdit is trained with instructions"):
+        trainer(instructed=False)
     assert not any(
         "Description" in run.backbone.tokenizer.decode(e.edit.ids) for e in run.examples(0).examples
     )

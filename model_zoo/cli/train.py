@@ -51,6 +51,8 @@ def train(
     from ..catalog import load_backbone
     from ..loading import LoadOptions
     from ..methods import assignments
+    from ..methods.instructedit import InstructEdit
+    from ..methods.mend import MEND
     from ..registry import find
     from ..sources import FileSource, default_source, files_by_task
     from ..tasks import get_task
@@ -68,7 +70,8 @@ def train(
     config, network = changed(config, network, assignments(set_values or ()))
     source = FileSource(files_by_task(data), files_by_task(test or ())) if data else default_source()
     backbone = load_backbone(model, LoadOptions(device, dtype))
-    trainer = MetaTrainer(backbone, source, config, network, seed, start, _on_stderr)
+    method = InstructEdit if instructions else MEND
+    trainer = MetaTrainer(backbone, source, config, network, seed, start, _on_stderr, method)
     if dry_run:
         print(estimate(trainer).in_words())
         return
@@ -95,11 +98,12 @@ def average(
     from ..loading import LoadOptions
     from ..methods import load_method
     from ..methods.editor_folder import read_config
-    from ..methods.instructedit import InstructEdit
+    from ..methods.hypernetwork_method import HypernetworkMethod
     from ..training import averaging
 
     backbone = load_backbone(model, LoadOptions(device, dtype))
     trained = [
-        cast(InstructEdit, load_method(read_config(folder).method, backbone, folder)) for folder in editors
+        cast(HypernetworkMethod, load_method(read_config(folder).method, backbone, folder))
+        for folder in editors
     ]
     averaging.average(trained).save(out)

@@ -25,6 +25,11 @@ from ..training.meta import MetaTrainer
 LAB_TASKS = ("counterfact", "recent", "convsent", "zsre")
 
 
+def _trained_by(config: MetaConfig) -> type[InstructEdit]:
+    """The method that learns from such settings."""
+    return InstructEdit if config.instructed else MEND
+
+
 @dataclass(frozen=True)
 class Lab:
     """`n` held-out edits per task, drawn by `seed`; editors of `steps` steps of a `recipe` under `cache`;
@@ -57,17 +62,17 @@ class Lab:
         return self._load(config, self._trained(config, network, training_seed))
 
     def _load(self, config: MetaConfig, folder: Path) -> EditMethod:
-        return load_method((InstructEdit if config.instructed else MEND).name, self.backbone, folder)
+        return load_method(_trained_by(config).name, self.backbone, folder)
 
     def _trained(self, config: MetaConfig, hyper: HyperConfig, training_seed: int) -> Path:
         """The folder of a finished training, whose name tells everything that it depends on."""
-        name = (InstructEdit if config.instructed else MEND).name
+        method = _trained_by(config)
         key = json.dumps(
             [asdict(config), hyper.model_dump(), training_seed, self.backbone.fingerprint], sort_keys=True
         )
-        folder = self.cache / f"{name}-{training_seed}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+        folder = self.cache / f"{method.name}-{training_seed}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
         if not (folder / "config.json").exists():
-            MetaTrainer(self.backbone, self.source, config, hyper, training_seed).run(folder)
+            MetaTrainer(self.backbone, self.source, config, hyper, training_seed, method=method).run(folder)
         return folder
 
     def scoped(self) -> EditMethod:

@@ -20,6 +20,7 @@ from .grace import GRACE
 from .hyperparameters import Control, Hyperparameters, assignments, checked, controls
 from .ike import IKE
 from .instructedit import InstructEdit
+from .ke import KE
 from .lora import LoRA
 from .memit import MEMIT
 from .mend import MEND
@@ -46,6 +47,7 @@ METHODS: MappingProxyType[str, type[EditMethod]] = registered(
     (
         InstructEdit,
         MEND,
+        KE,
         FTL,
         FT,
         LoRA,

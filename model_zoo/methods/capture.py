@@ -2,7 +2,8 @@
 
 An edit is one row of text: instruction, prompt and target. Its gradient at one matrix is a sum over the row's
 tokens of delta u^T, with u the token's input to the matrix and delta the gradient at its output. The network
-gets the pairs (u, delta) of the tokens that are kept, and what there is to read of the instruction.
+gets the pairs (u, delta) of the tokens that are kept, and what there is to read of the instruction or of the
+row's text.
 """
 
 from collections.abc import Sequence
@@ -27,12 +28,24 @@ class Captured:
 
 
 @dataclass(frozen=True)
+class EditText:
+    """Rows of E edits as text: x [E, n, width] (their tokens' embeddings), real [E, n] bool, and where each
+    target begins, start [E].
+    """
+
+    x: Tensor
+    real: Tensor
+    start: Tensor
+
+
+@dataclass(frozen=True)
 class EditCapture:
     """What the network sees of E edits."""
 
     layers: dict[str, Captured]  # per edited matrix
     instructions: Instructions | None = None  # None where the network reads none
     plain: Sequence[Joined] = ()  # the edits' rows without instructions; the strength head needs them
+    text: EditText | None = None  # None where the network reads the gradient alone
 
 
 def keep_tokens(u: Tensor, delta: Tensor, real: Tensor) -> Captured:

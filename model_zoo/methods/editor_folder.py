@@ -133,7 +133,7 @@ def write_tensors(folder: Path, tensors: EditorTensors, covariance_rank: int) ->
     stored = {}
     for name, tensor in tensors.network.items():
         # normalisation statistics and learning rates span more orders of magnitude than float16 holds
-        exact = name.endswith(("_mean", "_std", ".scales")) or name.startswith("log_lr")
+        exact = name.endswith(("_mean", "_std", "_size", ".scales")) or name.startswith("log_lr")
         stored[name] = tensor.cpu().to(torch.float32 if exact else torch.float16).contiguous()
     for path, matrix in tensors.covariance.items():
         values, vectors = torch.linalg.eigh(matrix.double())

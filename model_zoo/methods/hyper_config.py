@@ -11,7 +11,7 @@ class HyperConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rank: int = Field(256, ge=1, description="width of each residual layer's bottleneck")
+    rank: int = Field(256, ge=1, description="width of each residual layer's bottleneck, or of KE's gates")
     layers: int = Field(2, ge=1, description="residual layers")
     edit_lr: float = Field(3e-4, gt=0, description="initial edit learning rate of every matrix")
     instruction: int = Field(
@@ -59,6 +59,12 @@ class HyperConfig(BaseModel):
         False,
         description="an edit under which its own prompt does not say the target yet is made as strong as "
         "that takes",
+    )
+    lstm: int = Field(
+        0,
+        ge=0,
+        exclude_if=lambda size: not size,  # files of the other methods do not speak of it
+        description="size of the LSTM, each way, by which KE reads the edit's text",
     )
 
     @model_validator(mode="after")

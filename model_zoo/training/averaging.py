@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import torch
 
-from ..methods.instructedit import InstructEdit
+from ..methods.hypernetwork_method import HypernetworkMethod
 from .fitting import refit
 
 
-def average(editors: Sequence[InstructEdit]) -> InstructEdit:
+def average(editors: Sequence[HypernetworkMethod]) -> HypernetworkMethod:
     """An editor whose every parameter is the mean of theirs, fitted once more (see fitting.py). Its
     configuration keeps what their trainings had in common, and under `mean_of` where they differed.
 
@@ -62,7 +62,7 @@ def average(editors: Sequence[InstructEdit]) -> InstructEdit:
     return mean
 
 
-def _network(editor: InstructEdit) -> dict:
+def _network(editor: HypernetworkMethod) -> dict:
     """What two editors must have in common to be one network."""
     config = editor.config.model_dump()
     return {"modules": list(config["modules"]), **config["hyper"]} | {

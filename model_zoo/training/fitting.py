@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..methods.capture import request_row
+from ..methods.hypernetwork_method import HypernetworkMethod
 from ..methods.instructedit import InstructEdit
 from ..methods.instruction import InstructionReader
 from ..request import EditRequest
@@ -30,14 +31,14 @@ Asked = tuple[str, Sequence[str], Sequence[float] | None]
 
 
 @torch.no_grad()
-def refit(editor: InstructEdit, fits: Mapping[str, Sequence[float]]) -> None:
+def refit(editor: HypernetworkMethod, fits: Mapping[str, Sequence[float]]) -> None:
     """Move an editor's strength head by the ridge regression of what `fits` asks, (a, b) per scope, on what
     it reads of one reading of each training wording, every scope and task weighing the same. Nothing asked,
     or no such head: the editor stays as it is.
     """
-    head = editor.network.strength_head
-    if head is None or not fits:
+    if not isinstance(editor, InstructEdit) or editor.network.strength_head is None or not fits:
         return
+    head = editor.network.strength_head
     asked: list[Asked] = [(TASK_WORD, scope.first_readings, fits.get(name)) for name, scope in SCOPES.items()]
     tasks = [TASKS[name] for name in editor.config.tasks]
     asked += [

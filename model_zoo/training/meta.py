@@ -8,7 +8,7 @@ import json
 import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast
 
@@ -20,13 +20,11 @@ from tqdm import tqdm
 from ..backbone import Backbone
 from ..cache import writable_cache
 from ..methods import load_method
-from ..methods.capture import token_width
 from ..methods.editor_folder import EditorConfig, read_config
 from ..methods.heads import FAST_HEADS
 from ..methods.hyper_config import HyperConfig
-from ..methods.hypernetwork import Hypernetwork
+from ..methods.hypernetwork_method import HypernetworkMethod
 from ..methods.instructedit import InstructEdit
-from ..methods.mend import MEND
 from ..progress import Progress, no_progress
 from ..records import Record
 from ..sources import Source
@@ -44,7 +42,7 @@ CHAT_TURNS = 192  # questions in the chat template whose keys are averaged
 
 class MetaTrainer:
     """Trains an editor for a backbone on a source's records; resumable from `folder/checkpoint.*` with the
-    same results.
+    same results. `method` is the class that is trained, which brings its network.
 
     `start` is a finished editor of the same base to go on from; what this network has beyond that one's
     begins at zero, so that step 0 edits as that editor does.
@@ -59,12 +57,14 @@ class MetaTrainer:
         seed: int = 0,
         start: Path | None = None,
         progress: Progress = no_progress,
+        method: type[HypernetworkMethod] = InstructEdit,
     ):
+        config = _of_method(method, config)
         source = source.with_questions() if config.questions else source
         self.backbone, self.source, self.config, self.seed = backbone, source, config, seed
         self.progress = progress
         self.first = max(0, backbone.blocks - config.blocks) if config.first is None else config.first
-        self.hyper = hyper or HyperConfig()
+        self.hyper = hyper or method.default_network
         _check_source(source, config, self.hyper)
         self.sampler = Sampler(backbone, source, config, seed)
         self._pools: dict[str, list[Record]] = {}
@@ -75,7 +75,6 @@ class MetaTrainer:
             )
         torch.manual_seed(seed)
         modules = {path: backbone.shape(path) for path in backbone.linears(self.first, config.blocks)}
-        method = InstructEdit if config.instructed else MEND
         editor_config = EditorConfig(
             method=method.name,
             base_model=backbone.published_name,
@@ -89,9 +88,7 @@ class MetaTrainer:
             stop=config.stop,
             training={**asdict(config), "seed": seed, "torch": torch.__version__},
         )
-        self.editor = method(
-            backbone, editor_config, Hypernetwork(modules, self.hyper, token_width(backbone))
-        )
+        self.editor = method(backbone, editor_config, method.new_network(editor_config, backbone))
         self.start = self._begin_from(start) if start else None
         self.editor.config = editor_config.model_copy(
             update={"training": editor_config.training | {"start": self.start}}
@@ -107,7 +104,7 @@ class MetaTrainer:
 
     def _begin_from(self, folder: Path) -> str:
         """Take over a finished editor's network; its fingerprint."""
-        first = cast(InstructEdit, load_method(read_config(folder).method, self.backbone, folder))
+        first = cast(HypernetworkMethod, load_method(read_config(folder).method, self.backbone, folder))
         own, theirs = self.editor.network.state_dict(), first.network.state_dict()
         fits = all(name in own and own[name].shape == tensor.shape for name, tensor in theirs.items())
         if not fits or self.hyper.whitened != first.config.hyper.whitened:
@@ -178,8 +175,10 @@ class MetaTrainer:
 
     def prepare(self, fresh: bool = True) -> None:
         """What keys are measured against, by a whitened network and in joint solves; a network that has
-        learned keeps what it learned with.
+        learned keeps what it learned with. Nothing, where the method measures none.
         """
+        if not self.editor.measures_keys:
+            return
         network, modules = self.editor.network, list(self.editor.config.modules)
         if fresh or not self.hyper.whitened:
             self.editor.covariance = self._covariance(modules)
@@ -228,7 +227,9 @@ class MetaTrainer:
         self.step += 1
         return {"loss": loss.item(), "gradient_norm": float(norm), **parts}
 
-    def run(self, folder: Path, log: Callable[[int, dict[str, float]], None] | None = None) -> InstructEdit:
+    def run(
+        self, folder: Path, log: Callable[[int, dict[str, float]], None] | None = None
+    ) -> HypernetworkMethod:
         """Train to the end, writing checkpoints and, at last, the editor into `folder`."""
         with self.kept_trunk():
             return self._run(folder, log)
@@ -239,7 +240,7 @@ class MetaTrainer:
             return nullcontext()
         return self.backbone.kept_below(KeptTrunk(self.backbone, self.first, writable_cache("trunk")))
 
-    def _run(self, folder: Path, log: Callable[[int, dict[str, float]], None] | None) -> InstructEdit:
+    def _run(self, folder: Path, log: Callable[[int, dict[str, float]], None] | None) -> HypernetworkMethod:
         new = not self.resume(folder)
         self.prepare(new and (not self.start or self.config.rewhitened))
         if new and not self.start:
@@ -314,6 +315,16 @@ class MetaTrainer:
         self.adam.load_state_dict(state)
         self.step = int(state["state"][0]["step"])
         return True
+
+
+def _of_method(method: type[HypernetworkMethod], config: MetaConfig) -> MetaConfig:
+    """The settings as a method can be trained with: one that reads no instructions is given none."""
+    if method.reads_instruction and not config.instructed:
+        raise ValueError(
+            f"{method.pretty_name} is trained with instructions, and instructed=False leaves them out; "
+            "train a method that reads none."
+        )
+    return replace(config, instructed=method.reads_instruction)
 
 
 def _check_source(source: Source, config: MetaConfig, hyper: HyperConfig) -> None:

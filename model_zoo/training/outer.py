@@ -19,7 +19,7 @@ from torch import Tensor
 from ..backbone import Backbone
 from ..changes import Factors, LayerFactors
 from ..joining import Joined
-from ..methods.instructedit import InstructEdit
+from ..methods.hypernetwork_method import HypernetworkMethod
 from ..methods.strength import lead
 from .config import MetaConfig
 from .examples import TrainingEdit
@@ -53,7 +53,7 @@ class Step:
     scoped: bool = False
 
 
-def outer_loss(editor: InstructEdit, step: Step, config: MetaConfig) -> tuple[Tensor, dict[str, float]]:
+def outer_loss(editor: HypernetworkMethod, step: Step, config: MetaConfig) -> tuple[Tensor, dict[str, float]]:
     """The outer loss of one step, its gradient reaching the hypernetwork alone; and its parts as numbers."""
     captured = editor.capture(
         [example.edit for example in step.examples], plain=[example.plain for example in step.examples]
@@ -81,10 +81,9 @@ def outer_loss(editor: InstructEdit, step: Step, config: MetaConfig) -> tuple[Te
     reach = config.c_reach * missed if step.scoped else 0.0
     loss = config.c_edit * edit + config.c_loc * local + config.c_lead * (missed + lost) + reach
     numbers = {"edit": edit.item(), "missed": missed.item(), "local": local.item(), "lost": lost.item()}
-    reader = editor.network.reader
-    if step.wordings and reader is not None:
-        asked, scopes = zip(*step.wordings, strict=True)
-        reading = reading_loss(reader(editor.instructions(asked)), scopes)
+    asked, scopes = zip(*step.wordings, strict=True) if step.wordings else ((), ())
+    if asked and (read := editor.readings(asked)) is not None:
+        reading = reading_loss(read, scopes)
         loss, numbers = loss + config.c_read * reading, numbers | {"reading": reading.item()}
     return loss, numbers
 
