@@ -14,6 +14,7 @@ from .backbone import Backbone
 from .catalog import CATALOG, CatalogEntry
 from .evaluation.summary import OF_TEXT
 from .hub import HubError, Report, fetch, publish, search
+from .methods import get_method
 from .methods.editor_folder import CONFIG_FILE, WEIGHTS_FILE, EditorConfig, read_config, write_config
 
 FILES = [CONFIG_FILE, WEIGHTS_FILE, "README.md"]
@@ -150,7 +151,8 @@ def card(config: EditorConfig, repo: str) -> str:
     )
     matrices = "\n".join(f"- `{path}` {d_out} x {d_in}" for path, (d_out, d_in) in config.modules.items())
     revision = f" at revision `{config.base_revision}`" if config.base_revision else ""
-    kind = "InstructEdit" if config.instructed else "MEND (trained without instructions)"
+    method = get_method(config.method)
+    paper = method.reference_url.rpartition("/")[2]
     return f"""---
 {data.to_yaml()}
 ---
@@ -159,7 +161,7 @@ def card(config: EditorConfig, repo: str) -> str:
 
 An editor for **{config.base_model}**{revision}: a hypernetwork that turns \
 the gradient of one example into a low-rank weight change
-({kind}, [arXiv 2402.16123](https://arxiv.org/abs/2402.16123)). It edits nothing \
+({method.pretty_name}, [arXiv {paper}]({method.reference_url})). It edits nothing \
 but that model; other weights are refused.
 
 Training tasks: {", ".join(config.tasks) or "not recorded"}. Edited matrices:

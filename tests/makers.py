@@ -14,10 +14,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 from model_zoo.active import Live
 from model_zoo.backbone import Backbone
 from model_zoo.changes import Change, Delta, LayerDelta
-from model_zoo.methods.capture import token_width
 from model_zoo.methods.editor_folder import EditorConfig
 from model_zoo.methods.hyper_config import HyperConfig
-from model_zoo.methods.hypernetwork import Hypernetwork
+from model_zoo.methods.hypernetwork_method import HypernetworkMethod
 from model_zoo.methods.instructedit import InstructEdit
 from model_zoo.request import EditRequest
 from model_zoo.session import Edit
@@ -222,18 +221,25 @@ REQUESTS = [
 ]
 
 
-def random_editor(backbone: Backbone, seed: int = 0, hyper: HyperConfig | None = None) -> InstructEdit:
+def random_editor(
+    backbone: Backbone, seed: int = 0, hyper: HyperConfig | None = None, method=InstructEdit
+) -> HypernetworkMethod:
     """An editor with random weights everywhere, so that no term of the update is trivially zero."""
-    hyper = hyper or HyperConfig(rank=8)
+    hyper = hyper or method.default_network.model_copy(update={"rank": 8})
     modules = {path: backbone.shape(path) for path in backbone.last_blocks(2)}
+    config = EditorConfig(
+        method=method.name,
+        instructed=method.reads_instruction,
+        base_model=backbone.name,
+        modules=modules,
+        hyper=hyper,
+    )
     torch.manual_seed(seed)
-    network = Hypernetwork(modules, hyper, token_width(backbone))
+    network = method.new_network(config, backbone)
     for parameter in network.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.3)
-    editor = InstructEdit(
-        backbone, EditorConfig(base_model=backbone.name, modules=modules, hyper=hyper), network
-    )
+    editor = method(backbone, config, network)
     network.calibrate([editor.capture([editor.join(r) for r in REQUESTS]).layers])
     return editor
 

@@ -21,7 +21,6 @@ from model_zoo.export import FORMATS, export
 from model_zoo.generation import generate, probabilities
 from model_zoo.loading import LoadOptions, load
 from model_zoo.methods import METHODS, controls
-from model_zoo.methods.mend import MEND
 from model_zoo.request import EditRequest
 from model_zoo.session import Edit, EditSession
 from model_zoo.studio import Studio
@@ -42,10 +41,7 @@ def places(tmp_path_factory):
     folder = save_model(pico_backbone("gpt2"), tmp_path_factory.mktemp("pico") / "base")
     editors = {}
     for method in (m for m in METHODS.values() if m.needs_editor):
-        editor = random_editor(load(folder, LoadOptions("cpu"), "pico"))
-        editor.config = editor.config.model_copy(
-            update={"method": method.name, "instructed": method is not MEND}
-        )
+        editor = random_editor(load(folder, LoadOptions("cpu"), "pico"), method=method)
         editor.save(folder.parent / method.name)
         editors[method.name] = folder.parent / method.name
     return folder, editors

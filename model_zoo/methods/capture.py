@@ -76,6 +76,17 @@ def request_row(backbone: Backbone, request: EditRequest, target_end: str = "", 
     return replace(row, prefix=len(backbone.ids(prefix)) if prefix else 0)
 
 
+@torch.no_grad()
+def embedded(backbone: Backbone, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Rows of tokens as the base model embeds them, [rows, n, width], and which are real, [rows, n] bool."""
+    sizes = torch.tensor([len(row) for row in rows])
+    ids = torch.zeros(len(rows), int(sizes.max()), dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+    x = backbone.model.get_input_embeddings()(ids.to(backbone.device)).float()
+    return x, (torch.arange(ids.shape[1]) < sizes[:, None]).to(x.device)
+
+
 def prefix_mask(rows: Sequence[Joined], width: int) -> Tensor:
     """[rows, width] bool: the instruction's tokens of each row."""
     return torch.arange(width) < torch.tensor([row.prefix for row in rows])[:, None]

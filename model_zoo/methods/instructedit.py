@@ -16,7 +16,7 @@ from ..active import Live
 from ..backbone import Backbone
 from ..changes import Delta, LayerDelta, LayerFactors
 from ..joining import Joined
-from .capture import EditCapture, prefix_mask, token_width
+from .capture import EditCapture, embedded, token_width
 from .editor_folder import EditorConfig
 from .hypernetwork import Hypernetwork, Update
 from .hypernetwork_method import HypernetworkMethod
@@ -72,16 +72,9 @@ class InstructEdit(HypernetworkMethod):
     def readings(self, rows: Sequence[Joined]) -> Tensor | None:
         return None if self.network.reader is None else self.network.reader(self.instructions(rows))
 
-    @torch.no_grad()
     def instructions(self, rows: Sequence[Joined]) -> Instructions:
         """What is read of the rows' instructions."""
-        n = max(row.prefix for row in rows)
-        ids = torch.zeros(len(rows), n, dtype=torch.long)
-        for i, row in enumerate(rows):
-            ids[i, : row.prefix] = torch.tensor(row.ids[: row.prefix])
-        device = self.backbone.device
-        embedded = self.backbone.model.get_input_embeddings()(ids.to(device)).float()
-        return Instructions(embedded, prefix_mask(rows, n).to(device))
+        return Instructions(*embedded(self.backbone, [row.ids[: row.prefix] for row in rows]))
 
     def updates(self, captured: EditCapture) -> dict[str, Update]:
         """The network's factors per edited matrix, A [E, n, d_in] and B [E, d_out, n].

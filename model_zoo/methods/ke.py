@@ -14,7 +14,7 @@ from ..active import Live
 from ..backbone import Backbone
 from ..changes import LayerDelta, LayerFactors
 from ..joining import Joined
-from .capture import EditCapture, EditText, token_width
+from .capture import EditCapture, EditText, embedded, token_width
 from .editor_folder import EditorConfig
 from .hyper_config import HyperConfig
 from .hypernetwork_method import HypernetworkMethod
@@ -46,13 +46,10 @@ class KE(HypernetworkMethod):
         """Kept tokens (u, delta) of each row's edit gradient, and the row's text."""
         return EditCapture(self.gradients(rows, prefix_rows, under), plain=plain, text=self.text(rows))
 
-    @torch.no_grad()
     def text(self, rows: Sequence[Joined]) -> EditText:
         """The rows' prompts and targets, in the base model's embeddings."""
-        batch = self.backbone.batch(rows)
-        embedded = self.backbone.model.get_input_embeddings()(batch.input_ids).float()
-        start = torch.tensor([row.start for row in rows], device=embedded.device)
-        return EditText(embedded, batch.attention_mask.bool(), start)
+        x, real = embedded(self.backbone, [row.ids for row in rows])
+        return EditText(x, real, torch.tensor([row.start for row in rows], device=x.device))
 
     def updates(self, captured: EditCapture) -> dict[str, LayerFactors]:
         assert captured.text is not None
