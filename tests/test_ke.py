@@ -12,7 +12,7 @@ from model_zoo.generation import probabilities
 from model_zoo.methods import load_method
 from model_zoo.methods.hyper_config import HyperConfig
 from model_zoo.methods.ke import KE
-from model_zoo.training.config import MetaConfig
+from model_zoo.training.config import RECIPES, MetaConfig
 from model_zoo.training.meta import MetaTrainer
 
 from .makers import ATLAS, REQUESTS, pico_backbone, random_editor
@@ -156,6 +156,7 @@ def test_it_survives_its_file(pico, tmp_path):
 
 def test_a_text_reader_has_a_size_and_other_editors_do_not_speak_of_it(gpt2):
     assert "lstm" not in HyperConfig().model_dump() and SMALL.model_dump()["lstm"] == 6
+    assert all(KE.adapted(network) == KE.default_network for _, network in RECIPES.values())
     with pytest.raises(ValueError, match="lstm=0"):
         random_editor(gpt2, hyper=HyperConfig(rank=8), method=KE)
 

@@ -65,12 +65,12 @@ def train(
         names = tuple(files_by_task(data))
     config, network = find("recipe", RECIPES, recipe)
     config = replace(config, tasks=names, instructed=instructions, steps=steps or config.steps)
-    network = network if instructions else network.blind
+    method = InstructEdit if instructions else MEND
+    network = method.adapted(network)
     network = network.model_copy(update={"rank": rank or network.rank})
     config, network = changed(config, network, assignments(set_values or ()))
     source = FileSource(files_by_task(data), files_by_task(test or ())) if data else default_source()
     backbone = load_backbone(model, LoadOptions(device, dtype))
-    method = InstructEdit if instructions else MEND
     trainer = MetaTrainer(backbone, source, config, network, seed, start, _on_stderr, method)
     if dry_run:
         print(estimate(trainer).in_words())

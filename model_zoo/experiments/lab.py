@@ -52,13 +52,13 @@ class Lab:
         """
         config, own = RECIPES[self.recipe]
         config = replace(config, **{"steps": self.steps} | changes)
-        network = network or (own if config.instructed else own.blind)
+        network = network or _trained_by(config).adapted(own)
         return self._load(config, self._trained(config, network, training_seed))
 
     def studio_editor(self, training_seed: int = 0, **changes) -> EditMethod:
         """An editor of the recipe of the one that ships, with these changes."""
         config = replace(STUDIO, **{"steps": self.steps} | changes)
-        network = STUDIO_NETWORK if config.instructed else STUDIO_NETWORK.blind
+        network = _trained_by(config).adapted(STUDIO_NETWORK)
         return self._load(config, self._trained(config, network, training_seed))
 
     def _load(self, config: MetaConfig, folder: Path) -> EditMethod:

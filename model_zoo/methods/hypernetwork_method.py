@@ -68,6 +68,11 @@ class HypernetworkMethod(EditMethod):
     def new_network(cls, config: EditorConfig, backbone: Backbone) -> nn.Module:
         """An untrained network of the configuration."""
 
+    @classmethod
+    def adapted(cls, network: HyperConfig) -> HyperConfig:
+        """A training recipe's network as this method has it."""
+        return network
+
     @abstractmethod
     def capture(
         self,

@@ -36,6 +36,11 @@ class KE(HypernetworkMethod):
     def new_network(cls, config: EditorConfig, backbone: Backbone) -> KENetwork:
         return KENetwork(config.modules, config.hyper, token_width(backbone))
 
+    @classmethod
+    def adapted(cls, network: HyperConfig) -> HyperConfig:
+        """Its own: what recipes say of their networks is said of another one."""
+        return cls.default_network
+
     def capture(
         self,
         rows: Sequence[Joined],

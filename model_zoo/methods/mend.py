@@ -4,6 +4,7 @@ The code is InstructEdit's, whose request is then the bare prompt, in training a
 comparable because nothing else differs.
 """
 
+from .hyper_config import HyperConfig
 from .instructedit import InstructEdit
 
 
@@ -14,3 +15,7 @@ class MEND(InstructEdit):
     pretty_name = "MEND"
     reference_url = "https://arxiv.org/abs/2110.11309"
     reads_instruction = False
+
+    @classmethod
+    def adapted(cls, network: HyperConfig) -> HyperConfig:
+        return network.blind
