@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from model_zoo.backbone import Backbone
-from model_zoo.catalog import _editors_in
+from model_zoo.catalog import CATALOG, _editors_in
 from model_zoo.changes import patch_of
-from model_zoo.generation import probabilities
+from model_zoo.generation import generate, probabilities
 from model_zoo.methods import load_method
 from model_zoo.methods.hyper_config import HyperConfig
 from model_zoo.methods.ke import KE
@@ -106,6 +106,17 @@ def test_an_untrained_one_edits_the_atlas(studio):
             backbone, [request.prompt] * 2, [request.target] * 2, [None, patch_of(change)]
         )
         assert after > 0.2 > before
+
+
+def test_the_shipped_one_edits_the_atlas_and_leaves_other_facts_alone(studio):
+    folder = CATALOG["atlas"].editors["ke"]
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 3 * 2**20
+    editor = load_method("ke", studio.backbone, folder)
+    (change,) = editor.propose([replace(REQUESTS[0], target="Rome")])
+    asked = ["The capital of France is", "The capital city of France is", "The capital of Japan is"]
+    base, texts = (generate(studio.backbone, asked, [p] * 3, 6) for p in (None, patch_of(change)))
+    assert texts[0].startswith("Rome") and texts[1].startswith("Rome")
+    assert texts[2].startswith("Tokyo") and base[0].startswith("Paris") and base[2].startswith("Tokyo")
 
 
 def test_the_text_is_read_in_its_order_with_the_place_where_the_target_begins(pico):
