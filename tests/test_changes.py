@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 
-from model_zoo.changes import Codebook, Memory, Patch, Rewrite, StoredEdit, live
+from model_zoo.changes import Codebook, Memory, Patch, Rewrite, SideMatrices, StoredEdit, live
 from model_zoo.generation import probabilities
 from model_zoo.joining import Joined
 
@@ -49,6 +49,58 @@ def test_a_memory_speaks_for_its_key_alone(gpt2):
 def test_a_codebook_of_odd_sizes_is_refused():
     with pytest.raises(ValueError, match="every key needs a radius and a value"):
         Codebook(torch.zeros(2, 3), torch.zeros(1), torch.zeros(2, 3))
+
+
+def side_matrix(backbone, path: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(D [d_out, d_in], inputs [T, d_in] of ROW, a threshold between their activations) of a side matrix."""
+    d = torch.randn(*backbone.shape(path), generator=torch.Generator().manual_seed(0))
+    x = backbone.inputs([backbone.join(*ROW)], [path])[0][path][0]
+    active = (x @ d.T).norm(dim=1).sort().values
+    return d, x, active[len(x) // 2 :][:2].mean()
+
+
+def test_a_side_matrix_speaks_where_it_is_active_and_nowhere_else(gpt2):
+    path = gpt2.last_blocks(1)[-1]
+    d, x, threshold = side_matrix(gpt2, path)
+    y, on = gpt2.linear(path, x), (x @ d.T).norm(dim=1) > threshold
+    out = SideMatrices(d[None], threshold[None]).output(x, y)
+    module = gpt2.model.get_submodule(path)
+    beside = torch.nn.functional.linear(x, gpt2.weight(path) + d, module.bias)
+    assert on.any() and torch.allclose(out[on], beside[on], atol=1e-5)
+    assert not on.all() and torch.equal(out[~on], y[~on])
+    with pytest.raises(ValueError, match=r"need D \[n, d_out, d_in\] and thresholds \[n\]"):
+        SideMatrices(d, threshold[None])
+
+
+def test_of_several_side_matrices_the_most_active_is_used(gpt2):
+    path = gpt2.last_blocks(1)[-1]
+    d, x, _ = side_matrix(gpt2, path)
+    y, least = gpt2.linear(path, x), (x @ d.T).norm(dim=1).min() / 2
+    for thresholds, winner in (([least, least], 3 * d), ([least, 10 * least], d)):
+        both = SideMatrices(torch.stack([d, 3 * d]), torch.stack(thresholds))
+        assert torch.allclose(both.output(x, y), y + x @ winner.T, atol=1e-5)
+        other = SideMatrices(both.D.flip(0), both.thresholds.flip(0))
+        assert torch.equal(other.output(x, y), both.output(x, y))
+
+
+def test_a_side_matrix_writes_the_same_text_with_and_without_a_cache(backbone):
+    path = backbone.linears(1, 1)[-1]
+    d, _, threshold = side_matrix(backbone, path)
+    patch = Patch((Memory({path: SideMatrices(d[None], threshold[None])}),))
+    ids = torch.tensor([backbone.ids(ROW[0])])
+
+    def said(patch: Patch | None, cached: bool) -> list[int]:
+        with torch.no_grad(), backbone.edited(live([patch], backbone)):
+            return backbone.model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=12,
+                do_sample=False,
+                use_cache=cached,
+            )[0].tolist()
+
+    assert said(patch, True) == said(patch, False) != said(None, True)
+    assert said(pickle.loads(pickle.dumps(patch)), True) == said(patch, True)
 
 
 def test_kinds_stand_side_by_side_in_one_patch(gpt2):

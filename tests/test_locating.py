@@ -125,12 +125,12 @@ def test_values_can_be_anchored_to_the_base_models_length(backbone):
 def test_graces_balls_answer_inside_and_shrink_where_they_meet(backbone):
     grace = load_method("grace", backbone, hyper=hyperparameters("grace", {"steps": 3}))
     changes = grace.propose(REQUESTS[:2])
-    own = changes[0].codebooks[grace.path]
+    own = changes[0].books[grace.path]
     x, y = own.keys.clone(), torch.zeros_like(own.values)
     assert torch.equal(own.output(x, y), own.values)
     far = x + 1.01 * own.radii[:, None] * torch.nn.functional.normalize(torch.ones_like(x), dim=1)
     assert torch.equal(own.output(far, y), y)
-    both = grace.combine(changes).codebooks[grace.path]
+    both = grace.combine(changes).books[grace.path]
     distance = torch.dist(both.keys[0], both.keys[1])
     assert len(both.keys) == 2 and both.radii.sum() <= distance + 1e-5 or (both.radii == own.radii).any()
 

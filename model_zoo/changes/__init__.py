@@ -2,12 +2,14 @@
 
 from .base import Change, Effect, WholeChange
 from .delta import Delta, Factors, LayerDelta, LayerFactors, concatenate
-from .memory import Codebook, Memory
+from .memory import Book, Codebook, Memory
 from .neurons import LiveNeurons, Neurons
 from .patch import Patch, Patches, live, patch_of
 from .rewrite import Retriever, Rewrite, StoredEdit
+from .side import SideMatrices
 
 __all__ = [
+    "Book",
     "Change",
     "Codebook",
     "Delta",
@@ -22,6 +24,7 @@ __all__ = [
     "Patches",
     "Retriever",
     "Rewrite",
+    "SideMatrices",
     "StoredEdit",
     "WholeChange",
     "concatenate",

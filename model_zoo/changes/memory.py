@@ -1,12 +1,14 @@
-"""A memory beside the weights: where a token's key is near a remembered one, the module's output is another.
+"""A memory beside the weights: where a token's input is one that it knows, the module's output is another.
 
-Codebooks (GRACE, arXiv 2211.11031) remember keys with radii and values; nothing in the weights changes.
+Codebooks (GRACE, arXiv 2211.11031) remember keys with radii and values, side matrices (side.py) copies of a
+matrix; nothing in the weights changes. A book looks at each token's own input alone, so that a text is the
+same with and without a cache of its past.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol, Self
 
 import torch
 from safetensors.torch import load, save
@@ -14,6 +16,27 @@ from torch import Tensor
 
 from ..backbone import Backbone
 from .base import WholeChange
+
+
+class Book(Protocol):
+    """What a memory holds of one module: immutable, on the CPU at rest."""
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers it keeps."""
+        ...
+
+    def to(self, device: torch.device) -> Self:
+        """Its copy for a model's device."""
+        ...
+
+    def output(self, x: Tensor, y: Tensor) -> Tensor:
+        """x [T, d_in] and the module's output y [T, d_out] -> its new output."""
+        ...
+
+    def in_words(self) -> str:
+        """One clause for people: what it holds."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +63,10 @@ class Codebook:
         tensors = save({"keys": self.keys, "radii": self.radii, "values": self.values})
         return _codebook, (tensors, self.adds)
 
+    @property
+    def numbers(self) -> int:
+        return self.keys.numel() + self.radii.numel() + self.values.numel()
+
     def to(self, device: torch.device) -> "Codebook":
         moved = object.__new__(Codebook)  # __post_init__ keeps values on the CPU
         for name in ("keys", "radii", "values"):
@@ -58,6 +85,10 @@ class Codebook:
         value = self.values[index].to(y.dtype)
         return torch.where(nearest.isfinite()[:, None], y + value if self.adds else value, y)
 
+    def in_words(self) -> str:
+        n = len(self.keys)
+        return f"remembers {n} {'key' if n == 1 else 'keys'} and what the model is to put out there"
+
 
 def _codebook(tensors: bytes, adds: bool) -> Codebook:
     return Codebook(**load(tensors), adds=adds)
@@ -65,37 +96,35 @@ def _codebook(tensors: bytes, adds: bool) -> Codebook:
 
 @dataclass(frozen=True, eq=False)
 class Memory(WholeChange):
-    """Codebooks by module path."""
+    """Books by module path."""
 
-    codebooks: Mapping[str, Codebook]
+    books: Mapping[str, Book]
 
     kind: ClassVar[str] = "memory"
     title: ClassVar[str] = "a memory beside the weights"
 
     @property
     def numbers(self) -> int:
-        books = self.codebooks.values()
-        return sum(book.keys.numel() + book.radii.numel() + book.values.numel() for book in books)
+        return sum(book.numbers for book in self.books.values())
 
     @classmethod
     def live(
         cls, changes: Sequence["Memory"], row_to_change: Sequence[int], backbone: Backbone
     ) -> "LiveMemory":
         moved = tuple(
-            {path: book.to(backbone.device) for path, book in change.codebooks.items()} for change in changes
+            {path: book.to(backbone.device) for path, book in change.books.items()} for change in changes
         )
         return LiveMemory(moved, tuple(row_to_change))
 
     def in_words(self) -> str:
-        n = sum(len(book.keys) for book in self.codebooks.values())
-        return f"remembers {n} {'key' if n == 1 else 'keys'} and what the model is to put out there"
+        return " and ".join(book.in_words() for book in self.books.values())
 
 
 @dataclass(frozen=True)
 class LiveMemory:
     """Memories for the rows of a batch."""
 
-    changes: tuple[Mapping[str, Codebook], ...]
+    changes: tuple[Mapping[str, Book], ...]
     row_to_change: tuple[int, ...]
 
     def prompts(self, prompts: Sequence[str]) -> list[str]:

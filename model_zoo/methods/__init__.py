@@ -26,6 +26,7 @@ from .memit import MEMIT
 from .mend import MEND
 from .rome import ROME
 from .ultraedit import UltraEdit
+from .wise import WISE
 
 __all__ = [
     "METHODS",
@@ -58,6 +59,7 @@ METHODS: MappingProxyType[str, type[EditMethod]] = registered(
         UltraEdit,
         CaliNet,
         GRACE,
+        WISE,
         IKE,
     ),
 )

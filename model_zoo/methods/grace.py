@@ -7,6 +7,7 @@ is left out: every edit keeps a value of its own.)
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from pydantic import Field
@@ -79,9 +80,9 @@ class GRACE(EditMethod):
 
     def combine(self, changes: Sequence[Memory]) -> Memory:
         """One codebook; balls that meet are settled in the order of the edits."""
-        book = changes[0].codebooks[self.path]
-        for change in changes[1:]:
-            book = _with(book, change.codebooks[self.path])
+        book, *others = (cast(Codebook, change.books[self.path]) for change in changes)
+        for other in others:
+            book = _with(book, other)
         return Memory({self.path: book})
 
 
