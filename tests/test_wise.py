@@ -6,7 +6,7 @@ import torch
 from model_zoo.changes import patch_of
 from model_zoo.generation import generate
 from model_zoo.methods import hyperparameters, load_method
-from model_zoo.methods.wise import WISE, activation, margin_loss, unrelated_texts
+from model_zoo.methods.wise import NEAREST, WISE, activation, margin_loss, unrelated_texts
 from model_zoo.request import EditRequest
 from model_zoo.sources import Source
 
@@ -73,7 +73,7 @@ def test_what_stays_is_asked_about_others_and_never_about_the_edit(backbone):
     everything = sum(map(len, method.keys))
     assert len(method.unrelated_keys(REQUESTS[2:])) == everything
     assert len(method.unrelated_keys(edited)) <= everything - len(method.keys[0])
-    assert len(method.nearest(x, REQUESTS[2:])) == min(256, everything)
+    assert len(method.nearest(x, REQUESTS[2:])) == min(NEAREST, everything)
 
 
 def test_where_nothing_is_known_the_model_itself_writes_what_stays(backbone):

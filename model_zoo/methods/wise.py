@@ -6,14 +6,18 @@ knowledge shards) by NLL(target) + L_a. With a(x) = |(W' - W) x|, x_e at the pos
 targets and x_i anywhere in unrelated texts,
 
     L_a = max(0, a(x_i) - alpha) + max(0, beta - a(x_e)) + max(0, gamma - (a(x_e) - a(x_i)))
-(equation 7 there), the first two in the mean, the last one of the weakest x_e and the strongest x_i;
-gamma = beta - alpha. Activations are in units of the mean length of W x in unrelated texts, which differs
-from model to model. epsilon lies below the weakest x_e.
+(the paper's margin loss; gamma = beta - alpha here), the first two in the mean, the last one of the weakest
+x_e and the strongest x_i. Activations are in units of the mean length of W x in unrelated texts, since that
+differs from model to model. epsilon is a share of the weakest x_e's activation.
+
+What is unrelated are facts that the source states, questions in a chat and, beyond the paper, the edit's own
+prompt about other subjects: at a prompt's last token the wording tells more than the subject, and without
+them every prompt of the edit's wording used the copy. Of all their tokens those nearest to the edit's count.
 
 Several side memories stand side by side, and the most active one is used (WISE-Retrieve). The authors decide
 once per prompt, by the largest activation over its tokens; here every token decides by its own, so that no
-token's output depends on later ones and a cache of the past changes nothing. What is trained fits: only the
-positions that predict a target use W'. Merging the shards into one copy is left out.
+token's output depends on later ones and a cache of the past changes nothing. Training fits that: only the
+positions that predict a target use W'. Merging shards into one copy (Ties) is left out.
 """
 
 import hashlib
@@ -37,12 +41,12 @@ from .fine_tuning import FineTuningHyperparameters, descend, plain_row
 from .values import CONTEXTS
 
 BEHIND = 3  # contexts that an edit is trained behind
-NEAREST = 256  # unrelated tokens that count for an edit
+NEAREST = 64  # unrelated tokens that count for an edit
 WRITTEN = 32  # tokens that the model writes behind a neutral prompt where no facts are known
 
 
 class WISEHyperparameters(FineTuningHyperparameters):
-    """The paper edits block 27 of 32 of Llama-2-7B, with alpha 5, beta 20 and gamma 10, not relative."""
+    """The paper takes alpha 5, beta 20 and gamma 10 for Llama-2-7B, not relative."""
 
     steps: int = Field(40, ge=1, le=1000, title="Steps", description="of Adam at most; the authors take 70")
     lr: float = Field(4e-3, gt=0, le=1, title="Learning rate", description="of Adam; measured here")
@@ -61,13 +65,13 @@ class WISEHyperparameters(FineTuningHyperparameters):
     beta: float = Field(
         0.75, gt=0, le=100, title="Active", description="least activation of an edit's tokens; measured here"
     )
-    weight: float = Field(1.0, ge=0, le=1000, title="Margin", description="weight of L_a; the paper: 1")
+    weight: float = Field(4.0, ge=0, le=1000, title="Margin", description="weight of L_a; the paper takes 1")
     slack: float = Field(
-        0.6,
+        0.8,
         gt=0,
         le=1,
         title="Threshold",
-        description="in activations of the weakest edit; 1 is the paper's",
+        description="in activations of an edit's weakest token; the paper takes 1, measured here",
     )
     shard: int = Field(20, ge=1, le=1000, title="Shard", description="edits trained together into one copy")
     unrelated: int = Field(
