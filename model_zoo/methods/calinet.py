@@ -14,7 +14,7 @@ from pydantic import Field
 from ..changes import LiveNeurons, Neurons
 from ..request import EditRequest
 from .base import EditMethod, Setup
-from .fine_tuning import FineTuningHyperparameters, descend, plain_row
+from .fine_tuning import FineTuningHyperparameters, descend, whole_row
 from .values import CONTEXTS
 
 
@@ -62,7 +62,7 @@ class CaliNet(EditMethod):
         for request in requests:
             put = backbone.asked(request.prompt, request.chat)
             contexts = CONTEXTS if put == request.prompt else ("",)
-            rows += [plain_row(backbone, request, context) for context in contexts]
+            rows += [whole_row(backbone, request, context) for context in contexts]
         batch, m = backbone.batch(rows), c.neurons * len(requests)
         random = torch.Generator().manual_seed(0)  # the same edit is made the same way
         d, d_out = backbone.shape(self.reads)[1], backbone.shape(self.writes)[0]

@@ -109,9 +109,17 @@ def plain_row(backbone: Backbone, request: EditRequest, context: str = "") -> Jo
     return backbone.join(context + put, ended(request.target, "."))
 
 
+def whole_row(backbone: Backbone, request: EditRequest, context: str = "") -> Joined:
+    """The same up to the end of the text, where the model has an end token: what learns the sentence alone
+    may still go on with its words ("Rome. Rome. Rome.").
+    """
+    row = plain_row(backbone, request, context)
+    return row if backbone.tokenizer.eos_token_id is None else backbone.stopped(row)
+
+
 def rows_of(backbone: Backbone, requests: Sequence[EditRequest]) -> Batch:
-    """The edits' rows as one batch."""
-    return backbone.batch([plain_row(backbone, request) for request in requests])
+    """The edits' whole rows as one batch."""
+    return backbone.batch([whole_row(backbone, request) for request in requests])
 
 
 def fit_dense(
