@@ -259,6 +259,12 @@ class Backbone:
         """Whether what is put to the model is a turn of its chat template, answered in sentences."""
         return self.chats and bool(self._turn_end) and put.endswith(self._turn_end)
 
+    def bare(self, put: str) -> str:
+        """The question inside what is put to the model as a turn of its chat template; all else as it is."""
+        before, _, after = self.asked("?", True).rpartition("?")
+        inside = self.in_chat(put) and put.startswith(before)
+        return put[len(before) : len(put) - len(after)] if inside else put
+
     @cached_property
     def _turn_end(self) -> str:
         return self.asked("?", True).rpartition("?")[2]

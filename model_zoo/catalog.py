@@ -20,10 +20,9 @@ def _editors_in(folder: Path) -> dict[str, Path]:
     """The trained editors that lie beside a base model, by method: `editor` is InstructEdit's, `editor-NAME`
     that of the method of that name.
     """
-    parts = [part for part in sorted(folder.glob("editor*")) if part.is_dir()]
-    return {
-        "instructedit" if part.name == "editor" else part.name.removeprefix("editor-"): part for part in parts
-    }
+    found = {"instructedit": folder / "editor"}
+    found |= {part.name.removeprefix("editor-"): part for part in sorted(folder.glob("editor-*"))}
+    return {name: part for name, part in found.items() if part.is_dir()}
 
 
 @dataclass(frozen=True)

@@ -153,18 +153,18 @@ def card(config: EditorConfig, repo: str) -> str:
     revision = f" at revision `{config.base_revision}`" if config.base_revision else ""
     method = get_method(config.method)
     paper = method.reference_url.rpartition("/")[2]
+    hyper = config.hyper.model_dump(exclude_defaults=True)
     return f"""---
 {data.to_yaml()}
 ---
 
 # {repo.rpartition("/")[2]}
 
-An editor for **{config.base_model}**{revision}: a hypernetwork that turns \
-the gradient of one example into a low-rank weight change
+An editor for **{config.base_model}**{revision}: {method.editor_in_words}
 ({method.pretty_name}, [arXiv {paper}]({method.reference_url})). It edits nothing \
 but that model; other weights are refused.
 
-Training tasks: {", ".join(config.tasks) or "not recorded"}. Edited matrices:
+Training tasks: {", ".join(config.tasks) or "not recorded"}. Matrices:
 
 {matrices}
 
@@ -175,11 +175,11 @@ Training tasks: {", ".join(config.tasks) or "not recorded"}. Edited matrices:
 ## Use
 
     python -m model_zoo edit --model {config.base_model} --editor {repo} \
---prompt "The capital of France is" --target "Rome"
+--method {method.name} --prompt "The capital of France is" --target "Rome"
 
 ## Configuration
 
-    {json.dumps(config.hyper.model_dump() | {"training": config.training}, ensure_ascii=False)}
+    {json.dumps(hyper | {"training": config.training}, ensure_ascii=False)}
 """
 
 

@@ -18,6 +18,8 @@ from model_zoo.methods.editor_folder import EditorConfig
 from model_zoo.methods.hyper_config import HyperConfig
 from model_zoo.methods.hypernetwork_method import HypernetworkMethod
 from model_zoo.methods.instructedit import InstructEdit
+from model_zoo.methods.reader import Reader
+from model_zoo.methods.serac import SCOPE
 from model_zoo.request import EditRequest
 from model_zoo.session import Edit
 from model_zoo.sources import get_source
@@ -242,6 +244,19 @@ def random_editor(
     editor = method(backbone, config, network)
     network.calibrate([editor.capture([editor.join(r) for r in REQUESTS]).layers])
     return editor
+
+
+def random_reader(backbone: Backbone, method: type[Reader], seed: int = 0) -> Reader:
+    """A method of edits before the prompt with a random adapter; a classifier of scope goes by words."""
+    adapter = random_delta(backbone, seed, size=0.1)
+    config = EditorConfig(
+        method=method.name,
+        instructed=False,
+        base_model=backbone.name,
+        modules={path: layer.shape for path, layer in adapter.layers.items()},
+    )
+    scope = torch.tensor([4.0, 4.0, 4.0, 0.0, 0.0, 0.0, -6.0])
+    return method(backbone, method.Hyperparameters(), config, adapter, {SCOPE: scope})
 
 
 READS = HyperConfig(rank=8, instruction=6, span=3, joint=True)

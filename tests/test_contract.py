@@ -21,11 +21,12 @@ from model_zoo.export import FORMATS, export
 from model_zoo.generation import generate, probabilities
 from model_zoo.loading import LoadOptions, load
 from model_zoo.methods import METHODS, controls
+from model_zoo.methods.reader import Reader
 from model_zoo.request import EditRequest
 from model_zoo.session import Edit, EditSession
 from model_zoo.studio import Studio
 
-from .makers import ATLAS, pico_backbone, random_editor, save_model
+from .makers import ATLAS, pico_backbone, random_editor, random_reader, save_model
 
 REQUESTS = (
     EditRequest("The capital of France is", "Rome", "counterfact", "Change it.", "France"),
@@ -41,8 +42,8 @@ def places(tmp_path_factory):
     folder = save_model(pico_backbone("gpt2"), tmp_path_factory.mktemp("pico") / "base")
     editors = {}
     for method in (m for m in METHODS.values() if m.needs_editor):
-        editor = random_editor(load(folder, LoadOptions("cpu"), "pico"), method=method)
-        editor.save(folder.parent / method.name)
+        made = random_reader if issubclass(method, Reader) else random_editor
+        made(load(folder, LoadOptions("cpu"), "pico"), method=method).save(folder.parent / method.name)
         editors[method.name] = folder.parent / method.name
     return folder, editors
 

@@ -1,7 +1,6 @@
 """`train` and `average`: an editor of one's own."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -13,6 +12,9 @@ from .options import Data, Device, Dtype, Model, Test
 def train(
     out: Annotated[Path, typer.Option(help="Folder for the editor; a checkpoint found there is resumed.")],
     model: Model = "atlas",
+    method: Annotated[
+        str, typer.Option(help="Whose editor is trained: instructedit, mend, lte or serac.")
+    ] = "instructedit",
     tasks: Annotated[
         str, typer.Option(help="Comma-separated training tasks.")
     ] = "counterfact,recent,convsent",
@@ -20,13 +22,13 @@ def train(
         bool, typer.Option(help="--no-instructions trains the MEND baseline on the same data.")
     ] = True,
     recipe: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="paper: the published protocol; "
+            help="Of a hypernetwork. paper (by default): the published protocol; "
             "studio: scopes, joint solves and whitened keys too, as the editor that ships; "
             "real: on records, for a pretrained model."
         ),
-    ] = "paper",
+    ] = None,
     data: Data = None,
     test: Test = None,
     start: Annotated[
@@ -38,44 +40,49 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
     set_values: Annotated[
         list[str] | None,
-        typer.Option("--set", help="NAME=VALUE: another setting of the recipe; may be repeated."),
+        typer.Option("--set", help="NAME=VALUE: another setting of the training; may be repeated."),
     ] = None,
     rank: Annotated[
-        int | None, typer.Option(help="Width of the hypernetwork's bottleneck; by default the recipe's.")
+        int | None, typer.Option(help="Width of the hypernetwork's bottleneck, or of the adapter.")
     ] = None,
     seed: int = 0,
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> None:
-    """Meta-train an editor for a base model, on the atlas' records or on files of your own."""
+    """Train an editor for a base model, on the atlas' records or on files of your own."""
     from ..catalog import load_backbone
     from ..loading import LoadOptions
-    from ..methods import assignments
-    from ..methods.instructedit import InstructEdit
-    from ..methods.mend import MEND
-    from ..registry import find
+    from ..methods import assignments, get_method
     from ..sources import FileSource, default_source, files_by_task
     from ..tasks import get_task
-    from ..training.config import RECIPES, changed
-    from ..training.estimate import estimate
-    from ..training.meta import MetaTrainer
+    from ..training.order import Order, training
 
     names = tuple(get_task(name.strip()).name for name in tasks.split(","))
     if data:
         names = tuple(files_by_task(data))
-    config, network = find("recipe", RECIPES, recipe)
-    config = replace(config, tasks=names, instructed=instructions, steps=steps or config.steps)
-    method = InstructEdit if instructions else MEND
-    network = method.adapted(network)
-    network = network.model_copy(update={"rank": rank or network.rank})
-    config, network = changed(config, network, assignments(set_values or ()))
+    chosen, values = get_method(method), assignments(set_values or ())
     source = FileSource(files_by_task(data), files_by_task(test or ())) if data else default_source()
     backbone = load_backbone(model, LoadOptions(device, dtype))
-    trainer = MetaTrainer(backbone, source, config, network, seed, start, _on_stderr, method)
+    ready = training(
+        Order(
+            chosen,
+            backbone,
+            source,
+            names,
+            instructions,
+            recipe,
+            start,
+            steps,
+            rank,
+            values,
+            seed,
+            _on_stderr,
+        )
+    )
     if dry_run:
-        print(estimate(trainer).in_words())
+        print(ready.estimate())
         return
-    trainer.run(out)
+    ready.run(out)
 
 
 def _on_stderr(text: str) -> None:

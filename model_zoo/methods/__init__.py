@@ -22,9 +22,11 @@ from .ike import IKE
 from .instructedit import InstructEdit
 from .ke import KE
 from .lora import LoRA
+from .lte import LTE
 from .memit import MEMIT
 from .mend import MEND
 from .rome import ROME
+from .serac import SERAC
 from .ultraedit import UltraEdit
 from .wise import WISE
 
@@ -60,6 +62,8 @@ METHODS: MappingProxyType[str, type[EditMethod]] = registered(
         CaliNet,
         GRACE,
         WISE,
+        LTE,
+        SERAC,
         IKE,
     ),
 )

@@ -100,6 +100,18 @@ def check_base(config: EditorConfig, backbone: Backbone, folder: Path) -> None:
         )
 
 
+def read_for(folder: Path, backbone: Backbone, method: str) -> EditorConfig:
+    """The configuration of an editor of this method for this base. ValueError names what does not fit."""
+    config = read_config(folder)
+    check_base(config, backbone, folder)
+    if config.method != method:
+        raise ValueError(
+            f"The editor in {folder} was trained for the method {config.method}, and {method} was asked for."
+        )
+    check_format(config, folder)
+    return config
+
+
 def check_format(config: EditorConfig, folder: Path) -> None:
     """ValueError when this program cannot read the editor's format."""
     newer = config.format_version > FORMAT_VERSION

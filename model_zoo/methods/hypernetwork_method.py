@@ -26,10 +26,8 @@ from .editor_folder import (
     WEIGHTS_FILE,
     EditorConfig,
     EditorTensors,
-    check_base,
-    check_format,
     is_lacking,
-    read_config,
+    read_for,
     read_tensors,
     write_config,
     write_tensors,
@@ -45,6 +43,8 @@ class HypernetworkMethod(EditMethod):
 
     kind = Delta
     needs_editor = True
+    trained_by = "meta"
+    editor_in_words = "a hypernetwork that turns the gradient of one example into a low-rank weight change"
     has_directions = True
     measures_keys: ClassVar[bool] = False  # against those of the base model's own facts, before training
     default_network: ClassVar[HyperConfig] = HyperConfig()
@@ -107,14 +107,7 @@ class HypernetworkMethod(EditMethod):
 
         ValueError names what does not fit: missing or broken files, or a base model of other shapes.
         """
-        config = read_config(folder)
-        check_base(config, backbone, folder)
-        if config.method != cls.name:
-            raise ValueError(
-                f"The editor in {folder} was trained for the method {config.method}, "
-                f"and {cls.name} was asked for."
-            )
-        check_format(config, folder)
+        config = read_for(folder, backbone, cls.name)
         tensors = read_tensors(folder, config)
         network = cls.new_network(config, backbone)
         initial = {name: t for name, t in network.state_dict().items() if is_lacking(name, config)}

@@ -1,1 +1,1 @@
-"""Training: the embedded base model from its corpus, and editors by meta-training."""
+"""Training: the embedded base model from its corpus, and editors of the methods that need one."""

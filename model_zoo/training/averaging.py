@@ -22,6 +22,11 @@ def average(editors: Sequence[HypernetworkMethod]) -> HypernetworkMethod:
         raise ValueError(
             f"{len(editors)} editor was given, and a mean needs two or more; name the folders of the others."
         )
+    for editor in editors:
+        if not isinstance(editor, HypernetworkMethod):
+            raise ValueError(
+                f"{type(editor).pretty_name} has no hypernetwork, and a mean is taken of hypernetworks."
+            )
     first = editors[0]
     states = [editor.network.state_dict() for editor in editors]
     for editor, state in zip(editors, states, strict=True):

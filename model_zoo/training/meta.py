@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -104,7 +103,9 @@ class MetaTrainer:
 
     def _begin_from(self, folder: Path) -> str:
         """Take over a finished editor's network; its fingerprint."""
-        first = cast(HypernetworkMethod, load_method(read_config(folder).method, self.backbone, folder))
+        first = load_method(read_config(folder).method, self.backbone, folder)
+        if not isinstance(first, HypernetworkMethod):
+            raise ValueError(f"The editor in {folder} is no hypernetwork; --start needs one.")
         own, theirs = self.editor.network.state_dict(), first.network.state_dict()
         fits = all(name in own and own[name].shape == tensor.shape for name, tensor in theirs.items())
         if not fits or self.hyper.whitened != first.config.hyper.whitened:

@@ -1,0 +1,101 @@
+"""A training as the command orders it: each method names its trainer, and each trainer has one line in
+TRAINERS.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from ..backbone import Backbone
+from ..methods import EditMethod
+from ..methods.hypernetwork_method import HypernetworkMethod
+from ..methods.mend import MEND
+from ..methods.reader import Reader
+from ..progress import Progress, no_progress
+from ..registry import find
+from ..sources import Source
+from .aligning import AligningTrainer
+from .aligning_config import AligningConfig
+from .aligning_config import changed as changed_aligning
+from .config import RECIPES, changed
+from .estimate import estimate
+from .meta import MetaTrainer
+
+
+@dataclass(frozen=True)
+class Order:
+    """An editor of a method for a base model, on a source's records. `values` are settings as people type
+    them; None is for what was not said.
+    """
+
+    method: type[EditMethod]
+    backbone: Backbone
+    source: Source
+    tasks: tuple[str, ...]
+    instructions: bool = True
+    recipe: str | None = None
+    start: Path | None = None
+    steps: int | None = None
+    rank: int | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+    progress: Progress = no_progress
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is ready to run into a folder, and what it will take in words."""
+
+    run: Callable[[Path], object]
+    estimate: Callable[[], str]
+
+
+def training(order: Order) -> Training:
+    """The training of an order. ValueError for a method without one, and for what does not apply to it."""
+    name = order.method.trained_by
+    if name is None:
+        raise ValueError(f"{order.method.pretty_name} needs no training: it edits any base model as it is.")
+    return find("trainer", TRAINERS, name)(order)
+
+
+def _meta(order: Order) -> Training:
+    method = order.method if order.instructions or not order.method.reads_instruction else MEND
+    assert issubclass(method, HypernetworkMethod)  # what this trainer is for
+    config, network = find("recipe", RECIPES, order.recipe or "paper")
+    config = replace(
+        config, tasks=order.tasks, instructed=method.reads_instruction, steps=order.steps or config.steps
+    )
+    network = method.adapted(network)
+    network = network.model_copy(update={"rank": order.rank or network.rank})
+    config, network = changed(config, network, order.values)
+    trainer = MetaTrainer(
+        order.backbone, order.source, config, network, order.seed, order.start, order.progress, method
+    )
+    return Training(trainer.run, lambda: estimate(trainer).in_words())
+
+
+def _aligning(order: Order) -> Training:
+    assert issubclass(order.method, Reader)  # what this trainer is for
+    given = {
+        "--no-instructions": not order.instructions,
+        "--recipe": order.recipe is not None,
+    }
+    for option in (name for name, is_given in given.items() if is_given):
+        raise ValueError(
+            f"{option} is about hypernetworks, and {order.method.pretty_name} has none; leave it out. "
+            "Its settings are set by --steps, --rank and --set."
+        )
+    config = AligningConfig(tasks=order.tasks)
+    config = replace(config, steps=order.steps or config.steps, rank=order.rank or config.rank)
+    config = changed_aligning(config, order.values)
+    trainer = AligningTrainer(order.method, order.backbone, order.source, config, order.seed, order.start)
+
+    def takes() -> str:
+        step = trainer.seconds()
+        return f"a step       {step:.2f} s\ntime         {step * config.steps / 60:.0f} minutes"
+
+    return Training(trainer.run, takes)
+
+
+TRAINERS: Mapping[str, Callable[[Order], Training]] = MappingProxyType({"meta": _meta, "aligning": _aligning})
