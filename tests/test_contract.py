@@ -20,7 +20,7 @@ from model_zoo.events import Probabilities, Proposed, TextSoFar, Verdicts
 from model_zoo.export import FORMATS, export
 from model_zoo.generation import generate, probabilities
 from model_zoo.loading import LoadOptions, load
-from model_zoo.methods import METHODS, controls
+from model_zoo.methods import METHODS, EditMethod, Hyperparameters, controls, hyperparameters
 from model_zoo.methods.reader import Reader
 from model_zoo.request import EditRequest
 from model_zoo.session import Edit, EditSession
@@ -34,6 +34,14 @@ REQUESTS = (
     EditRequest("Jazz began in the city of", "Oslo", "counterfact", None, "Jazz"),
 )
 ASKED = [(r.prompt, r.target) for r in REQUESTS] + [("What do you think of jazz?", "One two")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_texts():
+    """Where keys are measured in text that the base model writes, it writes little."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model_zoo.statistics.WRITTEN", 8)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +67,25 @@ def method(request) -> str:
     return request.param
 
 
+def few(method: str) -> dict[str, int]:
+    """Few steps, of a method that takes steps: what it may touch does not depend on how many."""
+    return {"steps": 5} if "steps" in METHODS[method].Hyperparameters.model_fields else {}
+
+
 @pytest.fixture(scope="module")
-def edits(studio, method) -> list[Edit]:
+def hyper(method) -> Hyperparameters:
+    return hyperparameters(method, few(method))
+
+
+@pytest.fixture(scope="module")
+def loaded(studio, method, hyper) -> EditMethod:
+    return studio.method(method, hyper)
+
+
+@pytest.fixture(scope="module")
+def edits(studio, method, hyper) -> list[Edit]:
     """Each request's edit by the method, alone."""
-    return [studio.propose(request, method)[0] for request in REQUESTS]
+    return [studio.propose(request, method, hyper=hyper)[0] for request in REQUESTS]
 
 
 def stacked(edits: list[Edit]) -> EditSession:
@@ -96,9 +119,8 @@ def test_it_declares_what_callers_use(method):
         )
 
 
-def test_proposing_gives_one_change_each_and_leaves_the_base_alone(studio, method):
+def test_proposing_gives_one_change_each_and_leaves_the_base_alone(studio, loaded, method):
     before = [p.clone() for p in studio.backbone.model.parameters()]
-    loaded = studio.method(method)
     found, again = loaded.propose(REQUESTS), loaded.propose(REQUESTS)
     assert len(found) == len(REQUESTS) and all(isinstance(change, METHODS[method].kind) for change in found)
     assert all(torch.equal(a, b) for a, b in zip(before, studio.backbone.model.parameters(), strict=True))
@@ -158,8 +180,7 @@ def test_edits_and_sessions_pickle(studio, edits):
     assert torch.equal(told(studio, studio.patch(again)), told(studio, studio.patch(stacked(edits))))
 
 
-def test_together_and_one_after_another_are_made_or_refused_in_a_sentence(studio, method):
-    loaded = studio.method(method)
+def test_together_and_one_after_another_are_made_or_refused_in_a_sentence(loaded, method):
     assert isinstance(loaded.together(REQUESTS), METHODS[method].kind)
     first = loaded.extend(None, REQUESTS[0])
     try:
@@ -180,8 +201,7 @@ def test_an_export_works_or_refuses_in_a_sentence(studio, edits, name, tmp_path)
     assert str(refusal.value).endswith(".") and not (tmp_path / "out").exists()
 
 
-def test_directions_are_there_or_refused_in_a_sentence(studio, method):
-    loaded = studio.method(method)
+def test_directions_are_there_or_refused_in_a_sentence(loaded):
     if loaded.has_directions:
         assert all(
             layer.D is None for delta in loaded.directions(REQUESTS) for layer in delta.layers.values()
@@ -191,42 +211,42 @@ def test_directions_are_there_or_refused_in_a_sentence(studio, method):
             loaded.directions(REQUESTS)
 
 
-def test_a_missing_subject_is_asked_for(studio, method):
+def test_a_missing_subject_is_asked_for(studio, method, hyper):
     nameless = EditRequest("one two three", "four")
     if METHODS[method].needs_subject:
         with pytest.raises(ValueError, match="name its subject"):
-            studio.propose(nameless, method)
+            studio.propose(nameless, method, hyper=hyper)
     else:
-        assert studio.propose(nameless, method)[0].request == nameless
+        assert studio.propose(nameless, method, hyper=hyper)[0].request == nameless
 
 
-def test_its_life_is_one_stream_of_events(studio, method):
-    kinds = [type(event) for event in studio.life(REQUESTS[0], method)]
+def test_its_life_is_one_stream_of_events(studio, method, hyper):
+    kinds = [type(event) for event in studio.life(REQUESTS[0], method, hyper=hyper)]
     assert (
         kinds[0] is Proposed and kinds[-2:] == [Probabilities, Verdicts] and set(kinds[1:-2]) == {TextSoFar}
     )
 
 
 def test_it_is_evaluated(studio, method):
-    *_, (_, _, results) = studio.measure(Plan("pico", (method,), ("counterfact",), 2))
+    plan = Plan("pico", (method,), ("counterfact",), 2, hyperparameters={method: few(method)})
+    *_, (_, _, results) = studio.measure(plan)
     assert {s["metric"] for s in results.summary} >= {"reliability", "generality", "locality"}
 
 
-def some_setting(method: str) -> tuple[str, object] | None:
+def some_setting(method: str) -> dict[str, object]:
     """A hyperparameter of the method at a value that is not its default."""
     for control in controls(METHODS[method].Hyperparameters):
         if control.kind in (int, float):
-            return control.name, control.kind(
-                control.default * 2 if control.default * 2 <= (control.high or 1e9) else control.high
-            )
-    return None
+            twice = control.default * 2
+            return {control.name: control.kind(twice if twice <= (control.high or 1e9) else control.high)}
+    return {}
 
 
 def test_the_command_line_offers_it_and_its_hyperparameters(places, method, capsys):
     folder, editors = places
     given = ["--editor", str(editors[method])] if method in editors else []
-    setting = some_setting(method)
-    given += ["--set", f"{setting[0]}={setting[1]}"] if setting else []
+    for name, value in (some_setting(method) | few(method)).items():
+        given += ["--set", f"{name}={value}"]
     request = [
         "--prompt",
         "The capital of France is",
@@ -285,6 +305,7 @@ def test_the_pages_stack_and_the_endpoint_take_it(page, places, method):
     values = {block._id: getattr(block, "value", None) for block in apply.inputs}
     values |= {component(page, "method")._id: method, component(page, "target")._id: "Rome"}
     values |= {component(page, "prompt")._id: "The capital of France is", component(page, "subject")._id: ""}
+    values |= {component(page, f"hyper-{method}-{name}")._id: value for name, value in few(method).items()}
     values[apply.inputs[0]._id] = state
     seen: dict = {}
     for update in apply.fn(*(values[block._id] for block in apply.inputs)):
