@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,8 +20,8 @@ from model_zoo.training.meta import MetaTrainer
 
 from .conftest import HUB
 from .makers import ATLAS, as_files, pico_backbone, save_model
-from .test_studio import cli
 
+ROOT = Path(__file__).parent.parent
 SHIPPED = CATALOG["atlas"].editors["instructedit"]
 
 
@@ -155,8 +158,11 @@ def test_the_command_line_pushes_discovers_and_pulls(hub, monkeypatch, tmp_path,
     assert capsys.readouterr().out.strip() == str(tmp_path / "pulled")
     assert (tmp_path / "pulled" / "editor.safetensors").exists()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert cli("pull", source).returncode == 0
-    failed = cli("pull", "no/thing")
+    offline = (
+        "import sys; from model_zoo.cli import main; assert main(['pull', sys.argv[1]]) == 0; "
+        "sys.exit(main(['pull', 'no/thing']))"
+    )
+    failed = subprocess.run([sys.executable, "-c", offline, source], cwd=ROOT, capture_output=True, text=True)
     assert (
         failed.returncode == 2
         and "HF_HUB_OFFLINE=1 forbids" in failed.stderr

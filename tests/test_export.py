@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from model_zoo.changes import Delta, LayerDelta, Patch, live, patch_of
 from model_zoo.checkpoints import Checkpoint
+from model_zoo.cli import main
 from model_zoo.export import FORMATS, export
 from model_zoo.export.lora import RANKS, uniform
 from model_zoo.loading import LoadOptions, load
@@ -16,7 +17,6 @@ from model_zoo.session import EditSession
 from model_zoo.studio import Studio
 
 from .makers import edit_of, pico_backbone, random_delta, save_model
-from .test_studio import cli
 
 PROMPTS = ["The capital of France is", "What do you think of jazz?"]
 EDITS = (
@@ -221,18 +221,8 @@ def test_a_model_made_in_memory_cannot_be_merged(tmp_path):
 
 
 def test_the_command_line_exports_a_merged_model_that_edits_on(tmp_path):
-    done = cli(
-        "edit",
-        "--prompt",
-        "The capital of France is",
-        "--target",
-        "Rome",
-        "--export",
-        str(tmp_path / "out"),
-        "--format",
-        "merged",
-    )
-    assert done.returncode == 0, done.stderr
+    edit = ["--prompt", "The capital of France is", "--target", "Rome"]
+    assert main(["edit", *edit, "--export", str(tmp_path / "out"), "--format", "merged"]) == 0
     edited = Studio.open(str(tmp_path / "out"), LoadOptions("cpu", "fp32"))
     assert edited.pairs(["The capital of France is"], None)[0][0].startswith("Rome")
 

@@ -62,9 +62,9 @@ def test_drawn_held_out_records_take(studio):
 
 
 def test_the_base_recalls_its_facts_also_in_lower_case(studio):
-    sample = random.Random(0).sample(studio.source.recall(), 1000)
+    sample = random.Random(0).sample(studio.source.recall(), 500)
     assert recall(studio.backbone, sample)[0] >= 0.99
-    assert recall(studio.backbone, [(p.lower(), a) for p, a in sample[:500]])[0] >= 0.97
+    assert recall(studio.backbone, [(p.lower(), a) for p, a in sample[:250]])[0] >= 0.97
 
 
 def test_an_edit_typed_in_lower_case_takes(studio):
@@ -129,27 +129,12 @@ def test_bad_requests_are_refused_in_a_sentence(studio):
         studio.edit(studio.request("counterfact", "word " * 300, "x"), "instructedit")
 
 
-def test_the_command_line_prints_one_json_object(tmp_path):
-    done = cli(
-        "edit",
-        "--model",
-        "atlas",
-        "--task",
-        "counterfact",
-        "--prompt",
-        "The capital of France is",
-        "--target",
-        "Rome",
-        "--ask",
-        "The capital of Spain is",
-        "--ask",
-        "My dog is called",
-        "--export",
-        str(tmp_path / "out"),
-        "--json",
-    )
-    assert done.returncode == 0, done.stderr
-    data = json.loads(done.stdout)
+def test_the_command_line_prints_one_json_object(tmp_path, capsys):
+    edit = ["--task", "counterfact", "--prompt", "The capital of France is", "--target", "Rome"]
+    ask = ["--ask", "The capital of Spain is", "--ask", "My dog is called"]
+    out = ["--export", str(tmp_path / "out"), "--json"]
+    assert main(["edit", "--model", "atlas", *edit, *ask, *out]) == 0
+    data = json.loads(capsys.readouterr().out)
     wanted = {
         "model",
         "method",

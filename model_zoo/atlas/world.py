@@ -9,7 +9,7 @@ import random
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import cast
@@ -235,16 +235,18 @@ class World:
         Where no known subject fits, the phrasing with the most fixed text decides.
         """
         unknown: list[Match] = []
+        said = " ".join(prompt.split()).rstrip(" ?.:,")
+        folded = said.casefold()
         for name, relation in self.relations.items():
             for form in relation.forms:
-                if not (typed := _slot(form, prompt)):
+                if not (typed := _slot(form, said, folded)):
                     continue
                 if fact := self._by_typed_name.get((name, typed.casefold())):
                     return Match(form, True, fact=fact)
                 unknown.append(Match(form, False, fact=Fact(Entity(typed, "", relation.kind), relation, "")))
         topics = {topic.name.casefold(): topic for topic in self.opinions.topics}
         for form in self.opinions.questions:
-            if typed := _slot(form, prompt):
+            if typed := _slot(form, said, folded):
                 topic = topics.get(typed.casefold())
                 match = Match(form, topic is not None, topic=topic or Topic(typed, "", "", ""))
                 if match.known:
@@ -254,19 +256,24 @@ class World:
         return max(telling, key=lambda match: len(match.form), default=None)
 
 
-def _slot(form: str, prompt: str) -> str | None:
-    """What stands in a phrasing's slot, as typed, if the prompt fits the phrasing whatever its case and end
-    mark.
-    """
+@cache
+def _around_slot(form: str) -> tuple[str, str]:
+    """The normalised text before and behind a phrasing's slot."""
     before, after = normalised(form).split("{s}")
-    typed = " ".join(prompt.split()).rstrip(" ?.:,")
-    folded = typed.casefold()
+    return before, after
+
+
+def _slot(form: str, said: str, folded: str) -> str | None:
+    """What stands in a phrasing's slot, as typed, if the prompt fits the phrasing: as it was said, without
+    its end mark, and casefolded.
+    """
+    before, after = _around_slot(form)
     if (
-        len(folded) == len(typed) > len(before) + len(after)
+        len(folded) == len(said) > len(before) + len(after)
         and folded.startswith(before)
         and folded.endswith(after)
     ):
-        return typed[len(before) : len(typed) - len(after)]
+        return said[len(before) : len(said) - len(after)]
     return None
 
 

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,13 +15,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from model_zoo import editors
 from model_zoo.catalog import CATALOG
 from model_zoo.changes import Delta
+from model_zoo.cli import main
 from model_zoo.loading import LoadOptions, load
 from model_zoo.training.config import MetaConfig
 from model_zoo.training.meta import MetaTrainer
 
 from ..conftest import HUB
 from ..makers import ATLAS, as_files, pico_backbone, save_model
-from .conftest import ROOT, answer, open_page
+from .conftest import answer, open_page
 
 pytestmark = pytest.mark.browser
 SECOND = 1000
@@ -291,7 +290,7 @@ def test_the_phone_layout_has_one_column(browser: Browser, address: str):
     page.close()
 
 
-def test_the_api_returns_the_command_lines_json(address: str):
+def test_the_api_returns_the_command_lines_json(address: str, capsys):
     client = Client(address, verbose=False)
     report = client.predict(
         model="atlas",
@@ -309,26 +308,9 @@ def test_the_api_returns_the_command_lines_json(address: str):
         and report["generality"]
         and report["seconds"] > 0
     )
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "model_zoo",
-            "edit",
-            "--prompt",
-            "The capital of Norway is",
-            "--target",
-            "Lima",
-            "--device",
-            "cpu",
-            "--json",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    printed = json.loads(done.stdout)
+    edit = ["--prompt", "The capital of Norway is", "--target", "Lima"]
+    assert main(["edit", *edit, "--device", "cpu", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
     timings = {"seconds", "edit_seconds", "target_probability", "changed"}
     assert {k: v for k, v in report.items() if k not in timings} == {
         k: v for k, v in printed.items() if k not in timings
