@@ -31,7 +31,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	@echo "Now the tests, two files at a time, one thread each; the slowest are listed at the end."
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
 check-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -m slow

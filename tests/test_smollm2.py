@@ -126,7 +126,7 @@ def test_a_question_edited_in_the_chat_is_judged_there(smollm2):
     report, _ = smollm2.edit(question, "ft-l")
     assert "Tokyo" in report.before and "Cairo" in report.after
     plain = smollm2.request("zsre", "What is the capital of Japan?", "Cairo", chat=False)
-    assert smollm2.edit(plain, "ft-l")[0].before == ""  # behind a bare question it ends at once
+    assert smollm2.pairs([smollm2.put(plain.prompt, plain)], None)[0][0] == ""  # bare, it ends at once
 
 
 def test_evaluation_asks_in_the_chat_where_it_is_told_to(smollm2):

@@ -54,10 +54,9 @@ def test_drawn_held_out_records_take(studio):
     for task in TASKS.values():
         for record in ATLAS.records(task.name, "test", 5, random.Random(f"{task.name} 20")):
             request = studio.request(task.name, record.request.prompt, record.request.target)
-            report, _ = studio.edit(request, "instructedit", record=record)
-            hits.append(
-                starts_with(report.after, request.target) and not starts_with(report.before, request.target)
-            )
+            edit, _ = studio.propose(request, "instructedit")
+            ((before, after),) = studio.pairs([request.prompt], studio.patch(EditSession().add(edit)))
+            hits.append(starts_with(after, request.target) and not starts_with(before, request.target))
     assert len(hits) == 20 and sum(hits) >= 19
 
 
