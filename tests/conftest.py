@@ -76,6 +76,14 @@ def smollm2() -> Studio:
     return studio
 
 
+@pytest.fixture(scope="module")
+def few_statements() -> Iterator[None]:
+    """Training measures keys at fewer known facts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model_zoo.sources.world.STATEMENTS", 300)
+        yield
+
+
 @pytest.fixture
 def hub(monkeypatch) -> Iterator[Hub]:
     """An empty Hub over HTTP, an empty cache, no token."""

@@ -26,7 +26,7 @@ SHIPPED = CATALOG["atlas"].editors["instructedit"]
 
 
 @pytest.fixture(scope="module")
-def pico(tmp_path_factory):
+def pico(tmp_path_factory, few_statements):
     """A pico llama in a folder, and an editor that our own training made for it: (base, editor)."""
     folder = tmp_path_factory.mktemp("pico")
     backbone = load(save_model(pico_backbone("llama"), folder / "base"), LoadOptions("cpu"))

@@ -23,6 +23,8 @@ from model_zoo.training.meta import MetaTrainer
 
 from .makers import ATLAS, pico_backbone
 
+pytestmark = pytest.mark.usefixtures("few_statements")
+
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory) -> Lab:

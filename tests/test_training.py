@@ -25,13 +25,8 @@ from model_zoo.training.outer import OuterRow, Sums, _sums, lost_lead, missed_le
 
 from .makers import ATLAS, pico_backbone
 
+pytestmark = pytest.mark.usefixtures("few_statements")
 CONFIG = MetaConfig(steps=4, edits=3, rephrased=1, local=1, blocks=2, calibration=2, warmup=1, near=0)
-
-
-@pytest.fixture(autouse=True)
-def few_statements(monkeypatch):
-    """Keys are measured at fewer known facts."""
-    monkeypatch.setattr("model_zoo.sources.world.STATEMENTS", 300)
 
 
 def trainer(model_type: str = "gpt2", method=InstructEdit, **changes) -> MetaTrainer:

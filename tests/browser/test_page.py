@@ -167,7 +167,7 @@ def test_an_editor_from_the_hub_is_discovered_pulled_and_used(page: Page, hub, m
     expect(page.get_by_test_id("toast-body")).to_contain_text("cannot be reached", timeout=20 * SECOND)
 
 
-def test_a_model_and_an_editor_of_ones_own_run_the_whole_page(page: Page, tmp_path):
+def test_a_model_and_an_editor_of_ones_own_run_the_whole_page(page: Page, few_statements, tmp_path):
     backbone = load(save_model(pico_backbone("llama"), tmp_path / "base"), LoadOptions("cpu"))
     MetaTrainer(backbone, ATLAS, MetaConfig(steps=2, edits=3, calibration=1)).run(tmp_path / "editor")
     choose_model(page, str(tmp_path))

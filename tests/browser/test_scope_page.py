@@ -18,7 +18,7 @@ SECOND = 1000
 
 
 @pytest.fixture(scope="module")
-def scoped(browser: Browser, tmp_path_factory):
+def scoped(browser: Browser, tmp_path_factory, few_statements):
     """A page whose editor was trained on scopes, if only for two steps: what it does is not judged here."""
     folder = tmp_path_factory.mktemp("scoped")
     config = MetaConfig(steps=2, edits=4, calibration=1, near=0, scope_share=0.9)
