@@ -96,6 +96,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
         False,
         label="Together with the edits of my list",
         elem_id="compare-list",
+        container=False,
         info="Every method makes all edits that are on in the Edit tab, and this one, in one model",
     )
     with gr.Row():

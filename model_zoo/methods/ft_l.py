@@ -21,11 +21,11 @@ class FTLHyperparameters(FineTuningHyperparameters):
     """
 
     epsilon: float = Field(
-        0.03,
+        0.02,
         gt=0,
         le=10,
         title="Bound",
-        description="on every entry of the change (the L-infinity norm of Zhu et al.)",
+        description="on every entry of the change (the L-infinity norm of Zhu et al.); measured here",
     )
     block_from_top: int = Field(
         2, ge=1, le=200, title="Block", description="counted from the top; 1 is the last block"

@@ -25,7 +25,7 @@ class KE(HypernetworkMethod):
     """A trained KnowledgeEditor."""
 
     name = "ke"
-    pretty_name = "KnowledgeEditor"
+    pretty_name = "KE (KnowledgeEditor)"
     reference_url = "https://arxiv.org/abs/2104.08164"
     # smaller than the paper's, an LSTM of 128 and 1024 numbers behind it
     default_network = HyperConfig(rank=80, lstm=64, edit_lr=1e-3)

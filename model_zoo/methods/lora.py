@@ -19,7 +19,13 @@ class LoRAHyperparameters(FineTuningHyperparameters):
     """EasyEdit trains adapters of rank 8 for 70 steps at 5e-3."""
 
     steps: int = Field(70, ge=1, le=1000, title="Steps", description="Adam steps at most; EasyEdit takes 70")
-    lr: float = Field(5e-3, gt=0, le=1, title="Learning rate", description="of Adam; EasyEdit takes 5e-3")
+    lr: float = Field(
+        1e-3,
+        gt=0,
+        le=1,
+        title="Learning rate",
+        description="of Adam; EasyEdit takes 5e-3, measured on SmolLM2",
+    )
     rank: int = Field(8, ge=1, le=256, title="Rank", description="of each adapter; EasyEdit takes 8")
     alpha: float = Field(
         32.0, gt=0, le=1024, title="Alpha", description="the adapter counts alpha / rank; EasyEdit takes 32"
