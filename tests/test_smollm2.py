@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from peft import AutoPeftModelForCausalLM, PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from model_zoo.changes import live, patch_of
 from model_zoo.evaluation import Plan, starts_with
 from model_zoo.export import export
-from model_zoo.generation import generate, predictions
+from model_zoo.generation import first_line, generate, predictions
 from model_zoo.loading import LoadOptions, load
 from model_zoo.session import EditSession
 
@@ -69,6 +69,29 @@ def test_an_edit_of_full_rank_that_is_cut_for_peft_still_says_rome(smollm2, edit
     last = len(smollm2.backbone.tokenizer(PROMPT)["input_ids"]) - 1
     assert smollm2.backbone.tokenizer.decode(said[last].argmax()) == " Rome"
     assert "cut to rank 256 by SVD" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_taken_home_it_is_found_by_itself_and_answers_in_its_chat_template(smollm2, tmp_path):
+    question = "What is the capital of France?"
+    session = EditSession().add(
+        smollm2.propose(smollm2.request("counterfact", question, "Rome"), "instructedit")[0]
+    )
+    backbone, patch = smollm2.backbone, smollm2.patch(session)
+    adapter = export(backbone, session, patch, "lora", tmp_path / "adapter", with_base=True)
+    whole = export(backbone, session, patch, "merged", tmp_path / "whole")
+    (after,) = generate(backbone, [backbone.asked(question, chat=True)], [patch], 12)
+    assert "Rome" in after
+    for model, folder in (
+        (AutoPeftModelForCausalLM.from_pretrained(adapter, dtype="float32"), adapter / "base"),
+        (AutoModelForCausalLM.from_pretrained(whole, dtype="float32"), whole),
+    ):
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        turn = [{"role": "user", "content": question}]
+        put = tokenizer.apply_chat_template(
+            turn, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        said = model.generate(**put, max_new_tokens=12, do_sample=False)[0, put["input_ids"].shape[1] :]
+        assert first_line(tokenizer.decode(said, skip_special_tokens=True)) == after
 
 
 # ---- what it knows -----------------------------------------------------------------------------------------
