@@ -28,6 +28,7 @@ from model_zoo.studio import Studio
 from model_zoo.training.aligning import AligningTrainer
 from model_zoo.training.aligning_config import AligningConfig, changed
 from model_zoo.training.averaging import average
+from model_zoo.training.behind_edits import BehindEdits
 from model_zoo.training.order import TRAINERS, Order, training
 
 from .makers import ATLAS, pico_backbone, random_delta, random_editor, random_reader, save_model
@@ -298,6 +299,18 @@ def test_examples_hold_the_edit_that_decides_them():
         assert all(f" {e.target}\n" in e.before and e.before.endswith(f"[Query] {e.put}") for e in follow)
         most = max(e.before.count("\n") for e in examples)
         assert most == method.most_edits
+
+
+def test_an_edit_is_made_in_any_of_its_wordings_with_its_own_target_or_anothers(gpt2):
+    for swapped in (0.0, 1.0):
+        drawn = BehindEdits(LTE, gpt2, ATLAS, replace(SMALL, records=30, swapped=swapped))
+        rng, own = random.Random(0), 0
+        for record in drawn.records:
+            made = drawn._reworded(record, rng)
+            wordings = {record.request.prompt, *record.paraphrases}
+            assert {made.request.prompt, *made.paraphrases} == wordings
+            own += made.request.target == record.request.target
+        assert own == len(drawn.records) if not swapped else own < len(drawn.records) / 4
 
 
 def test_questions_are_asked_in_the_chat_template_and_found_inside_it(monkeypatch):

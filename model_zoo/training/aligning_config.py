@@ -14,16 +14,17 @@ class AligningConfig:
     """Schedule and loss."""
 
     tasks: tuple[str, ...] = tuple(task.name for task in TASKS.values() if task.trained)
-    records: int = 1000  # of every task, drawn once
+    records: int = 2000  # of every task, drawn once
     questions: bool = True  # records of files are asked as questions, too
     chat: float = 0.5  # of the questions are asked in the chat template, where there is one
     blocks: int = 0  # adapters on the MLP matrices of so many of the last blocks; 0: of all
     rank: int = 32
     alpha: float = 64.0  # the adapter counts alpha / rank
-    steps: int = 450
-    batch: int = 10  # prompts in scope a step
+    steps: int = 1500
+    batch: int = 16  # prompts in scope a step
     share: float = 0.5  # so many times as many out of scope, where the method learns of those
-    lr: float = 4e-3
+    swapped: float = 0.7  # of the edits get another record's target, which only the edit can tell
+    lr: float = 2e-3
     warmup: int = 30
     c_stay: float = 1.0
     goes_on: int = 8  # tokens of the base's continuation along which it should stay

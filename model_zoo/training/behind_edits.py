@@ -2,7 +2,7 @@
 
 import functools
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..backbone import Backbone
 from ..changes import Rewrite, StoredEdit
@@ -59,12 +59,24 @@ class BehindEdits:
         """The prompts of one step, which depend on seed and step alone."""
         rng, c = random.Random(f"{self.seed} {step}"), self.config
         found: list[Example] = []
-        for record in rng.choices(self.records, k=c.batch):
+        for drawn in rng.choices(self.records, k=c.batch):
+            record = self._reworded(drawn, rng)
             own = rng.choice((record.request.prompt, *record.paraphrases))
             found += self._example(record, own, record.request.target, rng)
             if self.method.leaves_others_alone and rng.random() < c.share:
                 found += self._example(record, rng.choice(_elsewhere(record)), None, rng)
         return found
+
+    def _reworded(self, record: Record, rng: random.Random) -> Record:
+        """The record, its edit made in any of its wordings, now and then with a target of another record."""
+        wordings = (record.request.prompt, *record.paraphrases)
+        prompt, target = rng.choice(wordings), record.request.target
+        if rng.random() < self.config.swapped:
+            target = rng.choice(self.records).request.target
+        others = tuple(wording for wording in wordings if wording != prompt)
+        # the subject may have another name there
+        request = replace(record.request, prompt=prompt, target=target, subject=None)
+        return replace(record, request=request, paraphrases=others)
 
     def _example(self, record: Record, prompt: str, target: str | None, rng: random.Random) -> list[Example]:
         """The prompt behind the record's edit and the nearest others, in any order; none where it is too
