@@ -61,7 +61,11 @@ class CompareTab:
         chosen = {name: self.parts.hyper.of(name, hyper) for name in methods}
         others = [edit.request for edit in state.session.active] if with_list else []
         rows: list[Compared] = []
-        yield {self.out.words: self._waiting(methods, 0), self.out.table: compared(request, rows)}
+        yield {
+            self.out.words: self._waiting(methods, 0),
+            self.out.table: compared(request, rows),
+            self.out.file: gr.update(visible=False),  # the table of another edit
+        }
         for row in self.runtime.compare(state.choice, request, methods, chosen, others):
             rows.append(row)
             yield {

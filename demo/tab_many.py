@@ -71,6 +71,16 @@ class ManyTab:
             self.out.make: gr.update(interactive=True),
         }
 
+    def look_again(
+        self, state: VisitorState, file: str | None, n: int, chat: bool, keep: str, chosen: list[int]
+    ) -> Iterator[dict]:
+        """The same when the tab is opened again, with what was chosen before."""
+        for update in self.look(state, file, n, chat):
+            if file and self.out.chosen in update and keep == "chosen":
+                update[self.out.keep]["value"] = keep
+                update[self.out.chosen] |= {"value": chosen, "visible": True}
+            yield update
+
     def make(
         self,
         state: VisitorState,
@@ -87,6 +97,8 @@ class ManyTab:
             raise ValueError("Drop a file of edits first.")
         plan = self._planned(state, file, n, chat)
         kept = plan.kept(chosen) if keep == "chosen" else plan.kept(keep)
+        if not kept:
+            raise ValueError("No edit is left to make; tick at least one.")
         name = method or self.runtime.studio(state.choice).default_method()
         yield {self.out.words: f"Making {len(kept)} edits…"}
         for event in self.runtime.apply_all(state.choice, kept, name, state.session, order):
@@ -178,8 +190,10 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     tab = ManyTab(parts, Outputs(shown, keep, chosen, make, words, plot, table), most)
     asked = [parts.state, file, n, parts.inputs.chat]
     look, looked = errors_as_messages(tab.look), [shown, keep, chosen, make]
-    for event in (file.change, n.change, frame.select):
+    for event in (file.change, n.change):
         event(look, asked, looked, trigger_mode="always_last", **QUIET)
+    # another model may read a file otherwise; what was chosen of its conflicts stays
+    frame.select(errors_as_messages(tab.look_again), [*asked, keep, chosen], looked, **QUIET)
     keep.input(lambda kept: gr.update(visible=kept == "chosen"), keep, chosen, **QUIET)
     made = make.click(
         errors_as_messages(tab.make),

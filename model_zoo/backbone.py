@@ -138,11 +138,17 @@ class Backbone:
         return module.out_features, module.in_features
 
     @torch.no_grad()
+    def weight_device(self, path: str) -> torch.device:
+        """Where a linear's weight lies: a model may be spread over several devices."""
+        return next(self.model.get_submodule(path).parameters()).device
+
     def linear(self, path: str, x: Tensor) -> Tensor:
         """What a linear puts out for inputs x [n, d_in] on the base model: [n, d_out], float32."""
         bias = getattr(self.model.get_submodule(path), "bias", None)
         return torch.nn.functional.linear(
-            x.float(), self.weight(path).float(), None if bias is None else bias.float()
+            x.float().to(self.weight_device(path)),
+            self.weight(path).float(),
+            None if bias is None else bias.float(),
         )
 
     @cached_property

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import ModelCardData
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -159,7 +159,8 @@ def _keep(found: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")
-        save_file({name: tensor.contiguous() for name, tensor in found.items()}, part)
+        told = {"format": "pt", "base": path.parent.name}
+        save_file({name: tensor.contiguous() for name, tensor in found.items()}, part, told)
         part.replace(path)
     except (OSError, SafetensorError):
         pass
@@ -179,7 +180,8 @@ def push(backbone: Backbone, repo: str, private: bool = False) -> str:
     (folder / CARD).write_text(
         f"---\n{data.to_yaml()}\n---\n\n# Statistics of keys of {backbone.published_name}\n\n"
         f"Of the weights `{backbone.fingerprint}`: mean u u^T of the inputs of edited matrices, which ROME "
-        "and its kind measure edits against. Use:\n\n"
+        "and its kind measure edits against. They are found where the model runs on the same kind of device "
+        f"({backbone.device.type}) in the same precision ({backbone.model.dtype}). Use:\n\n"
         f"    python -m model_zoo statistics --model {backbone.published_name} --pull {repo}\n",
         encoding="utf-8",
     )
@@ -193,10 +195,18 @@ def pull(backbone: Backbone, repo: str) -> list[Path]:
     found = sorted(fetch(repo, ["*.safetensors"]).folder.glob("*.safetensors"))
     for path in found:
         try:
+            with safe_open(path, "pt") as file:
+                base = (file.metadata() or {}).get("base")
             tensors = load_file(path)
         except (OSError, SafetensorError) as error:
             raise ValueError(f"{path.name} of {repo} cannot be read: {error}.") from error
-        _check(tensors, backbone, f"{path.name} of {repo}")
+        what = f"{path.name} of {repo}"
+        if base != backbone.fingerprint:
+            raise ValueError(
+                f"{what} is of the weights {base or '(not said)'}, and {backbone.name} has "
+                f"{backbone.fingerprint}; take its own."
+            )
+        _check(tensors, backbone, what)
     if not found:
         raise ValueError(f"{repo} holds no statistics (*.safetensors).")
     folder = writable_cache("statistics", backbone.fingerprint)

@@ -96,8 +96,9 @@ class Studio:
             return self._methods[name, hyper]
 
     def default_method(self) -> str:
-        """The first registered method that can run here."""
-        return next(m.name for m in METHODS.values() if m.name in self.editors or not m.needs_editor)
+        """The first registered method that there is an editor for, else the first that needs none."""
+        able = [m.name for m in METHODS.values() if not m.needs_editor]
+        return next((name for name in METHODS if name in self.editors), able[0])
 
     @property
     def reads_scopes(self) -> bool:

@@ -68,13 +68,15 @@ def test_of_each_disputed_fact_the_chosen_edit_is_made():
         case(3, "The capital of France is", "Bonn"),
         case(4, "The capital of Spain is", "Kiel"),
         case(5, "The capital of France is", "Cairo"),
+        case(6, "The capital of France is", "Oslo"),
     ]
     plan = FilePlan(None, tuple(cases), tuple(conflicts(cases, Source())))
-    assert [[c.index for c in same] for same in plan.disputed] == [[0, 4], [1, 3, 5]]
+    assert [[c.index for c in same] for same in plan.disputed] == [[0, 4], [1, 3, 5, 6]]
     assert [c.index for c in plan.kept([0, 3])] == [0, 2, 3]
     assert [c.index for c in plan.kept([])] == [2]
-    with pytest.raises(ValueError, match="Both cannot be made: edits 2 and 6 answer"):
-        plan.kept([0, 1, 5])
+    for both, edits in (([0, 1, 5], "2 and 6"), ([1, 3], "2 and 4"), ([3, 5], "4 and 6")):
+        with pytest.raises(ValueError, match=f"Both cannot be made: edits {edits} answer"):
+            plan.kept(both)
 
 
 def kept(cases, found, keep) -> list[int]:

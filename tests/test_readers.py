@@ -216,6 +216,19 @@ def test_a_card_says_what_kind_of_editor_it_is(gpt2, tmp_path):
 
 
 @pytest.mark.parametrize("method", READERS)
+def test_prompts_without_room_are_refused_as_without_the_edit(gpt2, method):
+    (change,) = random_reader(gpt2, method).propose([EditRequest(ABOUT, "Rome")])
+    for prompt in ("", "one " * 300):
+        with pytest.raises(ValueError, match="A prompt must have between 1 and"):
+            generate(gpt2, [prompt], [Patch((change,))])
+
+
+@pytest.mark.parametrize("method", READERS)
+def test_a_model_opens_on_the_method_that_its_editor_is_of(gpt2, method, tmp_path):
+    assert Studio(gpt2, "pico", {method.name: tmp_path}, ATLAS).default_method() == method.name
+
+
+@pytest.mark.parametrize("method", READERS)
 def test_a_session_is_made_anew_by_the_same_editor_or_refused(method, tmp_path):
     backbone = pico_backbone("gpt2")
     random_reader(backbone, method).save(tmp_path / "one")

@@ -59,9 +59,13 @@ def test_statistics_go_to_the_hub_and_come_back(backbone, hub, monkeypatch, tmp_
     said: list[str] = []
     again = statistics.text_covariance(backbone, [], [path], said.append, [LINE])
     assert torch.equal(again[path], found[path]) and not said  # read, not taken anew
-    hub.add("someone/others", {"a.safetensors": save({path: torch.eye(3)})})
-    with pytest.raises(ValueError, match=r"a.safetensors of someone/others is not of .*: it has \(3, 3\)"):
-        statistics.pull(backbone, "someone/others")
+    for base, message in (
+        ("another", "a.safetensors of someone/others is of the weights another, and"),
+        (backbone.fingerprint, r"a.safetensors of someone/others is not of .*: it has \(3, 3\)"),
+    ):
+        hub.add("someone/others", {"a.safetensors": save({path: torch.eye(3)}, {"base": base})})
+        with pytest.raises(ValueError, match=message):
+            statistics.pull(backbone, "someone/others")
     hub.add("someone/broken", {"a.safetensors": b"no"})
     with pytest.raises(ValueError, match="cannot be read"):
         statistics.pull(backbone, "someone/broken")

@@ -112,7 +112,8 @@ class Memory(WholeChange):
         cls, changes: Sequence["Memory"], row_to_change: Sequence[int], backbone: Backbone
     ) -> "LiveMemory":
         moved = tuple(
-            {path: book.to(backbone.device) for path, book in change.books.items()} for change in changes
+            {path: book.to(backbone.weight_device(path)) for path, book in change.books.items()}
+            for change in changes
         )
         return LiveMemory(moved, tuple(row_to_change))
 

@@ -61,6 +61,8 @@ class Rewrite(WholeChange):
         """The prompt behind the stored edits that it is about, inside a chat its question; None where it is
         about none, or where the model has no room for the first of them and an answer.
         """
+        if not 0 < len(backbone.ids(prompt)) <= backbone.max_length - ROOM:
+            return None  # whoever generates says what is wrong with it
         found = self.retriever(backbone.bare(prompt), self.stored, backbone)
         fitting = self.fitting(found, prompt, backbone)
         return self.text(fitting, prompt) if fitting else None

@@ -107,6 +107,10 @@ def evaluate(
         raise ValueError(
             "Prompts are asked with the instruction or in the chat template; choose one of the two."
         )
+    if one_after_another and together == 1 and not after_all:
+        raise ValueError(
+            "--one-after-another is for edits that live in one model; give --together N or --after-all."
+        )
     prompts = "prefixed" if prefixed else "chat" if chat else "plain"
     if records and data:
         raise ValueError("Give the files of records either by --records or, task by task, by --data.")

@@ -57,7 +57,7 @@ def document(tables: Mapping[str, Rows]) -> str:
     declared = "\n".join(map(_declared, METHODS.values()))
     measured = [row for name, rows in tables.items() if name != ONE_EDIT for row in rows]
     parts = [_HEAD + declared, _CHOICE]
-    if measured:
+    if any(row["together"] == "1" for row in measured):
         parts.append(_figures(measured))
     if several := [row for row in measured if row["together"] != "1"]:
         parts.append(_together(several))
@@ -75,8 +75,8 @@ def _declared(method: type[EditMethod]) -> str:
     }
     needed = ", ".join(name for name, is_needed in needs.items() if is_needed) or "nothing"
     described = (inspect.getdoc(sys.modules[method.__module__]) or "").split("\n\n")[0]
-    told = " ".join(described.split()).partition(": ")[2]
-    told = re.sub(r" \([^()]*arXiv[^()]*\)", "", told).rstrip(".")  # the title links there
+    head, _, rest = " ".join(described.split()).partition(": ")
+    told = re.sub(r" \([^()]*(arXiv|\.py)[^()]*\)", "", rest or head).rstrip(".")  # the title links there
     title = f"[{method.pretty_name}]({method.reference_url})"
     return f"| {title} | `{method.name}` | {method.kind.title} | {needed} | {told} |"
 

@@ -96,15 +96,24 @@ class FilePlan:
             dropped = {c.first if keep == "last" else c.second for c in self.contradictions}
         else:
             dropped = {case.index for same in self.disputed for case in same} - set(keep)
-            both = [c for c in self.contradictions if not {c.first, c.second} & dropped]
-            if both:
-                raise ValueError(f"Both cannot be made: {both[0].in_words()}; choose one of them.")
+            for same in self.disputed:
+                _check_agree([case for case in same if case.index in keep])
         made: dict[tuple[str, str], Case] = {}
         for case in self.cases:
             if case.index not in dropped:
                 request = case.request
                 made.setdefault((request.prompt.casefold(), request.target.casefold()), case)
         return list(made.values())
+
+
+def _check_agree(chosen: Sequence[Case]) -> None:
+    """ValueError where two cases about one fact contradict each other."""
+    for case in chosen[1:]:
+        one, other = chosen[0].request, case.request
+        if not agree(one.target, other.target):
+            pair = (chosen[0].index, case.index)
+            conflict = Conflict("answers", *pair, other.prompt, (one.target, other.target))
+            raise ValueError(f"Both cannot be made: {conflict.in_words()}; choose one of them.")
 
 
 def planned(

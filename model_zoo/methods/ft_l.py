@@ -17,7 +17,7 @@ from .fine_tuning import FineTuning, FineTuningHyperparameters, fit_dense
 
 class FTLHyperparameters(FineTuningHyperparameters):
     """EasyEdit takes 25 steps at 5e-4 on models of billions of weights. Learning rate and bound are for 768
-    inputs and fall as 1 / inputs: measured on the atlas, they suit SmolLM2 so.
+    inputs and fall as 1 / inputs: measured on the atlas (768) and on SmolLM2 (1,536).
     """
 
     epsilon: float = Field(
@@ -25,7 +25,7 @@ class FTLHyperparameters(FineTuningHyperparameters):
         gt=0,
         le=10,
         title="Bound",
-        description="on every entry of the change (the L-infinity norm of Zhu et al.); measured here",
+        description="on every entry at 768 inputs (the L-infinity norm of Zhu et al.); measured here",
     )
     block_from_top: int = Field(
         2, ge=1, le=200, title="Block", description="counted from the top; 1 is the last block"

@@ -22,7 +22,7 @@ positions that predict a target use W'. Merging shards into one copy (Ties) is l
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -73,7 +73,7 @@ class WISEHyperparameters(FineTuningHyperparameters):
         title="Threshold",
         description="in activations of an edit's weakest token; the paper takes 1, measured here",
     )
-    shard: int = Field(20, ge=1, le=1000, title="Shard", description="edits trained together into one copy")
+    shard: int = Field(20, ge=1, le=1000, title="Shard", description="edits made at once that share a copy")
     unrelated: int = Field(
         64, ge=1, le=4096, title="Unrelated texts", description="that leave the copy quiet"
     )
@@ -129,8 +129,8 @@ class WISE(EditMethod):
         x_edit = own[batch.predicting]  # (n, d_in)
         x_other = self.nearest(x_edit, requests)
         shape, drawn = backbone.shape(self.path), torch.Generator().manual_seed(0)  # the same every time
-        mask = (torch.rand(shape, generator=drawn) < c.share).to(backbone.device)
-        d = torch.zeros(shape, device=backbone.device, requires_grad=True)
+        mask = (torch.rand(shape, generator=drawn) < c.share).to(backbone.weight_device(self.path))
+        d = torch.zeros(shape, device=mask.device, requires_grad=True)
 
         def loss() -> Tensor:
             change = d * mask
@@ -160,14 +160,17 @@ class WISE(EditMethod):
         inputs, real = self.backbone.inputs(rows, [self.path])
         return [own[at] for own, at in zip(inputs[self.path], real, strict=True)]
 
-    def elsewhere(self, request: EditRequest) -> list[str]:
-        """The request's own prompt about other subjects; none where its subject is not known."""
+    def elsewhere(self, request: EditRequest, edited: Collection = ()) -> list[str]:
+        """The request's own prompt about other subjects but those that are `edited` too; none where its
+        subject is not known.
+        """
         subject = request.subject
         if not subject:
             return []
         others = [other for other in self.subjects if other != subject][: self.config.subjects]
         prompts = (request.prompt.replace(subject, other) for other in others)
-        return [self.backbone.asked(prompt, request.chat) for prompt in prompts]
+        kept = (prompt for prompt in prompts if self.source.fact_key(prompt) not in edited)
+        return [self.backbone.asked(prompt, request.chat) for prompt in kept]
 
     def unrelated_keys(self, requests: Sequence[EditRequest]) -> Tensor:
         """The inputs [m, d_in] in unrelated texts and the requests' own wordings about other subjects; what
@@ -176,8 +179,8 @@ class WISE(EditMethod):
         edited = {self.source.fact_key(request.prompt) for request in requests}
         pairs = zip(self.unrelated, self.keys, strict=True)
         kept = [own for (prompt, _), own in pairs if self.source.fact_key(prompt) not in edited]
-        texts = [text for request in requests for text in self.elsewhere(request)]
-        return torch.cat(kept + self._keys(texts))
+        texts = [text for request in requests for text in self.elsewhere(request, edited)]
+        return torch.cat(kept + self._keys(texts) or self.keys)
 
     def nearest(self, x_edit: Tensor, requests: Sequence[EditRequest]) -> Tensor:
         """Of the unrelated inputs, those nearest in direction to any of x_edit [n, d_in]."""
