@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from model_zoo.comparing import Compared, write_table
+from model_zoo.comparing import Compared, requests_of, write_table
 from model_zoo.methods import METHODS
 
 from . import html
@@ -59,7 +59,7 @@ class CompareTab:
         studio = self.runtime.studio(state.choice)
         request = studio.request(task, prompt, target, instruction, subject=subject, chat=chat)
         chosen = {name: self.parts.hyper.of(name, hyper) for name in methods}
-        others = [edit.request for edit in state.session.active] if with_list else []
+        others = requests_of(state.session) if with_list else []
         rows: list[Compared] = []
         yield {
             self.out.words: self._waiting(methods, 0),

@@ -242,6 +242,11 @@ class Backbone:
             raise ValueError(
                 f"The tokenizer of {self.name} has no end token, so no text can be ended by one."
             )
+        if len(row.ids) >= self.max_length:
+            raise ValueError(
+                f"Prompt and target are {len(row.ids)} tokens long together, and with the end token "
+                f"{self.name} has room for {self.max_length - 1}; shorten them."
+            )
         return replace(row, ids=(*row.ids, end))
 
     @property

@@ -116,6 +116,17 @@ def write_table(rows: Sequence[Compared], path: Path) -> Path:
     return path
 
 
+def requests_of(session: EditSession) -> list[EditRequest]:
+    """What the session's edits that are on were asked to do. ValueError where one holds more than it says."""
+    for edit in session.active:
+        if edit.more:
+            raise ValueError(
+                f"The edit '{edit.label}' was opened from an export and holds {edit.more} more, whose "
+                "requests other methods would need; switch it off to compare."
+            )
+    return [edit.request for edit in session.active]
+
+
 def comparing(
     studio: Studio,
     request: EditRequest,

@@ -207,8 +207,8 @@ def _load(folder: Path, studio: Studio) -> EditSession:
     for name, made in saved.editors.items():
         if (found := studio.method(name).fingerprint) != made:
             raise ValueError(
-                f"The session in {folder} has edits by {name} with the editor or settings {made}, and here "
-                f"are {found}; load it with that editor."
+                f"The session in {folder} has edits by {name} with the editor, settings or text of "
+                f"statistics {made}, and here are {found}; load it with that editor, or the same --text."
             )
     try:
         tensors = load_file(folder / CHANGES)

@@ -36,7 +36,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Make the same edit by several methods, each on the base model, and say what each makes of it."""
-    from ..comparing import Compared, comparing, write_table
+    from ..comparing import Compared, comparing, requests_of, write_table
     from ..loading import LoadOptions
     from ..methods import METHODS, assignments, get_method, hyperparameters
     from ..session_files import load_session
@@ -56,7 +56,7 @@ def compare(
     hyper = {name: hyperparameters(name, own) for name, own in values.items()}
     studio = opened(model, LoadOptions(device, dtype, quantize), editor, text)
     request = studio.request(task, prompt, target, instruction, None, subject, chat)
-    others = [edit.request for edit in load_session(session, studio).active] if session else []
+    others = requests_of(load_session(session, studio)) if session else []
     found: list[Compared] = []
     for row in comparing(studio, request, chosen, hyper, others):
         if not as_json:

@@ -30,16 +30,17 @@ names, **statistics** of the base model's keys, taken once and kept.
 
 _CHOICE = """## What to choose when
 
-- A fact or two, on the page, with the neighbourhood left alone and other wordings following: an editor that
-  was trained for the model (**InstructEdit**; it edits in a fraction of a second, too).
-- No editor and a prompt that names its subject: **MEMIT** or **AlphaEdit**; **ROME** where one matrix should
-  be all that changes.
-- Nothing may leak and other wordings do not matter: **GRACE** says the target on its own prompt and nowhere
-  else.
-- The model must stay as it is, or is served by somebody else: **IKE** puts the fact before the prompt, at the
-  price that everything asked sees it.
-- Fine-tuning (**FT**, **FT-L**, **LoRA**) is the baseline that everything should beat: it says the target and
-  takes the neighbours along.
+- **A fact or two, other wordings to follow, the neighbourhood left alone**: an editor that was trained for
+  the model, InstructEdit where the kind of change is to be said in words, else MEND or KE; they edit in a
+  fraction of a second.
+- **No editor, and the prompt names its subject**: MEMIT or AlphaEdit, EMMET for several facts at one place,
+  ROME where one matrix should be all that changes.
+- **Nothing may leak, and other wordings do not matter**: GRACE or WISE, whose memories answer on the edit's
+  own prompt and hardly anywhere else.
+- **The weights must stay as they are**: SERAC and LTE store edits as text, find the one that a prompt is
+  about, and need an adapter trained once for the model; IKE needs nothing and reaches every prompt.
+- **Fine-tuning (FT, FT-L, LoRA, CaliNet) and UltraEdit** are what everything else should beat: they say the
+  target, and take neighbours along.
 """
 
 

@@ -11,6 +11,7 @@ from ..methods.reader import Pair, Reader
 from ..methods.retrieval import NearestWords
 from ..records import Record
 from ..sources import Source
+from ..subjects import find_subject
 from .aligning_config import AligningConfig
 from .examples import ABOUT
 
@@ -63,8 +64,8 @@ class BehindEdits:
             record = self._reworded(drawn, rng)
             own = rng.choice((record.request.prompt, *record.paraphrases))
             found += self._example(record, own, record.request.target, rng)
-            if self.method.leaves_others_alone and rng.random() < c.share:
-                found += self._example(record, rng.choice(_elsewhere(record)), None, rng)
+            if self.method.leaves_others_alone and rng.random() < c.share and (away := _elsewhere(record)):
+                found += self._example(record, rng.choice(away), None, rng)
         return found
 
     def _reworded(self, record: Record, rng: random.Random) -> Record:
@@ -124,11 +125,17 @@ class BehindEdits:
 
 
 def _stored(record: Record) -> StoredEdit:
-    return StoredEdit(record.request.prompt, record.request.target, record.subject or None)
+    return StoredEdit(record.request.prompt, record.request.target, _named(record))
+
+
+def _named(record: Record) -> str | None:
+    """What a record's edit is about; rows that do not say it carry their prompt in its place."""
+    prompt = record.request.prompt
+    return find_subject(prompt) if record.subject in ("", prompt) else record.subject
 
 
 def _elsewhere(record: Record) -> list[str]:
     """Prompts that a record's edit is not about, some of them about its subject."""
-    about = [frame.format(record.subject) for frame in ABOUT] if record.subject else []
+    about = [frame.format(subject) for frame in ABOUT] if (subject := _named(record)) else []
     rng = random.Random(record.request.prompt)
     return [*(probe.prompt for probe in record.locality), *rng.sample(about, min(1, len(about)))]
