@@ -40,13 +40,14 @@ def make_first_edit(runtime: Runtime, choice: ModelChoice, progress: Progress = 
     request = studio.request(FIRST_TASK.name, example.prompt, example.target)
     life = studio.life(request, studio.default_method(), streaming=False)
     proposed, text, likely, verdicts = whole(life)
-    method = METHODS[proposed.edit.method].pretty_name
+    edit = proposed.edit
+    method, effects = METHODS[edit.method].pretty_name, studio.effects(edit)
     return FirstEdit(
         state=VisitorState(choice, {choice: proposed.session}, request),
         request=request,
         pair=html.before_after(request, text, likely),
         verdicts=html.verdicts(verdicts.generality, verdicts.locality),
-        changes=html.what_changed(studio.effects(proposed.edit), method, None, 1),
+        changes=html.what_changed(edit.change.in_words(), effects, method, None, 1),
     )
 
 

@@ -196,8 +196,14 @@ def _far(drift: float, same: bool) -> str:
 # ---- what changed in the model -----------------------------------------------------------------------------
 
 
-def what_changed(changes: Sequence[Effect], method: str, seconds: float | None, edits_on: int) -> str:
-    """One sentence, and the numbers of every matrix behind it."""
+def what_changed(
+    words: str, changes: Sequence[Effect], method: str, seconds: float | None, edits_on: int
+) -> str:
+    """One sentence, and the numbers of every matrix behind it; `words` say what an edit does that changes
+    none.
+    """
+    if not changes:
+        return _no_weight_changed(words, method, seconds, edits_on)
     rank, largest = max(c.rank for c in changes), max(changes, key=lambda c: c.relative)
     matrices = f"{len(changes)} {'matrix' if len(changes) == 1 else 'matrices'}"
     took = "" if seconds is None else f"in {seconds * 1000:.0f} ms "
@@ -212,8 +218,7 @@ def what_changed(changes: Sequence[Effect], method: str, seconds: float | None, 
     )
 
 
-def no_weight_changed(words: str, method: str, seconds: float | None, edits_on: int) -> str:
-    """The same sentence for an edit that changes no weight; `words` say what it does instead."""
+def _no_weight_changed(words: str, method: str, seconds: float | None, edits_on: int) -> str:
     took = "" if seconds is None else f"in {seconds * 1000:.0f} ms "
     together = f" {edits_on} edits are on together." if edits_on > 1 else ""
     return (

@@ -123,9 +123,7 @@ class EditTab:
         effects = studio.effects(edit)
         told = html.contradicts([other.label for other in studio.contradicted(edit.request, state.session)])
         method, others = METHODS[edit.method].pretty_name, len(state.session.active)
-        if not effects:
-            return told + html.no_weight_changed(edit.change.in_words(), method, seconds, others)
-        return told + html.what_changed(effects, method, seconds, others)
+        return told + html.what_changed(edit.change.in_words(), effects, method, seconds, others)
 
     def _stack(self, session: EditSession) -> dict:
         """The list of edits and the buttons that fit it."""

@@ -118,7 +118,7 @@ def test_every_task_has_an_example_that_changes_what_it_says(smollm2):
     for task, examples in smollm2.source.examples.items():
         for example in examples[:1]:  # all were tried when they were written
             request = smollm2.request(task, example.prompt, example.target)
-            edit, _ = smollm2.propose(request, "ft-l")
+            edit, _ = smollm2.propose(request, smollm2.default_method())
             put = smollm2.backbone.asked(request.prompt, request.chat)
             ((before, after),) = smollm2.pairs([put], smollm2.patch(EditSession().add(edit)))
             assert not starts_with(before, example.target) and starts_with(after, example.target), example
