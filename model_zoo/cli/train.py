@@ -10,7 +10,9 @@ from .options import Data, Device, Dtype, Model, Test
 
 
 def train(
-    out: Annotated[Path, typer.Option(help="Folder for the editor; a checkpoint found there is resumed.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the editor; a hypernetwork's checkpoint there is resumed.")
+    ],
     model: Model = "atlas",
     method: Annotated[
         str, typer.Option(help="Whose editor is trained: instructedit, mend, lte or serac.")

@@ -66,6 +66,11 @@ class BehindEdits:
             found += self._example(record, own, record.request.target, rng)
             if self.method.leaves_others_alone and rng.random() < c.share and (away := _elsewhere(record)):
                 found += self._example(record, rng.choice(away), None, rng)
+        if not any(example.target for example in found):
+            raise ValueError(
+                f"{self.backbone.name} reads at most {self.backbone.max_length} tokens, which leaves no room "
+                "for edits before a prompt; choose another base model."
+            )
         return found
 
     def _reworded(self, record: Record, rng: random.Random) -> Record:
@@ -107,7 +112,8 @@ class BehindEdits:
         """
         rng, c = random.Random(f"{self.seed} pairs"), self.config
         known, found = self.source.neighbours(self.backbone), []
-        for record in rng.sample(self.records, min(c.pairs, len(self.records))):
+        for drawn in rng.sample(self.records, min(c.pairs, len(self.records))):
+            record = self._reworded(drawn, rng)
             own, edit = record.request.prompt, _stored(record)
             follow = [own, *rng.sample(record.paraphrases, min(3, len(record.paraphrases)))]
             near = [probe.prompt for probe in known.near(own)]
