@@ -2,16 +2,18 @@
 
 import pickle
 import random
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import typer
 
 from model_zoo import editors
 from model_zoo.catalog import _editors_in
 from model_zoo.changes import Delta, Factors, LayerDelta, Patch, Rewrite, StoredEdit, live
-from model_zoo.cli import main
+from model_zoo.cli import app, main
 from model_zoo.generation import generate, probabilities, stream
 from model_zoo.loading import LoadOptions, load
 from model_zoo.methods import METHODS, load_method
@@ -348,6 +350,9 @@ def test_settings_are_changed_by_name_or_refused():
 
 def test_every_trained_method_names_a_trainer(gpt2):
     assert all((m.trained_by in TRAINERS) == m.needs_editor for m in METHODS.values())
+    command = typer.main.get_command(app).commands["train"]
+    told = next(option.help for option in command.params if option.name == "method")
+    assert all((name in re.findall(r"[\w-]+", told)) == m.needs_editor for name, m in METHODS.items())
     with pytest.raises(ValueError, match="needs no training"):
         training(Order(METHODS["ft-l"], gpt2, ATLAS, ("counterfact",)))
 

@@ -15,7 +15,7 @@ def train(
     ],
     model: Model = "atlas",
     method: Annotated[
-        str, typer.Option(help="Whose editor is trained: instructedit, mend, lte or serac.")
+        str, typer.Option(help="Whose editor is trained: instructedit, mend, ke, lte or serac.")
     ] = "instructedit",
     tasks: Annotated[
         str, typer.Option(help="Comma-separated training tasks.")

@@ -54,6 +54,8 @@ class BehindEdits:
             rng = random.Random(f"{self.seed} {task} records")
             found += self.source.records(task, "train", self.config.records, rng)
         fits = [r for r in found if len(self.backbone.ids(r.request.target)) < ROOM - 2]
+        if not fits:
+            raise ValueError(f"No record of {self.source.title} is short enough to train on.")
         return list(dict.fromkeys(fits))
 
     def examples(self, step: int) -> list[Example]:
