@@ -88,20 +88,16 @@ def states_of(prompts: Sequence[str], backbone: Backbone, keep: bool = False) ->
 
 
 def fitted(features: Tensor, about: Tensor) -> Tensor:
-    """The weights [F + 1] of a logistic regression of `about` [n] on features [n, F], both classes counting
-    alike; by Newton's method.
-    """
+    """The weights [F + 1] of a logistic regression of `about` [n] on features [n, F], by Newton's method."""
     x, y = features.double(), about.double()
     mean, std = x.mean(0), x.std(0).clamp(min=1e-6)
     x = torch.cat([(x - mean) / std, torch.ones(len(x), 1, dtype=torch.double)], dim=1)
-    share = y.mean()
-    weight = torch.where(about.bool(), 0.5 / share, 0.5 / (1 - share)) / len(y)
     w = x.new_zeros(x.shape[1])
     ridge = RIDGE * torch.eye(len(w), dtype=torch.double)
     for _ in range(30):
         p = torch.sigmoid(x @ w)
-        gradient = x.T @ (weight * (p - y)) + ridge @ w
-        hessian = (x * (weight * p * (1 - p))[:, None]).T @ x + ridge
+        gradient = x.T @ (p - y) / len(y) + ridge @ w
+        hessian = (x * (p * (1 - p))[:, None]).T @ x / len(y) + ridge
         w = w - torch.linalg.solve(hessian, gradient)
     scaled = w[:-1] / std
     return torch.cat([scaled, w[-1:] - (scaled * mean).sum()]).float()
