@@ -56,6 +56,7 @@ def test_every_picture_and_page_that_they_show_is_there():
 
 def test_a_method_is_told_with_its_figures_alone_and_in_company():
     run = {"model": "smollm2", "prompts": "plain", "seed": "0", "task": "recent", "n": "20"}
+    run |= {"torch": "2", "transformers": "5", "device": "cpu"}
     shown = {"score": "generated", "low": "0.5", "high": "1.0"}
     alone = run | shown | {"together": "1", "one_after_another": "False", "method": "grace"}
     rows = [
@@ -66,7 +67,7 @@ def test_a_method_is_told_with_its_figures_alone_and_in_company():
     ]
     page = methods_page({"grace.csv": rows, "one_edit.csv": [{"method": "GRACE", "after": "a | b"}]})
     assert "unseen edits of recent, prompts plain, seed 0" in page
-    assert "| GRACE (codebook) | 20 | 95% [50%, 100%] | 0% [50%, 100%] |  |  |  |" in page
+    assert "| GRACE (codebook) | 20 | 95% [50%, 100%] | 0% [50%, 100%] |  |  |  |  |" in page
     assert "| method | 10 at once | 10 one after another |" in page
     assert "| GRACE (codebook) | 80% /  /  | 70% /  /  |" in page
     assert "| GRACE | a \\| b |" in page

@@ -30,17 +30,17 @@ names, **statistics** of the base model's keys, taken once and kept.
 
 _CHOICE = """## What to choose when
 
-- **A fact or two, other wordings to follow, the neighbourhood left alone**: an editor that was trained for
-  the model, InstructEdit where the kind of change is to be said in words, else MEND or KE; they edit in a
-  fraction of a second.
-- **No editor, and the prompt names its subject**: MEMIT or AlphaEdit, EMMET for several facts at one place,
-  ROME where one matrix should be all that changes.
-- **Nothing may leak, and other wordings do not matter**: GRACE or WISE, whose memories answer on the edit's
-  own prompt and hardly anywhere else.
+- **Other wordings are to follow**: an editor that was trained for the model, InstructEdit where the kind of
+  change is to be said in words, else MEND or KE; they edit in a fraction of a second, and move more of the
+  neighbours than the next ones.
+- **Neighbours are to stay, and the prompt names its subject**: ROME, EMMET, MEMIT or AlphaEdit; they need no
+  editor, and fewer other wordings follow.
+- **Nothing else may move at all**: GRACE or WISE, whose memories answer on the edit's own prompt and hardly
+  anywhere else.
 - **The weights must stay as they are**: SERAC and LTE store edits as text, find the one that a prompt is
   about, and need an adapter trained once for the model; IKE needs nothing and reaches every prompt.
-- **Fine-tuning (FT, FT-L, LoRA, CaliNet) and UltraEdit** are what everything else should beat: they say the
-  target, and take neighbours along.
+- **Fine-tuning (FT, FT-L, LoRA, CaliNet) and UltraEdit** are what everything else should beat: they need
+  nothing but the edit, say the target, and take neighbours along.
 """
 
 
@@ -86,6 +86,12 @@ def _titled(name: str) -> str:
     return METHODS[name].pretty_name if name in METHODS else "no edit"
 
 
+def _in_order(rows: Rows) -> list[str]:
+    """The methods that rows are of, as they are registered; the others first."""
+    names, known = {row["method"] for row in rows}, list(METHODS)
+    return sorted(names, key=lambda name: known.index(name) if name in known else -1)
+
+
 def _percent(row: Mapping[str, str] | None) -> str:
     if row is None:
         return ""
@@ -99,17 +105,24 @@ def _figures(rows: Rows) -> str:
     alone = [row for row in rows if row["together"] == "1"]
     for task in dict.fromkeys(row["task"] for row in alone):
         own = [row for row in alone if row["task"] == task]
-        model, prompts, seed = own[0]["model"], own[0]["prompts"], own[0]["seed"]
-        parts.append(
-            f"{model}, unseen edits of {task}, prompts {prompts}, seed {seed}. Generated: the text that is "
-            "said (`evaluate --explain generated`); forced: the literature's token accuracy. In brackets "
-            "bootstrap 95% intervals over subjects."
+        first = own[0]
+        command = (
+            f"python -m model_zoo evaluate --model {first['model']} --methods NAME --data {task}=FILE "
+            f"--n {first['n']} --known 1 --csv NAME.csv"
         )
-        head = ["method", "edits", *METRICS, "forced reliability", "repeats itself"]
+        parts.append(
+            f"{first['model']}, unseen edits of {task}, prompts {first['prompts']}, seed {first['seed']}, "
+            f"torch {first['torch']}, transformers {first['transformers']}, {first['device']}: `{command}`. "
+            "Generated: the text that is said (`evaluate --explain generated`); forced: the literature's "
+            "token accuracy; known: prompts around the edit whose answer the model knew, a listed fact among "
+            "them. In brackets bootstrap 95% intervals over subjects."
+        )
+        head = ["method", "edits", *METRICS, "known stays", "forced reliability", "repeats itself"]
         lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-        for name in dict.fromkeys(row["method"] for row in own):
+        for name in _in_order(own):
             cells = {(r["metric"], r["score"]): r for r in own if r["method"] == name}
             wanted = [(metric, "generated") for metric in METRICS]
+            wanted += [("locality_known", "generated")]
             wanted += [("reliability", "teacher_forced"), ("degenerate", "generated")]
             n = cells[wanted[0]]["n"]
             shown = [_percent(cells.get(key)) for key in wanted]
@@ -126,7 +139,7 @@ def _together(rows: Rows) -> str:
         *(f"{n or 'all'} {'one after another' if order else 'at once'}" for n, order in columns),
     ]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for name in dict.fromkeys(row["method"] for row in rows):
+    for name in _in_order(rows):
         own = {
             (int(r["together"]), r["one_after_another"] == "True", r["metric"]): float(r["mean"])
             for r in rows
