@@ -70,7 +70,9 @@ def test_another_base_or_editor_is_refused_with_both_named(studio, session, tmp_
     with pytest.raises(ValueError, match="were made on .* is loaded .* open that model"):
         load_session(folder, Studio(pico_backbone("llama"), "other", {}))
     monkeypatch.setattr(FTL, "fingerprint", "another")
-    with pytest.raises(ValueError, match="edits by ft-l with the editor or settings .* here are another"):
+    with pytest.raises(
+        ValueError, match="edits by ft-l with the editor, settings or text of statistics .* here are another"
+    ):
         load_session(folder, studio)
 
 
