@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from model_zoo.progress import Progress, no_progress
 
-from . import tab_compare, tab_directions, tab_edit, tab_evaluate, tab_many, tab_scope
+from . import tab_compare, tab_directions, tab_edit, tab_effects, tab_evaluate, tab_many, tab_scope
 from .first_edit import make_first_edit
 from .handlers import QUIET
 from .picker import listed
@@ -29,6 +29,7 @@ __all__ = ["LAUNCH", "Settings", "build"]
 # The Edit tab comes first: the others use its inputs.
 TABS = (
     tab_edit.TAB,
+    tab_effects.TAB,
     tab_scope.TAB,
     tab_compare.TAB,
     tab_directions.TAB,
@@ -65,7 +66,7 @@ def build(settings: Settings | None = None, progress: Progress = no_progress) ->
         with gr.Tabs(elem_id="tabs") as tabs:
             parts = PageParts(runtime, state, first, tabs)
             for tab in TABS:
-                with gr.Tab(tab.name, id=tab.name.lower().replace(" ", "-")) as frame:
+                with gr.Tab(tab.name, id=tab.id) as frame:
                     tab.build(parts, frame)
         page.load(lambda: first.state, None, state, **QUIET)
         # what was fetched since the page was built is not to be fetched any more

@@ -50,6 +50,7 @@ def lay_out_outputs(parts: PageParts) -> tuple[Outputs, Question, Callable]:
     first = parts.first
     pair = gr.HTML(first.pair, elem_id="pair")
     verdicts = gr.HTML(first.verdicts, elem_id="verdicts")
+    parts.looks_around = gr.Button("All side effects of this edit", size="sm", elem_id="looks-around")
     question = _lay_out_question(parts.runtime.studio(first.state.choice).source.question)
     changes = gr.HTML(first.changes, elem_id="changes")
     choices, on = stack_choices(first.state.session)

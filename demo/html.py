@@ -7,6 +7,7 @@ from html import escape
 
 from model_zoo.changes import Effect
 from model_zoo.events import Check, Probabilities, Reached, TextSoFar
+from model_zoo.inspecting.fragments import drift_state, drift_words
 from model_zoo.many import FilePlan
 from model_zoo.request import EditRequest
 from model_zoo.scopes import Kind
@@ -26,7 +27,7 @@ _SIGNS = {
     None: '<span class="open" title="open text: how far it moved">~</span>',
 }
 _OPEN = (
-    " Open texts (~) are not judged: any edit moves them a little. Their drift is the KL divergence from "
+    " Open texts are not judged: any edit moves them a little. Their drift is the KL divergence from "
     "the base model per token."
 )
 
@@ -151,27 +152,41 @@ def verdicts(generality: Sequence[Check], locality: Sequence[Check]) -> str:
     )
     stays = _verdict(
         "Did everything else stay as it was? <small>(locality)</small>",
-        locality,
+        [check for check in locality if check.held is not None],
         "The neighbouring prompts answer as before.",
         "Some neighbours changed too. A lower strength may help.",
     )
-    return f'<div class="verdicts">{holds}{stays}</div>'
+    return f'<div class="verdicts">{holds}{stays}{_open_texts(locality)}</div>'
+
+
+def _open_texts(locality: Sequence[Check]) -> str:
+    """How far texts without a short answer moved; nothing where none were asked."""
+    drifts = {check: check.drift for check in locality if check.drift is not None}
+    if not drifts:
+        return ""
+    mean = sum(drifts.values()) / len(drifts)
+    return (
+        f'<section class="verdict {drift_state(mean)}"><header>'
+        "<h3>Does unrelated text read as before? <small>(drift)</small></h3>"
+        f'<b class="score">{mean:.2f} nats a token</b></header>'
+        f"<p>It reads {drift_words(mean)}.</p><details><summary>Each text, before and after</summary>"
+        f'<ul class="checks">{"".join(map(_check_row, drifts))}</ul>'
+        f'<p class="source">{_OPEN.strip()}</p></details></section>'
+    )
 
 
 def _verdict(title: str, checks: Sequence[Check], all_held: str, some_failed: str) -> str:
-    judged = [check for check in checks if check.held is not None]
-    held = sum(bool(check.held) for check in judged)
-    state = "good" if held == len(judged) else "bad" if held == 0 else "mixed"
+    held = sum(bool(check.held) for check in checks)
+    state = "good" if held == len(checks) else "bad" if held == 0 else "mixed"
     source = _SOURCES.get(checks[0].source, f"from {checks[0].source}") if checks else ""
-    open_text = _OPEN if len(judged) < len(checks) else ""
     return (
         f'<section class="verdict {state}"><header><h3>{title}</h3>'
-        f'<b class="score">{held} of {len(judged)}</b></header>'
-        f"<p>{all_held if held == len(judged) else some_failed}</p>"
-        f"<details{' open' if held < len(judged) else ''}>"
+        f'<b class="score">{held} of {len(checks)}</b></header>'
+        f"<p>{all_held if held == len(checks) else some_failed}</p>"
+        f"<details{' open' if held < len(checks) else ''}>"
         "<summary>Each prompt, before and after</summary>"
         f'<ul class="checks">{"".join(map(_check_row, checks))}</ul>'
-        f'<p class="source">Prompts {source}.{open_text}</p></details></section>'
+        f'<p class="source">Prompts {source}.</p></details></section>'
     )
 
 
@@ -189,8 +204,7 @@ def _far(drift: float, same: bool) -> str:
     """How far open text is from the base's, in words, if its beginning is not the same, and nats."""
     if same:
         return f"({drift:.2f} nats a token)"
-    words = "nearly as before" if drift < 0.05 else "a little different" if drift < 0.5 else "quite different"
-    return f"{words} ({drift:.2f} nats a token)"
+    return f"{drift_words(drift)} ({drift:.2f} nats a token)"
 
 
 # ---- what changed in the model -----------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from .theme import OWN_COLOUR, TASK_COLOURS, TASK_SYMBOLS
 Position = tuple[float, float, float]
 OwnPoint = tuple[str, Position]  # the label of a visitor's edit, and where it falls
 
-_COMMON = {
+COMMON = {
     "autosize": True,
     "paper_bgcolor": CLEAR,
     "plot_bgcolor": CLEAR,
@@ -40,7 +40,7 @@ def direction_figure(m: DirectionMap, own: Sequence[OwnPoint], three_d: bool) ->
             _add_labels(figure, own, labels)
     figure.update_layout(
         **_axes(m, three_d),
-        **_COMMON,
+        **COMMON,
         height=540,
         margin={"l": 40, "r": 16, "t": 12, "b": 40},
         legend={"orientation": "h", "y": -0.16, "yanchor": "top", "x": 0, "itemsizing": "constant"},
@@ -149,7 +149,7 @@ def ripple_figure(reached: Sequence[Reached], side: int) -> go.Figure:
     axis = {"visible": False, "range": [-outer - 0.4, outer + 0.4], "fixedrange": True}
     legend = {"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0.5, "xanchor": "center"}
     figure.update_layout(
-        **_COMMON,
+        **COMMON,
         xaxis=axis,
         yaxis={**axis, "scaleanchor": "x"},
         height=440,
@@ -221,7 +221,7 @@ def held_figure(curve: Sequence[tuple[int, float]]) -> go.Figure:
         )
     )
     figure.update_layout(
-        **_COMMON,
+        **COMMON,
         height=240,
         margin={"l": 56, "r": 16, "t": 12, "b": 44},
         xaxis={

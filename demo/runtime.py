@@ -23,6 +23,7 @@ from model_zoo.directions import DirectionSpace
 from model_zoo.evaluation import Case, Plan
 from model_zoo.events import Event, Reached
 from model_zoo.export import export, get_format
+from model_zoo.inspecting import Finding, Inspector
 from model_zoo.loading import LoadOptions
 from model_zoo.many import AfterAll, Order, SoFar, applying
 from model_zoo.memory import TooLarge
@@ -30,7 +31,7 @@ from model_zoo.methods import Hyperparameters
 from model_zoo.progress import Progress, no_progress
 from model_zoo.records import Record
 from model_zoo.request import EditRequest
-from model_zoo.session import EditSession
+from model_zoo.session import Edit, EditSession
 from model_zoo.session_files import load_session, save_session
 from model_zoo.studio import Studio
 
@@ -113,6 +114,7 @@ class Runtime:
         self.settings = settings
         self._studios: OrderedDict[ModelChoice, Studio] = OrderedDict()
         self._spaces: dict[ModelChoice, DirectionSpace] = {}
+        self._inspectors: dict[ModelChoice, Inspector] = {}
         self._lock = threading.Lock()
         self._files = tempfile.TemporaryDirectory(prefix="instructedit-")
         self._on_gpu = on_gpu(self._work)
@@ -152,6 +154,7 @@ class Runtime:
             for choice in others[: max(0, len(self._studios) - n)]:
                 del self._studios[choice]
                 self._spaces.pop(choice, None)
+                self._inspectors.pop(choice, None)
         gc.collect()
 
     def _permit(self, choice: ModelChoice) -> None:
@@ -264,6 +267,11 @@ class Runtime:
         yield from comparing(self.studio(choice), request, methods, hyper, others)
 
     @gpu_work
+    def inspect(self, choice: ModelChoice, edit: Edit, session: EditSession) -> Iterator[Finding]:
+        """What an edit changes beside itself, as it is found."""
+        yield from self.inspector(choice).inspect(edit, session)
+
+    @gpu_work
     def measure(self, choice: ModelChoice, plan: Plan) -> Iterator[tuple]:
         """(groups done, groups in all, results) of an evaluation. The results come last."""
         yield from self.studio(choice).measure(plan)
@@ -296,6 +304,14 @@ class Runtime:
                 few = (FEW_REFERENCES,) if large else ()
                 self._spaces[choice] = DirectionSpace(studio.backbone, method, studio.reference, *few)
             return self._spaces[choice]
+
+    def inspector(self, choice: ModelChoice) -> Inspector:
+        """What looks around the edits of a choice; it keeps what the base model says."""
+        studio = self.studio(choice)
+        with self._lock:
+            if choice not in self._inspectors:
+                self._inspectors[choice] = Inspector(studio)
+            return self._inspectors[choice]
 
     # ---- files --------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from .visitor import VisitorState
 
 @dataclass
 class PageParts:
-    """The parts of the page that tabs share. The Edit tab is built first and sets the last five."""
+    """The parts of the page that tabs share. The Edit tab is built first and sets the last six."""
 
     runtime: Runtime
     state: gr.State
@@ -28,6 +28,7 @@ class PageParts:
     opens_model: Callable = field(init=False)  # see Picker.wire
     redraws: Callable = field(init=False)  # has an event draw the visitor's edits in the Edit tab
     scope_example: gr.Button = field(init=False)  # the Edit tab's example that opens the Scope tab
+    looks_around: gr.Button = field(init=False)  # the Edit tab's button that opens the Side effects tab
 
     @property
     def opened(self) -> list:
@@ -45,3 +46,8 @@ class Tab:
 
     name: str
     build: Callable[[PageParts, gr.Tab], None]
+
+    @property
+    def id(self) -> str:
+        """By which the page's tabs select it."""
+        return self.name.lower().replace(" ", "-")

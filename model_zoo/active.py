@@ -5,7 +5,7 @@ inside `activated()`.
 """
 
 import contextvars
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -61,8 +61,8 @@ class Trunk(Protocol):
 
 @dataclass(frozen=True)
 class Active:
-    """What one backbone's forward passes see. With `entering` the blocks below `first` are passed over; with
-    `entered` what enters `first` is noted there.
+    """What one backbone's forward passes see. With `entering` the blocks below `first` are passed over.
+    `visit` is called with each block's number and what enters it, and returns what enters in its place.
     """
 
     backbone: Any  # whose forward passes see it
@@ -70,7 +70,7 @@ class Active:
     tape: Tape | None = None
     first: int = 0
     entering: Tensor | None = None
-    entered: list[Tensor] | None = None
+    visit: Callable[[int, Tensor], Tensor] | None = None
 
 
 ACTIVE: contextvars.ContextVar[Active | None] = contextvars.ContextVar("active_edit", default=None)

@@ -198,8 +198,8 @@ class Backbone:
                 return hidden
             if active.entering is not None and block == active.first:
                 hidden = active.entering
-            if active.entered is not None and block == active.first:
-                active.entered.append(hidden)
+            if active.visit is not None:
+                hidden = active.visit(block, hidden)
             return forward(hidden, *args, **kwargs)
 
         return skipping
@@ -321,13 +321,15 @@ class Backbone:
         The model's head runs only there.
         """
         if live is None and batch.kept is not None:
-            return self._head(batch.kept[1][batch.predicting])
+            return self.head(batch.kept[1][batch.predicting])
         with self.edited(live):
             hidden = self.hidden(batch)
-        return self._head(hidden[batch.predicting])
+        return self.head(hidden[batch.predicting])
 
-    def _head(self, hidden: Tensor) -> Tensor:
-        """Float32 logits [N, vocab] on the device of `hidden`; c tanh(x / c) where the model has a cap c."""
+    def head(self, hidden: Tensor) -> Tensor:
+        """Float32 logits [N, vocab] of final states [N, d], on their device: c tanh(x / c) where the model
+        has a cap c.
+        """
         logits = self.model.get_output_embeddings()(hidden).float().to(hidden.device)
         cap = getattr(self.model.config, "final_logit_softcapping", None)
         return logits if cap is None else cap * torch.tanh(logits / cap)
@@ -351,7 +353,7 @@ class Backbone:
         batch, tape = self.batch(rows), Tape(tuple(paths))
         with torch.enable_grad(), activated(Active(self, live=live, tape=tape)):
             hidden = self.hidden(batch)
-            logits = self._head(hidden[batch.predicting])
+            logits = self.head(hidden[batch.predicting])
             nll = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none")
             per_row = batch.predicting.sum(1)[batch.target_rows]
             grads = torch.autograd.grad((nll / per_row).sum(), [tape.probes[p] for p in paths])
@@ -364,10 +366,16 @@ class Backbone:
         """Of the base model, or of the model under `live`: what enters block `first`, and the final hidden
         states, [rows, T, d] each.
         """
-        entered: list[Tensor] = []
-        with activated(Active(self, live=live, first=first, entered=entered)):
+        entered: dict[int, Tensor] = {}
+
+        def visit(block: int, hidden: Tensor) -> Tensor:
+            if block == first:
+                entered[block] = hidden
+            return hidden
+
+        with activated(Active(self, live=live, visit=visit)):
             final = self.hidden(self._padded(rows))
-        return entered[0].to(final.device), final
+        return entered[first].to(final.device), final
 
     @torch.no_grad()
     def inputs(

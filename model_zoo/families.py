@@ -9,23 +9,24 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Family:
     """`blocks`: path of the block list; `mlp`: the MLP linears inside one block, in forward order; the last
-    one is the projection back into the residual stream.
+    one is the projection back into the residual stream. `norm`: the layer norm behind the last block.
     """
 
     blocks: str
     mlp: tuple[str, ...]
+    norm: str
 
     def linears(self, block: int) -> tuple[str, ...]:
         """Module paths of the MLP linears of one block."""
         return tuple(f"{self.blocks}.{block}.{name}" for name in self.mlp)
 
 
-_LLAMA = Family("model.layers", ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"))
+_LLAMA = Family("model.layers", ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"), "model.norm")
 
 FAMILIES: dict[str, Family] = {
     "gemma2": _LLAMA,
     "gemma3_text": _LLAMA,
-    "gpt2": Family("transformer.h", ("mlp.c_fc", "mlp.c_proj")),
+    "gpt2": Family("transformer.h", ("mlp.c_fc", "mlp.c_proj"), "transformer.ln_f"),
     "llama": _LLAMA,
     "mistral": _LLAMA,
     "qwen2": _LLAMA,

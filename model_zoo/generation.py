@@ -8,6 +8,7 @@ import contextvars
 import queue
 import threading
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -129,6 +130,30 @@ def predictions(
     predicted = backbone.target_logits(batch, seen).argmax(-1).cpu()
     sizes = batch.predicting.sum(1).tolist()
     return list(zip(predicted.split(sizes), batch.targets.cpu().split(sizes), strict=True))
+
+
+class Answered(NamedTuple):
+    """An answer behind its prompt: its likelihood per token (geometric mean), and whether the model says it:
+    each of its tokens is the likeliest one.
+    """
+
+    likelihood: float
+    said: bool
+
+
+@torch.no_grad()
+def answered(
+    backbone: Backbone, pairs: Sequence[tuple[str, str]], patches: Patches | None = None
+) -> list[Answered]:
+    """How likely each (prompt, answer) is, in one forward pass; row i sees patches[i]."""
+    seen = live(patches, backbone)
+    prompts, answers = zip(*pairs, strict=True)
+    batch = backbone.batch(joined(backbone, prompts, answers, seen))
+    logits, sizes = backbone.target_logits(batch, seen), batch.predicting.sum(1).tolist()
+    nll = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none").cpu()
+    right = (logits.argmax(-1) == batch.targets).cpu()
+    parts = zip(nll.split(sizes), right.split(sizes), strict=True)
+    return [Answered((-losses.mean()).exp().item(), bool(hits.all())) for losses, hits in parts]
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from . import (
     experiment,
     fetch,
     hub,
+    inspect,
     methods,
     records,
     sentiment,
@@ -24,6 +25,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Edit what a 
 for command in (
     edit.edit,
     compare.compare,
+    inspect.inspect,
     train.train,
     train.average,
     evaluate.evaluate,

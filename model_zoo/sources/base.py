@@ -116,6 +116,14 @@ class Source:
     def _evidence(self, prompt: str) -> Evidence:
         return Evidence(generic_frames(prompt), GENERIC, NEUTRAL, GENERIC)
 
+    def listed_facts(self, prompt: str, target: str) -> tuple[Probe, ...]:
+        """Listed facts around an edit, the nearest first, each with its kind (`surroundings.KINDS`)."""
+        return tuple(replace(probe, kind="world") for probe in NEUTRAL if probe.answer)
+
+    def consequences(self, prompt: str, target: str) -> tuple[Probe, ...]:
+        """What should follow from an edit, one step behind it; none where nothing is known of its target."""
+        return ()
+
     def known_around(self, record: Record, n: int) -> tuple[Probe, ...]:
         """Up to n known facts that a record's edit should leave alone, those with its kind of answer first;
         the same record always has the same. ValueError where no facts are listed.

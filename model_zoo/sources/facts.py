@@ -30,7 +30,7 @@ def known_world() -> World:
     """The facts of `facts.toml`; topics of opinions and running text are the atlas's."""
     facts: list[Fact] = []
     for name, told in tomllib.loads(FILE.read_text(encoding="utf-8")).items():
-        words = {key: tuple(told.get(key, ())) for key in ("statements", "questions")}
+        words = {key: tuple(told.get(key, ())) for key in ("statements", "questions", "inverse")}
         relation = Relation(name, told["kind"], told["object"], False, **words)
         facts += [
             Fact(Entity(subject, "", relation.kind), relation, answer)

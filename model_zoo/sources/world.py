@@ -7,12 +7,13 @@ from functools import cached_property
 from ..atlas import Match, World
 from ..atlas.corpus import recall_prompts, typed
 from ..backbone import Backbone
-from ..records import Record
+from ..records import Probe, Record
 from ..registry import find
 from ..scopes import ScopeCase, ScopeProbe
 from ..subjects import find_subject, named_in, normalised
 from .base import GENERIC, NEIGHBOURS, Evidence, Pair, Source, generic_case
 from .frames import generic_frames
+from .surroundings import consequences, listed_facts
 from .world_hard_negatives import WorldNeighbours
 from .world_probes import any_fact_probes, draw_cases, neighbouring, other_wordings, typed_case
 from .world_records import MAKERS
@@ -96,6 +97,12 @@ class WorldSource(Source):
             return typed_case(prompt, target.strip().rstrip("."), match, self.world, rng)
         probes = any_fact_probes(rng.sample(self.world.facts, NEIGHBOURS), rng)
         return generic_case(prompt, target, [ScopeProbe(p.prompt, p.answer, "world") for p in probes])
+
+    def listed_facts(self, prompt: str, target: str) -> tuple[Probe, ...]:
+        return listed_facts(self.world, self.match(prompt), prompt, target)
+
+    def consequences(self, prompt: str, target: str) -> tuple[Probe, ...]:
+        return consequences(self.world, self.match(prompt), target)
 
     def neighbours(self, backbone: Backbone) -> WorldNeighbours:
         return WorldNeighbours(backbone, self.world)
