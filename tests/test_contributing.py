@@ -61,6 +61,7 @@ def test_every_kind_of_entry_has_an_example():
     assert len(FILES) == 5 and len(DIFFS) == 6
 
 
+@pytest.mark.slow
 def test_the_example_methods_keep_the_contract(copy):
     """Two methods, each one file and one line: one needs a subject and statistics, one rewrites prompts."""
     out = run(

@@ -161,7 +161,7 @@ def test_a_file_that_was_cut_short_goes_on_where_it_was(order, few_at_once, monk
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 here")
 def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(tmp_path, capsys):
-    drawn = ATLAS.records("counterfact", "test", 40, random.Random(0))
+    drawn = ATLAS.records("counterfact", "test", 24, random.Random(0))
     rows = [{"prompt": r.request.prompt, "target": r.request.target} for r in drawn]
     path = tmp_path / "rows.json"
     path.write_text(json.dumps(rows))

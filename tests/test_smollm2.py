@@ -97,6 +97,7 @@ def test_taken_home_it_is_found_by_itself_and_answers_in_its_chat_template(smoll
 # ---- what it knows -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_knows_the_listed_facts_in_the_listed_statements(smollm2):
     """Every fourth fact; the whole list was measured when it was made."""
     facts = smollm2.source.world.facts[::4]
@@ -144,6 +145,7 @@ def test_questions_are_asked_in_the_chat_template_and_statements_are_not(smollm2
     assert backbone.tokenizer.decode(row.ids[row.start :]) == "Paris"
 
 
+@pytest.mark.slow
 def test_a_question_edited_in_the_chat_is_judged_there(smollm2):
     question = smollm2.request("zsre", "What is the capital of Japan?", "Cairo")
     report, _ = smollm2.edit(question, "ft-l")
@@ -152,6 +154,7 @@ def test_a_question_edited_in_the_chat_is_judged_there(smollm2):
     assert smollm2.pairs([smollm2.put(plain.prompt, plain)], None)[0][0] == ""  # bare, it ends at once
 
 
+@pytest.mark.slow
 def test_evaluation_asks_in_the_chat_where_it_is_told_to(smollm2):
     found = {}
     for prompts in ("plain", "chat"):

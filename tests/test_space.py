@@ -123,17 +123,20 @@ state, said = VisitorState(choice), []
 for prompt, target in (("The capital of France is", "Rome"), ("The capital of Japan is", "Cairo")):
     request = studio.request("counterfact", prompt, target)
     proposed, *shown = runtime.life(choice, request, "instructedit", 1.0, state.session, None, None)
-    state = state.with_session(proposed.session)
+    state = state.with_session(proposed.session)._replace(request=request)
     *_, last = runtime.show_edit(choice, request, state.session, True, None)
     assert type(last).__name__ == "Verdicts"
     texts = [event for event in shown if isinstance(event, TextSoFar)]
     said.append([type(event).__name__ for event in shown][-2:] + [texts[-1].after])
 *_, asked = runtime.ask(choice, "The capital of France is", state.session, True)
 drawn, modules, positions = runtime.map(choice, [request], "update", True, "")
-print(json.dumps({"said": said, "asked": asked, "points": len(drawn.points), "own": len(positions)}))
+found = [type(finding).__name__ for finding in runtime.inspect(choice, state.shown, state.session)]
+print(json.dumps({"said": said, "asked": asked, "points": len(drawn.points), "own": len(positions),
+                  "found": found}))
 """
 
 
+@pytest.mark.slow
 def test_every_piece_of_work_crosses_into_a_forked_worker_and_back():
     done = subprocess.run(
         [sys.executable, "-c", FORKED], cwd=ROOT, capture_output=True, text=True, timeout=240
@@ -142,6 +145,7 @@ def test_every_piece_of_work_crosses_into_a_forked_worker_and_back():
     data = json.loads(done.stdout.splitlines()[-1])
     assert data["said"] == [["Probabilities", "Verdicts", "Rome."], ["Probabilities", "Verdicts", "Cairo."]]
     assert data["asked"] == ["Paris.", "Rome."] and data["points"] == 160 and data["own"] == 1
+    assert data["found"][0] == "NeutralText" and data["found"][-1] == "Traced"
 
 
 def test_exports_are_made_in_folders_of_their_own_and_old_ones_go(tmp_path):
