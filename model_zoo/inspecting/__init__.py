@@ -2,6 +2,7 @@
 otherwise. Findings come one after another, the quick ones first.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 
 from ..changes import Patch
@@ -52,54 +53,40 @@ __all__ = [
 
 
 class Inspector:
-    """Inspects edits on one studio, and keeps what its base model says of the listed facts."""
+    """Inspects edits on one studio, and keeps what its base model says of the listed facts. Every finding is
+    about an edit under all that are on in its session.
+    """
 
-    def __init__(self, studio: Studio):
-        self.studio, self.base = studio, BaseFacts(studio.backbone)
+    def __init__(self, studio: Studio, most: int | None = None):
+        """`most`: so many listed facts of a kind, for a study of many edits."""
+        self.studio, self.base, self.most = studio, BaseFacts(studio.backbone), most
         self.texts = chosen(studio.source.prose or default_source().prose)
 
     def inspect(self, edit: Edit, session: EditSession) -> Iterator[Finding]:
-        """Everything about an edit under all that are on in the session, as it is found. Of `Knowledge` there
-        are several, each holding the one before it.
-        """
-        studio, request = self.studio, edit.request
-        patch, put = studio.patch(session), studio.put(request.prompt, request)
-        yield neutral_text(studio.backbone, self.texts, patch)
-        probes = self._listed(edit, session)
-        found = Knowledge((), 0, 0, 0)
-        for found in knowledge(self.base, probes, patch):
+        """Everything, as it is found. Of `Knowledge` there are several, each holding the one before it."""
+        patch, old = self.studio.patch(session), self.old_answer(edit)
+        yield self.neutral(patch)
+        facts: tuple[KnownFact, ...] = ()
+        for found in self.knowledge(edit, session):
+            facts = found.facts
             yield found
-        yield self._consequences(edit, patch)
-        old = self._old_answer(put, request.target)
-        yield lens(studio.backbone, put, request.target, old, patch)
-        near = [Probe(fact.prompt, fact.answer) for fact in found.facts]
-        yield strengths(studio, edit, old, near)
-        yield edited_back(studio, edit, session, old, self._closed(request.prompt, old))
+        yield self.consequences(edit, patch)
+        request = edit.request
+        yield lens(self.studio.backbone, self._put(edit), request.target, old, patch)
+        yield strengths(self.studio, edit, old, [Probe(fact.prompt, fact.answer) for fact in facts])
+        yield self.edited_back(edit, session, old)
         yield self.trace(request.prompt, request.subject, old or request.target)
 
-    def trace(self, prompt: str, subject: str | None, answer: str) -> Traced:
-        """Causal tracing of the base model's answer to a prompt, put to it as it is."""
-        if not subject:
-            problem = "No subject was found in the prompt; name it as --subject, or under More settings."
-            return Traced((), (0, 0), (), (), 0.0, 0.0, answer, problem)
-        return trace(self.studio.backbone, prompt, subject, answer)
+    def neutral(self, patch: Patch | None) -> NeutralText:
+        """Running text that no edit is about."""
+        return neutral_text(self.studio.backbone, self.texts, patch)
 
-    def _listed(self, edit: Edit, session: EditSession) -> tuple[Probe, ...]:
-        """Listed facts around the edit, without those that it or another one is meant to move."""
-        source = self.studio.source
-        edits = {edit.request.prompt, *(own.request.prompt for own in session.active)}
-        moved = {source.fact_key(prompt) for prompt in edits}
-        probes = source.listed_facts(edit.request.prompt, edit.request.target)
-        return fitting([p for p in probes if source.fact_key(p.prompt) not in moved], self.studio.fits)
+    def knowledge(self, edit: Edit, session: EditSession) -> Iterator[Knowledge]:
+        """Listed facts around the edit, the last of these holding all."""
+        yield from knowledge(self.base, self._listed(edit, session), self.studio.patch(session))
 
-    def _closed(self, prompt: str, old: str) -> tuple[Probe, ...]:
-        """The edit's prompt, its other wordings and its neighbours, those with a short answer."""
-        evidence = self.studio.source.evidence(prompt)
-        wordings = [Probe(text, old) for text in dict.fromkeys((prompt, *evidence.generality))]
-        around = [probe for probe in evidence.locality if probe.answer]
-        return fitting([*wordings, *around], self.studio.fits)
-
-    def _consequences(self, edit: Edit, patch: Patch | None) -> Consequences:
+    def consequences(self, edit: Edit, patch: Patch | None) -> Consequences:
+        """What should follow from the edit, one step behind it."""
         studio, request = self.studio, edit.request
         probes = fitting(studio.source.consequences(request.prompt, request.target), studio.fits)
         if not probes:
@@ -114,9 +101,41 @@ class Inspector:
             )
         )
 
-    def _old_answer(self, put: str, target: str) -> str:
+    def edited_back(self, edit: Edit, session: EditSession, old: str) -> EditedBack:
+        """The edit, then one back to the old answer: its prompt, other wordings and neighbours with a short
+        answer.
+        """
+        evidence = self.studio.source.evidence(edit.request.prompt)
+        wordings = [Probe(text, old) for text in dict.fromkeys((edit.request.prompt, *evidence.generality))]
+        probes = [*wordings, *(probe for probe in evidence.locality if probe.answer)]
+        return edited_back(self.studio, edit, session, old, fitting(probes, self.studio.fits))
+
+    def old_answer(self, edit: Edit) -> str:
         """What the base model says to the edit's prompt, to the end of its first clause; empty where that is
         the target already.
         """
-        (before,) = generate(self.studio.backbone, [put], None, ROOM)
-        return "" if starts_with(before, target) else short_answer(before)
+        (before,) = generate(self.studio.backbone, [self._put(edit)], None, ROOM)
+        return "" if starts_with(before, edit.request.target) else short_answer(before)
+
+    def trace(self, prompt: str, subject: str | None, answer: str) -> Traced:
+        """Causal tracing of the base model's answer to a prompt, put to it as it is."""
+        if not subject:
+            problem = "No subject was found in the prompt; name it as --subject, or under More settings."
+            return Traced((), (0, 0), (), (), 0.0, 0.0, answer, problem)
+        return trace(self.studio.backbone, prompt, subject, answer)
+
+    def _put(self, edit: Edit) -> str:
+        return self.studio.put(edit.request.prompt, edit.request)
+
+    def _listed(self, edit: Edit, session: EditSession) -> tuple[Probe, ...]:
+        """Listed facts around the edit, without those that it or another one is meant to move."""
+        source, taken = self.studio.source, Counter[str]()
+        edits = {edit.request.prompt, *(own.request.prompt for own in session.active)}
+        moved = {source.fact_key(prompt) for prompt in edits}
+        probes = []
+        for probe in source.listed_facts(edit.request.prompt, edit.request.target):
+            if source.fact_key(probe.prompt) in moved or taken[probe.kind] == self.most:
+                continue
+            taken[probe.kind] += 1
+            probes.append(probe)
+        return fitting(probes, self.studio.fits)

@@ -1,0 +1,99 @@
+"""`side-effects` and `trace`: what edits change beside themselves, over many edits and facts."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Device, Dtype, Editor, Model, emit
+
+
+def side_effects(
+    methods: Annotated[str, typer.Option(help="Their names, separated by commas.")],
+    model: Model = "smollm2",
+    n: Annotated[int, typer.Option("--n", min=0, help="Single edits, each alone on the base model.")] = 10,
+    stacks: Annotated[str, typer.Option(help="Sizes of stacks of edits in one model, by commas.")] = "10",
+    general: Annotated[
+        Path | None,
+        typer.Option(help="Folder of boolq.jsonl, rte.jsonl, sst2.jsonl, nq_open.jsonl or gsm8k.jsonl."),
+    ] = None,
+    questions: Annotated[int, typer.Option(min=1, help="So many questions of each of its files.")] = 50,
+    out: Annotated[Path | None, typer.Option("--csv", help="Write the rows into this table.")] = None,
+    seed: Annotated[int, typer.Option(help="Draws the edits.")] = 0,
+    editor: Editor = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+) -> None:
+    """Edit listed facts by each method, alone and together, and measure what else that changes: facts around
+    them, running text, the way back, general ability.
+    """
+    from ..evaluation.ability import FORMATS, read_questions
+    from ..experiments.render import as_csv
+    from ..inspecting.report import versions
+    from ..inspecting.study import BASE, Measured, drawn, requests, single_edits, stack
+    from ..loading import LoadOptions
+    from ..methods import get_method
+    from .opening import opened
+
+    names = [name.strip() for name in methods.split(",")]
+    for name in names:
+        get_method(name)
+    sizes = [int(size) for size in stacks.split(",") if size.strip()]
+    files = sorted(general.glob("*.jsonl")) if general else []
+    asked = {file.stem: read_questions(file, questions) for file in files if file.stem in FORMATS}
+    if general and not asked:
+        raise ValueError(f"{general} holds none of {', '.join(f'{name}.jsonl' for name in FORMATS)}.")
+    studio = opened(model, LoadOptions(device, dtype), editor)
+    wanted = requests(studio, drawn(studio, max([n, *sizes]), seed))
+    rows: list[Measured] = []
+    if asked:
+        rows += stack(studio, BASE, [], asked)
+    for name in names:
+        singly: list[Measured] = []
+        for done, so_far in single_edits(studio, name, wanted[:n]):
+            print(f"{name}: {done} of {n} edits", file=sys.stderr, flush=True)
+            singly = so_far
+        rows += singly
+        for size in sizes:
+            rows += stack(studio, name, wanted[:size], asked)
+    made_of = {"model": model, "seed": seed, **versions(), "device": str(studio.backbone.device)}
+    table = [made_of | asdict(row) for row in rows]
+    if out:
+        out.write_text(as_csv(table), encoding="utf-8")
+    for row in rows:
+        print(
+            f"{row.method:<13}{row.edits:>5} edits  {row.measure:<18}{row.mean:8.3f}  "
+            f"[{row.low:.3f}, {row.high:.3f}]  n {row.n}"
+        )
+
+
+def trace(
+    model: Model = "smollm2",
+    n: Annotated[int, typer.Option("--n", min=1, help="Listed facts.")] = 50,
+    out: Annotated[Path | None, typer.Option("--csv", help="Write the averages into this table.")] = None,
+    seed: Annotated[int, typer.Option(help="Draws the facts.")] = 0,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+) -> None:
+    """Causal tracing of facts that the base model knows, averaged: which states its answers come from."""
+    from ..experiments.render import as_csv
+    from ..inspecting import Inspector
+    from ..inspecting.report import versions
+    from ..inspecting.study import averaged, drawn
+    from ..loading import LoadOptions
+    from .opening import opened
+
+    studio = opened(model, LoadOptions(device, dtype))
+    inspector, traces = Inspector(studio), []
+    for i, record in enumerate(drawn(studio, n, seed), 1):
+        found = inspector.trace(record.request.prompt, record.subject, record.truth)
+        traces.append(found)
+        print(f"{i} of {n}: {record.request.prompt} {found.problem}", file=sys.stderr, flush=True)
+    rows = averaged([found for found in traces if not found.problem])
+    made_of = {"model": model, "seed": seed, **versions(), "device": str(studio.backbone.device)}
+    if out:
+        out.write_text(as_csv([made_of | row for row in rows]), encoding="utf-8")
+    else:
+        emit(rows)

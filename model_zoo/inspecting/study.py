@@ -1,0 +1,159 @@
+"""Side effects over many edits: the findings of single edits, averaged; and what stacks of edits do."""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import fmean
+from typing import Any
+
+from ..changes import patch_of
+from ..evaluation import clustered_interval
+from ..evaluation.ability import Question, ability
+from ..methods import check_requests
+from ..records import Record
+from ..request import EditRequest
+from ..session import Edit, EditSession
+from ..studio import Studio
+from . import Inspector
+from .findings import Traced
+
+MOST = 10  # listed facts of a kind that each edit is asked about
+TASK = "counterfact"
+BASE = "base"  # in place of a method: the model without edits
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measure of one method after so many edits: its mean over `n` cases, a 95% bootstrap interval."""
+
+    method: str
+    edits: int
+    measure: str
+    n: int
+    mean: float
+    low: float
+    high: float
+
+    @staticmethod
+    def of(method: str, edits: int, measure: str, values: Sequence[float]) -> "Measured":
+        low, high = clustered_interval(values, [str(i) for i in range(len(values))])
+        return Measured(method, edits, measure, len(values), fmean(values), low, high)
+
+
+def drawn(studio: Studio, n: int, seed: int = 0) -> list[Record]:
+    """Edits of facts that the base model is listed to know, to other answers."""
+    return studio.reference.records(TASK, "test", n, random.Random(seed))
+
+
+def requests(studio: Studio, records: Sequence[Record]) -> list[EditRequest]:
+    return [studio.request(TASK, r.request.prompt, r.request.target, subject=r.subject) for r in records]
+
+
+def single_edits(
+    studio: Studio, method: str, wanted: Sequence[EditRequest]
+) -> Iterator[tuple[int, list[Measured]]]:
+    """(edits done, what was measured so far) after every edit, each alone on the base model."""
+    inspector, found = Inspector(studio, MOST), defaultdict[str, list[float]](list)
+    for done, request in enumerate(wanted, 1):
+        edit, _ = studio.propose(request, method)
+        session = EditSession((edit,))
+        for measure, value in _of_one(inspector, edit, session):
+            found[measure].append(value)
+        yield done, [Measured.of(method, 1, name, values) for name, values in found.items()]
+
+
+def _of_one(inspector: Inspector, edit: Edit, session: EditSession) -> Iterator[tuple[str, float]]:
+    patch = inspector.studio.patch(session)
+    text = inspector.neutral(patch)
+    yield "divergence", text.divergence
+    yield "perplexity rise", text.rise
+    *_, known = inspector.knowledge(edit, session)
+    for kind, (stay, n) in known.counts().items():
+        yield f"{kind} stays", stay / n
+    if steps := inspector.consequences(edit, patch).steps:
+        yield "follows", fmean(step.follows for step in steps)
+    back = inspector.edited_back(edit, session, inspector.old_answer(edit))
+    if back.prompts:
+        yield "as at first", back.same / len(back.prompts)
+
+
+def stack(
+    studio: Studio, method: str, wanted: Sequence[EditRequest], questions: Mapping[str, Sequence[Question]]
+) -> list[Measured]:
+    """All edits in one model: what running text, the facts far away and general ability come to. Without
+    edits the base model's own figures.
+    """
+    patch = None
+    if wanted:
+        made = studio.method(method)
+        check_requests(type(made), wanted)
+        patch = patch_of(made.together(wanted))
+    inspector, n = Inspector(studio, MOST), len(wanted)
+    text = inspector.neutral(patch)
+    found = {
+        "divergence": [p.divergence for p in text.passages],
+        "perplexity rise": [p.after / p.before - 1 for p in text.passages],
+    }
+    if wanted:
+        said = studio.pairs([studio.put(request.prompt, request) for request in wanted], patch)
+        found["holds"] = [
+            float(studio.holds(own, after)) for own, (_, after) in zip(wanted, said, strict=True)
+        ]
+    for name, asked in questions.items():
+        found[name] = [float(hit) for hit in ability(studio.backbone, asked, patch)]
+    return [Measured.of(method, n, measure, values) for measure, values in found.items()]
+
+
+# ---- tracing -----------------------------------------------------------------------------------------------
+
+ROLES = (
+    "before the subject",
+    "first subject token",
+    "middle subject tokens",
+    "last subject token",
+    "behind it",
+    "last token",
+)
+
+
+def roles(traced: Traced) -> list[str]:
+    """What each token of a prompt is, as one of ROLES (Meng et al. 2022, figure 2)."""
+    start, end, n = *traced.subject, len(traced.tokens)
+    return [
+        "before the subject" if i < start else
+        "last subject token" if i == end - 1 else
+        "first subject token" if i == start else
+        "middle subject tokens" if i < end else
+        "last token" if i == n - 1 else
+        "behind it"
+        for i in range(n)
+    ]  # fmt: skip
+
+
+def averaged(traces: Sequence[Traced]) -> list[dict[str, Any]]:
+    """Rows {role, block, n, mean, low, high} of the share of the answer that comes back, over the traces that
+    have something to bring back.
+    """
+    cells: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for found in traces:
+        for block, shares in zip(found.blocks, found.share, strict=True):
+            of_role = sorted(zip(roles(found), shares, strict=True), key=lambda pair: ROLES.index(pair[0]))
+            for role, own in groupby(of_role, key=lambda pair: pair[0]):
+                cells[role, block].append(fmean(share for _, share in own))
+    rows = []
+    for (role, block), values in sorted(
+        cells.items(), key=lambda item: (ROLES.index(item[0][0]), item[0][1])
+    ):
+        low, high = clustered_interval(values, [str(i) for i in range(len(values))])
+        row = {
+            "role": role,
+            "block": block,
+            "n": len(values),
+            "mean": fmean(values),
+            "low": low,
+            "high": high,
+        }
+        rows.append(row)
+    return rows
