@@ -6,6 +6,7 @@ from pathlib import Path
 import typer
 
 from model_zoo.cli import app
+from model_zoo.experiments.effects_page import document as effects_page
 from model_zoo.experiments.methods_page import document as methods_page
 from model_zoo.experiments.methods_page import read as read_tables
 from model_zoo.experiments.render import as_csv
@@ -27,6 +28,11 @@ def test_the_page_of_methods_is_generated_too():
     assert (ROOT / "docs" / "METHODS.md").read_text(encoding="utf-8") == methods_page(tables)
 
 
+def test_the_page_of_side_effects_is_generated_too():
+    tables = read_tables(ROOT / "docs" / "results" / "side_effects")
+    assert tables and (ROOT / "docs" / "SIDE_EFFECTS.md").read_text(encoding="utf-8") == effects_page(tables)
+
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -37,7 +43,7 @@ def test_readme_is_short():
 def test_every_command_and_option_that_readme_and_docs_name_exists():
     commands = typer.main.get_command(app).commands
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
-    lines = re.findall(r"python -m model_zoo ([a-z]+)((?: [a-z]+)?)([^\n`]*)", text)
+    lines = re.findall(r"python -m model_zoo ([a-z-]+)((?: [a-z]+)?)([^\n`]*)", text)
     assert len(lines) > 20
     for name, sub, rest in lines:
         command = commands[name]

@@ -1,5 +1,6 @@
 """What an edit changes beside itself: each finding against what it is by definition."""
 
+import csv
 import json
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import torch
 
 from model_zoo.changes import Delta, LayerDelta, patch_of
 from model_zoo.cli import main
+from model_zoo.evaluation.ability import Question, ability, read_questions
 from model_zoo.evaluation.perplexity import perplexity
 from model_zoo.generation import answered, divergences, probabilities
 from model_zoo.inspecting import Inspector, Knowledge, KnownFact, Strength, Strengths, Traced
@@ -15,6 +17,7 @@ from model_zoo.inspecting.fragments import TITLES, lights, section
 from model_zoo.inspecting.inside import lens, subject_tokens, trace
 from model_zoo.inspecting.known import BaseFacts, knowledge
 from model_zoo.inspecting.neutral import neutral_text
+from model_zoo.inspecting.study import ROLES, averaged, roles
 from model_zoo.records import Probe
 from model_zoo.session import EditSession
 from model_zoo.sources import get_source
@@ -212,3 +215,49 @@ def test_the_command_line_tells_all_and_writes_one_file(tmp_path, capsys):
     assert main(["inspect", "--prompt", PROMPT, "--target", "Rome", "--method", "grace"]) == 0
     told = capsys.readouterr().out
     assert "Known facts" in told and "on or off" in told
+
+
+# ---- over many edits ---------------------------------------------------------------------------------------
+
+
+def test_questions_are_read_and_judged_as_their_data_sets_are(studio, tmp_path):
+    rows = {
+        "boolq": {"passage": "Water is wet.", "question": "is water wet", "answer": True},
+        "rte": {"sentence1": "a", "sentence2": "b", "label": "not_entailment"},
+        "sst2": {"sentence": "it is bad .", "label": "0"},
+        "nq_open": {"question": "what is the capital of france", "answer": ["Lyon", "the Paris"]},
+        "gsm8k": {"question": "How many?", "answer": "9 * 2 = 18\n#### 1,800"},
+    }
+    found = {}
+    for name, row in rows.items():
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
+        (found[name],) = read_questions(tmp_path / f"{name}.jsonl")
+    assert [(q.choices[q.right]) for q in list(found.values())[:3]] == ["yes", "False", "negative"]
+    asked = Question("The capital of France is", answers=found["nq_open"].answers)
+    assert ability(studio.backbone, [asked], None) == [True]  # "Paris." without articles, marks and case
+    chosen = [Question("The capital of France is", ("Rome", "Paris"), right) for right in (0, 1)]
+    assert ability(studio.backbone, chosen, None) == [False, True]
+    _, session = studio.edit(studio.request("counterfact", PROMPT, "Rome"), "grace")
+    assert ability(studio.backbone, chosen, studio.patch(session)) == [True, False]
+    (tmp_path / "rte.jsonl").write_text('{"sentence1": "a"}\n')
+    with pytest.raises(ValueError, match="Line 1 of rte.jsonl"):
+        read_questions(tmp_path / "rte.jsonl")
+
+
+def test_methods_are_measured_alone_and_together(tmp_path, capsys):
+    table = tmp_path / "table.csv"
+    command = ["side-effects", "--model", "atlas", "--methods", "grace", "--n", "2", "--stacks", "3"]
+    assert main([*command, "--csv", str(table)]) == 0
+    rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    found = {(row["edits"], row["measure"]): float(row["mean"]) for row in rows}
+    assert found["1", "category stays"] == found["3", "holds"] == 1 and found["1", "divergence"] < 0.01
+    assert main(["side-effects", "--results", str(tmp_path)]) == 0
+    assert "GRACE" in capsys.readouterr().out.partition("# Side effects")[2]
+
+
+def test_traces_are_averaged_by_what_tokens_are():
+    grid = ((0.1, 0.2, 0.4, 0.6, 0.3), (0.0, 0.0, 0.0, 1.0, 0.5))
+    one = Traced(("The", "Eiffel", "To", "wer", "is"), (1, 4), (0, 2), grid, 0.9, 0.1, "Paris")
+    assert roles(one) == [ROLES[0], ROLES[1], ROLES[2], ROLES[3], ROLES[5]]
+    rows = {(row["role"], row["block"]): row["mean"] for row in averaged([one, one])}
+    assert rows["last subject token", 2] == 1 and rows["last token", 0] == pytest.approx(0.3)

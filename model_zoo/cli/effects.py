@@ -11,7 +11,12 @@ from .options import Device, Dtype, Editor, Model, emit
 
 
 def side_effects(
-    methods: Annotated[str, typer.Option(help="Their names, separated by commas.")],
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            help="Their names, separated by commas; without, the page of what was measured is printed."
+        ),
+    ] = None,
     model: Model = "smollm2",
     n: Annotated[int, typer.Option("--n", min=0, help="Single edits, each alone on the base model.")] = 10,
     stacks: Annotated[str, typer.Option(help="Sizes of stacks of edits in one model, by commas.")] = "10",
@@ -21,6 +26,9 @@ def side_effects(
     ] = None,
     questions: Annotated[int, typer.Option(min=1, help="So many questions of each of its files.")] = 50,
     out: Annotated[Path | None, typer.Option("--csv", help="Write the rows into this table.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder of the tables that the page is made of.")] = Path(
+        "docs/results/side_effects"
+    ),
     seed: Annotated[int, typer.Option(help="Draws the edits.")] = 0,
     editor: Editor = None,
     device: Device = "auto",
@@ -30,6 +38,8 @@ def side_effects(
     them, running text, the way back, general ability.
     """
     from ..evaluation.ability import FORMATS, read_questions
+    from ..experiments.effects_page import document
+    from ..experiments.methods_page import read
     from ..experiments.render import as_csv
     from ..inspecting.report import versions
     from ..inspecting.study import BASE, Measured, drawn, requests, single_edits, stack
@@ -37,6 +47,9 @@ def side_effects(
     from ..methods import get_method
     from .opening import opened
 
+    if methods is None:
+        print(document(read(results)), end="")
+        return
     names = [name.strip() for name in methods.split(",")]
     for name in names:
         get_method(name)
@@ -88,9 +101,10 @@ def trace(
     studio = opened(model, LoadOptions(device, dtype))
     inspector, traces = Inspector(studio), []
     for i, record in enumerate(drawn(studio, n, seed), 1):
-        found = inspector.trace(record.request.prompt, record.subject, record.truth)
+        prompt = record.request.prompt
+        found = inspector.trace(prompt, studio.subject_of(prompt, record), record.truth)
         traces.append(found)
-        print(f"{i} of {n}: {record.request.prompt} {found.problem}", file=sys.stderr, flush=True)
+        print(f"{i} of {n}: {prompt} {found.problem}", file=sys.stderr, flush=True)
     rows = averaged([found for found in traces if not found.problem])
     made_of = {"model": model, "seed": seed, **versions(), "device": str(studio.backbone.device)}
     if out:

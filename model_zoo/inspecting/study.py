@@ -48,7 +48,7 @@ def drawn(studio: Studio, n: int, seed: int = 0) -> list[Record]:
 
 
 def requests(studio: Studio, records: Sequence[Record]) -> list[EditRequest]:
-    return [studio.request(TASK, r.request.prompt, r.request.target, subject=r.subject) for r in records]
+    return [studio.request(TASK, r.request.prompt, r.request.target) for r in records]
 
 
 def single_edits(
