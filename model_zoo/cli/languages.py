@@ -1,0 +1,70 @@
+"""`languages`: edits in one language, asked in another."""
+
+import random
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Device, Dtype, Editor, Model
+
+
+def languages(
+    data: Annotated[Path, typer.Option(help="A file whose rows are by language: {en: {...}, zh: {...}}.")],
+    methods: Annotated[str, typer.Option(help="Their names, separated by commas.")],
+    model: Model = "gemma3-270m",
+    n: Annotated[int, typer.Option("--n", min=1, help="So many of its rows, drawn by the seed.")] = 20,
+    chat: Annotated[bool, typer.Option(help="Put questions to a chat model in its template.")] = True,
+    out: Annotated[Path | None, typer.Option("--csv", help="Write the rows into this table.")] = None,
+    seed: Annotated[int, typer.Option(help="Draws the rows.")] = 0,
+    editor: Editor = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+) -> None:
+    """Edit every row in each of its languages and ask in all of them: reliability, generality, locality and
+    portability for every pair.
+    """
+    from ..benchmarks.languages import in_languages
+    from ..evaluation.languages import Crossed, crossing
+    from ..experiments.render import as_csv
+    from ..inspecting.report import versions
+    from ..loading import LoadOptions
+    from ..methods import get_method
+    from ..records import Record
+    from ..request import EditRequest
+    from .opening import opened
+
+    names = [name.strip() for name in methods.split(",")]
+    for name in names:
+        get_method(name)
+    rows = in_languages(data)
+    rows = random.Random(seed).sample(rows, min(n, len(rows)))
+    studio = opened(model, LoadOptions(device, dtype), editor)
+
+    def request(record: Record) -> EditRequest:
+        own, subject = record.request, record.subject
+        named = subject if subject in own.prompt else None
+        return studio.request(own.task, own.prompt, own.target, subject=named, chat=chat)
+
+    made_of = {"model": model, "data": data.name, "seed": seed, **versions()}
+    table = []
+    for name in names:
+        found: list[Crossed] = []
+        made = crossing(
+            studio.backbone,
+            studio.method(name),
+            rows,
+            request,
+            lambda prompt: studio.backbone.asked(prompt, chat),
+        )
+        for done, so_far in made:
+            print(f"{name}: {done} of {len(rows)} rows", file=sys.stderr, flush=True)
+            found = so_far
+        table += [made_of | {"method": name, **asdict(row)} for row in found]
+        for row in found:
+            pair, interval = f"{row.edited} -> {row.asked}", f"[{row.low:.0%}, {row.high:.0%}]"
+            print(f"{name:<13}{pair:<10}{row.metric:<13}{row.mean:6.1%}  {interval}  n {row.n}")
+    if out:
+        out.write_text(as_csv(table), encoding="utf-8")

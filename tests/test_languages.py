@@ -1,0 +1,55 @@
+"""Edits in one language, asked in another: rows are paired, and every pair of languages has its figures."""
+
+import csv
+import json
+
+import pytest
+
+from model_zoo.benchmarks.languages import in_languages
+from model_zoo.cli import main
+
+SAME = {"alt": "Rome", "loc": "The capital of Spain is", "loc_ans": "Madrid", "subject": "France"}
+ROW = {
+    "en": {
+        "src": "The capital of France is",
+        "rephrase": "Students learn that the capital of France is",
+        **SAME,
+    },
+    "fr": {
+        "src": "What city does France have as its capital?",
+        "rephrase": "The capital city of France is",
+        **SAME,
+    },
+}  # two wordings stand for two languages, which the atlas has not
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([ROW, {"en": ROW["en"]}, {"en": ROW["en"], "fr": {"src": "no answer"}}]))
+    return path
+
+
+def test_only_rows_that_can_be_read_in_every_language_are_taken(file, tmp_path):
+    (row,) = in_languages(file)
+    assert [record.request.prompt for record in row.values()] == [ROW["en"]["src"], ROW["fr"]["src"]]
+    plain = tmp_path / "plain.json"
+    plain.write_text(json.dumps([{"prompt": "a", "target": "b"}]))
+    with pytest.raises(ValueError, match="Row 1 of plain.json is not by language"):
+        in_languages(plain)
+
+
+def test_an_edit_is_made_in_each_language_and_asked_in_all(file, tmp_path, capsys):
+    table = tmp_path / "table.csv"
+    command = ["languages", "--model", "atlas", "--data", str(file), "--csv", str(table)]
+    assert main([*command, "--methods", "instructedit,grace"]) == 0
+    assert "en -> fr" in capsys.readouterr().out
+    rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    found = {
+        tuple(row[k] for k in ("method", "edited", "asked", "metric")): float(row["mean"]) for row in rows
+    }
+    for edited in ("en", "fr"):
+        for asked in ("en", "fr"):
+            assert found["instructedit", edited, asked, "reliability"] == 1
+            assert found["grace", edited, asked, "reliability"] == (edited == asked)
+            assert found["grace", edited, asked, "locality"] == 1
