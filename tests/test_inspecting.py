@@ -189,6 +189,8 @@ def test_the_crossover_lies_between_two_strengths():
     points = (Strength(0, 0.1, 0.5, 1), Strength(1, 0.7, 0.3, 1))
     assert Strengths(points, 1).crossover == pytest.approx(0.5)
     assert Strengths(points[:1], 1).crossover is None
+    more = (*points, Strength(1.5, 0.9, 0.1, 1), Strength(2, 0.95, 0.05, 0))
+    assert Strengths(more, 1).gentlest == points[1] and Strengths(points[:1], 1).gentlest is None
 
 
 # ---- told --------------------------------------------------------------------------------------------------

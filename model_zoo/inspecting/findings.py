@@ -148,6 +148,14 @@ class Strengths:
     problem: str = ""
 
     @property
+    def gentlest(self) -> Strength | None:
+        """Of the strengths at which the target is likelier than all else, the one that most facts beside it
+        stay at, the lowest of those; None where there is none.
+        """
+        leading = [point for point in self.points if point.target > 0.5]
+        return max(leading, key=lambda point: (point.stay, -point.strength), default=None)
+
+    @property
     def crossover(self) -> float | None:
         """The strength at which the target becomes likelier than the old answer, interpolated; None where it
         does not.

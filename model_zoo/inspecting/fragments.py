@@ -185,6 +185,9 @@ def strengths(found: Strengths) -> str:
         (f"{p.strength:g}", _percent(p.target), _percent(p.old), f"{p.stay} of {found.beside}")
         for p in found.points
     ]
+    if gentle := found.gentlest:
+        stay = f", and {gentle.stay} of {found.beside} facts beside it stay" if found.beside else ""
+        words += f" At <b>{gentle.strength:g}</b> it is {_percent(gentle.target)} likely{stay}."
     return f"<p>{words}</p>" + _folded(
         "Each strength", table(("strength", "target", "old answer", "facts beside it stay"), rows, wide=False)
     )
