@@ -16,6 +16,7 @@ from transformers.utils import logging
 from model_zoo.progress import Progress, no_progress
 
 from . import tab_compare, tab_directions, tab_edit, tab_evaluate, tab_many, tab_scope
+from .door import DOOR, MOST_OF_A_FILE, Page
 from .first_edit import make_first_edit
 from .handlers import QUIET
 from .picker import listed
@@ -41,7 +42,8 @@ LAUNCH: dict[str, Any] = {
     "css": colour_variables(),
     "css_paths": [STYLE],
     "run_history": False,
-    "max_file_size": "5mb",
+    "max_file_size": MOST_OF_A_FILE,
+    "app_kwargs": DOOR,
     "ssr_mode": False,
     "footer_links": ["api", "settings"],
 }
@@ -58,7 +60,7 @@ def build(settings: Settings | None = None, progress: Progress = no_progress) ->
     runtime = Runtime(settings or Settings())
     choice = ModelChoice(runtime.settings.model)
     first = make_first_edit(runtime, choice, progress)
-    with gr.Blocks(title="InstructEdit Studio", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+    with Page(title="InstructEdit Studio", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.HTML(_HEADER)
         # Without an edit: callers of the API start from this value. A page gets the first edit when it loads.
         state = gr.State(VisitorState(choice))
