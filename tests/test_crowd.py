@@ -6,13 +6,19 @@ import time
 import zipfile
 
 import pytest
+import torch
 
+from demo.kept_edits import MOST, as_text
+from demo.kept_edits import read as read_kept
 from demo.runtime import Runtime, Settings
 from demo.turns import Gone, Slot, Works, gpu_work
-from demo.visitor import ModelChoice
+from demo.visitor import ModelChoice, VisitorState
 from model_zoo.benchmarks import read
+from model_zoo.changes import Delta, LayerDelta
 from model_zoo.evaluation import Plan
 from model_zoo.generation import AHEAD, MAX_NEW_TOKENS, stream
+from model_zoo.request import EditRequest
+from model_zoo.session import REMEMBERED, Edit, EditSession
 from model_zoo.subjects import find_subject
 
 from .makers import pico_backbone
@@ -158,3 +164,56 @@ def test_an_evaluation_takes_a_turn_for_each_method_of_a_group():
     plan = Plan("atlas", ("ft-l", "none"), ("counterfact",), 2, most_probes=1)
     steps = [(done, total) for done, total, _ in runtime.measure(choice, plan)]
     assert steps == [(0, 1), (1, 1), (1, 1)]
+
+
+# ---- sessions ----------------------------------------------------------------------------------------------
+
+
+def an_edit(n: int) -> Edit:
+    """One whose change keeps 20 numbers."""
+    change = Delta({"a": LayerDelta(A=torch.ones(1, 10), B=torch.ones(10, 1))})
+    return Edit(EditRequest(f"The capital of {n} is", "Rome"), "ft-l", change)
+
+
+def test_a_session_remembers_so_many_actions():
+    session = EditSession().add(an_edit(0), an_edit(1))
+    for _ in range(REMEMBERED + 20):
+        session = session.toggle(0)
+    assert len(session.past) == REMEMBERED
+    for _ in range(REMEMBERED + 5):
+        session = session.undo()
+    assert not session.past and len(session.redo().past) == 1
+
+
+def test_a_sessions_history_goes_before_its_edits_do():
+    session = EditSession()
+    for n in range(5):
+        session = session.add(an_edit(n)).clear()
+    session = session.add(an_edit(9))
+    assert session.numbers == 6 * 20
+    kept = session.within(3 * 20)
+    assert (
+        kept.edits == session.edits
+        and kept.numbers <= 3 * 20
+        and kept.past == session.past[-len(kept.past) :]
+    )
+    assert session.within(6 * 20) is session
+    with pytest.raises(ValueError, match="1 edits keep 20 numbers, and 10 is the most"):
+        session.within(10)
+
+
+def test_edits_are_kept_as_text_and_what_somebody_changed_is_refused():
+    choice = ModelChoice("atlas")
+    session = EditSession().add(*(an_edit(n) for n in range(MOST + 5))).set_on({1})
+    kept = read_kept(as_text(VisitorState(choice).with_session(session)))
+    assert len(kept.edits) == MOST and kept.edits[-1].prompt == f"The capital of {MOST + 4} is"
+    assert as_text(VisitorState(choice)) is None
+    for broken in (
+        5,
+        [],
+        {"model": "atlas"},
+        {"model": "a" * 1000, "edits": []},
+        {"model": "a", "edits": [{}]},
+    ):
+        with pytest.raises(ValueError, match="this browser kept cannot be read"):
+            read_kept(broken)

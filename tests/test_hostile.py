@@ -40,7 +40,7 @@ def sent(address: str, body: bytes, kind: str = "application/json") -> tuple[int
         with urllib.request.urlopen(request, timeout=60) as answer:
             said = json.loads(answer.read())
         event = said.get("event_id") if isinstance(said, dict) else None
-        if event is None:
+        if event is None or "/call/" not in address:
             return 200, json.dumps(said)
         with urllib.request.urlopen(f"{address}/{event}", timeout=60) as stream:
             return 200, stream.read().decode()
@@ -155,3 +155,22 @@ def test_what_may_be_left_out_has_its_default_and_the_server_edits_as_before(url
         text = called(url, "edit", values)
         report = json.loads(text.rpartition("event: complete\ndata: ")[2].partition("\n")[0])[0]
         assert report["held"] and report["after"] == "Rome."
+
+
+def test_health_tells_numbers_and_no_text(url):
+    with urllib.request.urlopen(url.removesuffix("/gradio_api") + "/health", timeout=60) as answer:
+        told = json.loads(answer.read())
+    assert told["status"] == "ok" and told["work"]["edit"]["done"] >= 5 and told["sessions"] > 0
+    assert "France" not in json.dumps(told)
+
+
+def test_a_page_whose_session_is_gone_is_told_so(url):
+    """What a page sends after a restart: a private event, in a session in which it was never loaded."""
+    with urllib.request.urlopen(url.removesuffix("/gradio_api") + "/config", timeout=60) as answer:
+        config = json.loads(answer.read())
+    undo = next(c["id"] for c in config["components"] if c["props"].get("elem_id") == "undo")
+    event = next(d for d in config["dependencies"] if [undo, "click"] in d["targets"])
+    body = {"data": [None], "fn_index": event["id"], "session_hash": "stranger"}
+    sent(f"{url}/queue/join", json.dumps(body).encode())
+    with urllib.request.urlopen(f"{url}/queue/data?session_hash=stranger", timeout=60) as stream:
+        assert "no longer here" in stream.read().decode()
