@@ -24,6 +24,12 @@ class Counters:
             if end == "done":
                 self._seconds.setdefault(work, deque(maxlen=REMEMBERED)).append(seconds)
 
+    def usual(self, work: str) -> float:
+        """Seconds that a kind of work usually takes; 0 where it was not done yet."""
+        with self._lock:
+            seconds = list(self._seconds.get(work, ()))
+        return _quantiles(seconds)["p50"] if seconds else 0.0
+
     def to_dict(self) -> dict[str, Any]:
         with self._lock:
             told: dict[str, Any] = {}

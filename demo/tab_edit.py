@@ -246,9 +246,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     picker = Picker(runtime, model, inputs.editor, outputs.verdicts)
     # first, so that no private listener takes the endpoints' names
     api.build(runtime, state, components(inputs), question.box, inputs.chat)
-    # the place in the queue and the expected wait are told where the verdicts will be
-    waits: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": outputs.verdicts}
-    shows: dict[str, Any] = {"outputs": [state, *components(outputs)], **PRIVATE, **waits, **COMPUTE}
+    shows: dict[str, Any] = {"outputs": [state, *components(outputs)], **QUIET, **COMPUTE}
     parts.redraws = lambda event: event(errors_as_messages(tab.show), [state], **shows)
     parts.redraws(opened)
     _wire_edits(tab, picker, inputs, apply_button, shows)

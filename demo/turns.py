@@ -35,6 +35,13 @@ def still_wanted() -> bool:
     return next((job.alive for job in jobs if job._id == event), True)
 
 
+def before_us(concurrency_id: str) -> int:
+    """How many events of a queue are waiting or being handled; 0 outside of a page."""
+    page = LocalContext.blocks.get(None)
+    queue = page._queue.event_queue_per_concurrency_id.get(concurrency_id) if page else None
+    return len(queue.queue) + queue.current_concurrency if queue else 0
+
+
 class Slot:
     """A turn is one step of a piece of work: who has begun a short one goes before the others, who does a
     long one takes turns with them.
