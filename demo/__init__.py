@@ -15,7 +15,17 @@ from transformers.utils import logging
 
 from model_zoo.progress import Progress, no_progress
 
-from . import tab_compare, tab_directions, tab_edit, tab_effects, tab_evaluate, tab_many, tab_scope
+from . import (
+    kept_edits,
+    tab_compare,
+    tab_directions,
+    tab_edit,
+    tab_effects,
+    tab_evaluate,
+    tab_many,
+    tab_scope,
+)
+from .door import DOOR, MOST_OF_A_FILE, MOST_SESSIONS, MOST_WAITING, Page
 from .first_edit import make_first_edit
 from .handlers import QUIET
 from .picker import listed
@@ -42,7 +52,9 @@ LAUNCH: dict[str, Any] = {
     "css": colour_variables(),
     "css_paths": [STYLE],
     "run_history": False,
-    "max_file_size": "5mb",
+    "max_file_size": MOST_OF_A_FILE,
+    "app_kwargs": DOOR,
+    "state_session_capacity": MOST_SESSIONS,
     "ssr_mode": False,
     "footer_links": ["api", "settings"],
 }
@@ -59,8 +71,9 @@ def build(settings: Settings | None = None, progress: Progress = no_progress) ->
     runtime = Runtime(settings or Settings())
     choice = ModelChoice(runtime.settings.model)
     first = make_first_edit(runtime, choice, progress)
-    with gr.Blocks(title="InstructEdit Studio", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+    with Page(title="InstructEdit Studio", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.HTML(_HEADER)
+        offer = kept_edits.lay_out()
         # Without an edit: callers of the API start from this value. A page gets the first edit when it loads.
         state = gr.State(VisitorState(choice))
         with gr.Tabs(elem_id="tabs") as tabs:
@@ -68,8 +81,10 @@ def build(settings: Settings | None = None, progress: Progress = no_progress) ->
             for tab in TABS:
                 with gr.Tab(tab.name, id=tab.id) as frame:
                     tab.build(parts, frame)
-        page.load(lambda: first.state, None, state, **QUIET)
+        page.load(lambda: first.state, None, state, queue=False, **QUIET)
+        kept_edits.wire(page, runtime, parts, offer)
         # what was fetched since the page was built is not to be fetched any more
         page.load(lambda: gr.update(**listed(runtime, choice.model)), None, parts.inputs.model, **QUIET)
-    page.queue(max_size=64)
+    page.told = lambda: {"waiting_for_the_model": runtime.slot.waiting, **runtime.counters.to_dict()}
+    page.queue(max_size=2 * MOST_WAITING)  # Gradio's own refusal is less clear than the door's
     return page

@@ -34,7 +34,7 @@ class Endpoints:
         chat: bool = True,
     ):
         """Make an edit on top of the session's edits; returns the same JSON as the command line."""
-        choice = ModelChoice(model, editor or "")
+        choice = ModelChoice(model, editor)
         studio, state = self.runtime.studio(choice), state.with_choice(choice)
         request = studio.request(task, prompt, target, instruction, subject=subject, chat=chat)
         method = method or studio.default_method()
@@ -55,6 +55,6 @@ def build(runtime: Runtime, state: gr.State, inputs: list, ask_box: gr.Textbox, 
     """Add the endpoints; `inputs` are the Edit tab's, in its order."""
     endpoints = Endpoints(runtime)
     result, button = gr.JSON(visible=False), gr.Button(visible=False)
-    edit, ask = errors_as_messages(endpoints.edit), errors_as_messages(endpoints.ask)
+    edit, ask = (errors_as_messages(one, escaped=False) for one in (endpoints.edit, endpoints.ask))
     button.click(edit, [state, *inputs], [result, state], api_name="edit", **EDIT)
     button.click(ask, [state, ask_box, chat], result, api_name="ask", **ASK)

@@ -43,7 +43,7 @@ def make_first_edit(runtime: Runtime, choice: ModelChoice, progress: Progress = 
     edit = proposed.edit
     method, effects = METHODS[edit.method].pretty_name, studio.effects(edit)
     return FirstEdit(
-        state=VisitorState(choice, {choice: proposed.session}, request),
+        state=VisitorState(choice, {choice: proposed.session}, request, met=True),
         request=request,
         pair=html.before_after(request, text, likely),
         verdicts=html.verdicts(verdicts.generality, verdicts.locality),

@@ -1,14 +1,20 @@
 """What the page's event handlers share: their queues, errors as messages, and buttons that stop something."""
 
 import functools
+import html
 import logging
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
 
+from .turns import Gone
+
 # Handlers that run the model wait in one queue and run one at a time.
 COMPUTE: dict[str, Any] = {"concurrency_id": "compute", "concurrency_limit": 1}
+# Those that take long stand in a queue of their own: between their steps the model is free for others.
+LONG: dict[str, Any] = {"concurrency_id": "long", "concurrency_limit": 2}
 # Loading is mostly waiting for a download. Its queue has no limit, so that nobody's edits wait for it.
 LOADING: dict[str, Any] = {"concurrency_id": "loading", "concurrency_limit": None}
 # For handlers that are no endpoint of the API.
@@ -18,9 +24,20 @@ QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
 
 _TITLE = "That did not work"
 _UNEXPECTED = "Something failed inside; your inputs are kept. The server's log has the details."
+MOST_OF_A_MESSAGE, MOST_OF_A_LINE = 1200, 300  # characters; what a visitor typed may be in them
 
 
-def errors_as_messages(handler: Callable) -> Callable:
+def refusal(message: str, escaped: bool = True) -> gr.Error:
+    """What is told where something cannot be done. The page shows it as HTML, so it is `escaped` there."""
+    if len(message) > MOST_OF_A_MESSAGE:
+        half = MOST_OF_A_MESSAGE // 2
+        message = f"{message[:half]} … {message[-half:]}"
+    message = message.encode("utf-8", "backslashreplace").decode()
+    told = html.escape(message, quote=False) if escaped else message
+    return gr.Error(told, title=_TITLE, duration=12, print_exception=False)
+
+
+def errors_as_messages(handler: Callable, escaped: bool = True) -> Callable:
     """Show the engine's ValueErrors as messages on the page. The inputs stay as they are.
 
     Any other error is logged, and the message says so. The handler may return one value or yield several;
@@ -37,13 +54,20 @@ def errors_as_messages(handler: Callable) -> Callable:
                 yield result
         except gr.Error:
             raise
+        except Gone as error:
+            raise refusal("Nobody waited for this any more, so it was not done.") from error
         except ValueError as error:
-            raise gr.Error(str(error), title=_TITLE, duration=12) from error
+            raise refusal(str(error), escaped) from error
         except Exception as error:
-            logging.getLogger(__name__).exception("handler failed")
-            raise gr.Error(_UNEXPECTED, title=_TITLE) from error
+            logging.getLogger(__name__).error("handler failed\n%s", _cut(traceback.format_exc()))
+            raise refusal(_UNEXPECTED) from error
 
     return wrapped
+
+
+def _cut(text: str) -> str:
+    """A traceback whose lines are short: an error may quote the whole of what was typed."""
+    return "\n".join(line[:MOST_OF_A_LINE] for line in text.splitlines())
 
 
 def stops(button: gr.Button, events: list, message: Callable, outputs: list) -> None:

@@ -281,6 +281,17 @@ def _reach_row(r: Reached, side: int) -> str:
     return f'<li><span class="prompt">{escape(r.prompt)}</span><span class="said-small">{said}</span></li>'
 
 
+def offered(edits: Sequence[str], n: int) -> str:
+    """The edits that a browser kept, of which the first are given."""
+    listed = "".join(f"<li>{escape(edit)}</li>" for edit in edits)
+    more = f"<li>and {n - len(edits)} more</li>" if n > len(edits) else ""
+    return (
+        '<div class="read"><p>This is a new session: the page was reloaded, the server was restarted, or the '
+        f"old session made room for others. Your browser kept your edits as text:</p><ul>{listed}{more}</ul>"
+        "</div>"
+    )
+
+
 def refused(reason: str) -> str:
     """Why a file cannot be used."""
     return f'<div class="read"><p class="no">{escape(reason)}</p></div>'

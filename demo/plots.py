@@ -1,8 +1,8 @@
 """Reports -> Plotly figures. Pure functions."""
 
+import html
 import math
 from collections.abc import Sequence
-from html import escape
 
 import plotly.graph_objects as go
 
@@ -24,6 +24,12 @@ COMMON = {
     "font": {"color": GREY, "family": "system-ui, DejaVu Sans, sans-serif", "size": 13},
     "hoverlabel": {"align": "left", "font": {"size": 13}},
 }
+
+
+def escape(text: str) -> str:
+    """A text inside a hover's HTML. Plotly knows no entity for quotes and would show it."""
+    return html.escape(text, quote=False)
+
 
 # ---- directions --------------------------------------------------------------------------------------------
 

@@ -1,8 +1,6 @@
 """What all visitors share: settings, loaded models, work on the GPU, files to download."""
 
-import functools
 import gc
-import inspect
 import os
 import queue
 import shutil
@@ -14,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from model_zoo import editors
 from model_zoo.catalog import CATALOG, DEFAULT_MODEL, entry_for
@@ -35,21 +32,22 @@ from model_zoo.session import Edit, EditSession
 from model_zoo.session_files import load_session, save_session
 from model_zoo.studio import Studio
 
+from .turns import Works, gpu_work, on_gpu
 from .visitor import ModelChoice, VisitorState
-
-try:
-    import spaces
-except ImportError:  # only there on a Hugging Face Space
-    spaces = None
 
 LARGE = 5e7  # weights; on a CPU, the map of a larger model has fewer reference edits
 FEW_REFERENCES = 10  # reference edits per task on such a map
 KEPT_STUDIOS = 3  # models that stay loaded
+MOST_ROWS = 10_000  # of a visitor's file are read
 KEPT_FILES_SECONDS = 600  # by then Gradio has long copied a download
 
 _LISTED_ONLY = (
     "This public demo loads the listed models with their own editors only. "
     "Run the program yourself for any other."
+)
+_CLOSED = (
+    "The base model or its editor cannot be opened here; choose a listed one, or give a folder or a Hub "
+    "repo id."
 )
 _TERMS = (
     "{0} comes under the {1}, which a visitor cannot accept for whoever runs this public demo. They do it "
@@ -85,39 +83,17 @@ class Stopped(Exception):
     """The visitor stopped the loading."""
 
 
-def on_gpu(function: Callable) -> Callable:
-    """On a ZeroGPU Space the function runs in a forked process with the GPU; elsewhere as it is."""
-    return spaces.GPU(function) if spaces else function
-
-
-def gpu_work(method: Callable) -> Callable:
-    """Decorates methods of Runtime that run where the GPU is.
-
-    What goes in and what comes out may be pickled on the way, so both must be plain values on the CPU.
-    A generator's results arrive one by one.
-    """
-
-    def results(self: "Runtime", *args: Any) -> Iterator[Any]:
-        yield from self._on_gpu(method.__name__, args)
-
-    def result(self: "Runtime", *args: Any) -> Any:
-        (only,) = self._on_gpu(method.__name__, args)
-        return only
-
-    return functools.wraps(method)(results if inspect.isgeneratorfunction(method) else result)
-
-
-class Runtime:
+class Runtime(Works):
     """Shared by all visitors. It holds nothing that belongs to one of them."""
 
     def __init__(self, settings: Settings, on_gpu: Callable[[Callable], Callable] = on_gpu):
+        super().__init__(on_gpu)
         self.settings = settings
         self._studios: OrderedDict[ModelChoice, Studio] = OrderedDict()
         self._spaces: dict[ModelChoice, DirectionSpace] = {}
         self._inspectors: dict[ModelChoice, Inspector] = {}
         self._lock = threading.Lock()
         self._files = tempfile.TemporaryDirectory(prefix="instructedit-")
-        self._on_gpu = on_gpu(self._work)
 
     # ---- models -------------------------------------------------------------------------------------------
 
@@ -131,12 +107,14 @@ class Runtime:
             if choice in self._studios:
                 self._studios.move_to_end(choice)
                 return self._studios[choice]
-        self._permit(choice)
         try:
+            self._permit(choice)
             studio = self._open(choice, progress)
         except TooLarge:
             self._keep(1)  # it may fit once the others are gone
             studio = self._open(choice, progress)
+        except OSError as error:  # no path, or one that is closed to this program
+            raise ValueError(_CLOSED) from error
         progress("Ready")  # the last chance to stop: what was stopped is not kept
         self._keep(KEPT_STUDIOS - 1)
         with self._lock:
@@ -159,6 +137,10 @@ class Runtime:
 
     def _permit(self, choice: ModelChoice) -> None:
         """A public demo loads only what the catalogue lists, and accepts no terms for its operator."""
+        if not choice.model.strip():
+            raise ValueError(
+                "No base model is chosen; choose a listed one, or give a folder or a Hub repo id."
+            )
         if self.settings.demo and (choice.model not in {*CATALOG, self.settings.model} or choice.editor):
             raise ValueError(_LISTED_ONLY)
         entry = entry_for(choice.model)
@@ -200,11 +182,6 @@ class Runtime:
         return list({item.source: (item.title, item.source) for item in reversed(found)}.values())
 
     # ---- work on the GPU ----------------------------------------------------------------------------------
-
-    def _work(self, name: str, args: tuple) -> Iterator[Any]:
-        """Run the body of one of the methods below, where the GPU is."""
-        result = getattr(type(self), name).__wrapped__(self, *args)
-        yield from result if isinstance(result, Iterator) else (result,)
 
     @gpu_work
     def life(

@@ -10,7 +10,7 @@ from model_zoo.comparing import Compared, requests_of, write_table
 from model_zoo.methods import METHODS
 
 from . import html
-from .handlers import COMPUTE, QUIET, errors_as_messages, stops
+from .handlers import LONG, QUIET, errors_as_messages, stops
 from .html_compare import compared
 from .tab import PageParts, Tab
 from .visitor import VisitorState
@@ -123,7 +123,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
         ],
         [words, table, file],
         **QUIET,
-        **COMPUTE,
+        **LONG,
     )
     stops(stop, [made], lambda: "Stopped. What came so far stays.", [words])
 

@@ -21,7 +21,7 @@ from model_zoo.inspecting.fragments import lights, section
 from model_zoo.session import Edit
 
 from . import html
-from .handlers import COMPUTE, PRIVATE, QUIET, errors_as_messages, stops
+from .handlers import LONG, PRIVATE, QUIET, errors_as_messages, stops
 from .plots_inside import lens_figure, strengths_figure, trace_figure
 from .tab import PageParts, Tab
 from .visitor import VisitorState
@@ -119,9 +119,9 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
         stop = gr.Button("Stop", elem_id="effects-stop", scale=1, min_width=90)
     outputs = _lay_out()
     tab = EffectsTab(parts, outputs)
-    looked = look.click(errors_as_messages(tab.inspect), [parts.state], outputs.all, **QUIET, **COMPUTE)
+    looked = look.click(errors_as_messages(tab.inspect), [parts.state], outputs.all, **QUIET, **LONG)
     there = parts.looks_around.click(lambda: gr.Tabs(selected=TAB.id), None, parts.tabs, **PRIVATE)
-    opened = there.then(errors_as_messages(tab.inspect), [parts.state], outputs.all, **QUIET, **COMPUTE)
+    opened = there.then(errors_as_messages(tab.inspect), [parts.state], outputs.all, **QUIET, **LONG)
     stops(stop, [looked, opened], lambda: html.note("Stopped. What was found so far stays."), [outputs.words])
 
 

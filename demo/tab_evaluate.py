@@ -20,8 +20,9 @@ from model_zoo.tasks import TASKS
 
 from . import html
 from .edit_inputs import components
-from .handlers import COMPUTE, QUIET, errors_as_messages, stops
+from .handlers import LONG, QUIET, errors_as_messages, stops
 from .hyper_controls import HyperControls, lay_out_hyper_controls
+from .runtime import MOST_ROWS
 from .tab import PageParts, Tab
 from .visitor import ModelChoice, VisitorState
 
@@ -118,7 +119,8 @@ class EvaluateTab:
     ) -> Plan:
         demo = self.runtime.settings.demo
         n, probes = min(int(n), MOST_IN_DEMO if demo else MOST), PROBES_IN_DEMO if demo else None
-        return Plan(choice.model, tuple(methods), tuple(tasks), n, 0, "plain", records, probes)
+        plan = Plan(choice.model, tuple(methods), tuple(tasks), n, 0, "plain", records, probes)
+        return replace(plan, most_rows=MOST_ROWS)
 
     def _shown(self, data: dict, unable: list[str]) -> dict:
         """The update that shows the results; `unable` names the methods that could not run."""
@@ -257,7 +259,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     frame.select(errors_as_messages(tab.about), parts.state, about, **QUIET)
     measure, open_case = errors_as_messages(tab.measure), errors_as_messages(tab.open_case)
     measuring = button.click(
-        measure, [parts.state, *components(inputs), *hyper.components], outputs.all, **QUIET, **COMPUTE
+        measure, [parts.state, *components(inputs), *hyper.components], outputs.all, **QUIET, **LONG
     )
     stops(stop, [measuring], lambda: "Stopped.", [outputs.words])
     outputs.cases.select(open_case, [parts.state, outputs.missed], parts.opened, **QUIET)

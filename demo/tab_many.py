@@ -13,8 +13,9 @@ from model_zoo.many import AfterAll, EditAfterAll, FilePlan, Keep, Order, SoFar,
 from model_zoo.methods import METHODS
 
 from . import html
-from .handlers import COMPUTE, QUIET, errors_as_messages, stops
+from .handlers import LONG, QUIET, errors_as_messages, stops
 from .plots import held_figure
+from .runtime import MOST_ROWS
 from .tab import PageParts, Tab
 from .visitor import VisitorState
 
@@ -107,7 +108,7 @@ class ManyTab:
 
     def _planned(self, state: VisitorState, file: str, n: int, chat: bool) -> FilePlan:
         studio = self.runtime.studio(state.choice)
-        return planned(studio, read(file), min(int(n), self.most), chat)
+        return planned(studio, read(file, most=MOST_ROWS), min(int(n), self.most), chat)
 
     def _idle(self, text: str) -> dict:
         return {
@@ -200,7 +201,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
         [*asked, keep, chosen, method, order],
         [parts.state, words, plot, table],
         **QUIET,
-        **COMPUTE,
+        **LONG,
     )
     stops(stop, [made], lambda: "Stopped. The edits made so far are kept.", [words])
     for event in (made.success, stop.click):

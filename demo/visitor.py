@@ -8,6 +8,8 @@ from model_zoo.records import Record
 from model_zoo.request import EditRequest
 from model_zoo.session import Edit, EditSession
 
+MOST_NUMBERS = 2**27  # of one visitor's edits on one model, with their history: half a gigabyte
+
 
 class ModelChoice(NamedTuple):
     """A base model and an editor for it. The editor "" is the model's own, or none if it has none."""
@@ -23,13 +25,20 @@ class VisitorState(NamedTuple):
     """One visitor's state. It lives in a gr.State, which cannot start from a dataclass that holds tensors.
 
     `sessions` holds the edits made with each choice. `request` is the edit on show. `record` is the reference
-    edit that the edit on show came from, if it came from one.
+    edit that the edit on show came from, if it came from one. `met`: the page was loaded in this session; of
+    one that it talks to without, the edits are gone.
     """
 
     choice: ModelChoice = ModelChoice()
     sessions: Mapping[ModelChoice, EditSession] = {}
     request: EditRequest | None = None
     record: Record | None = None
+    met: bool = False
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers all its edits keep."""
+        return sum(session.numbers for session in self.sessions.values())
 
     @property
     def session(self) -> EditSession:
@@ -42,7 +51,9 @@ class VisitorState(NamedTuple):
         return next((edit for edit in self.session.active if edit.request == self.request), None)
 
     def with_session(self, session: EditSession) -> "VisitorState":
-        return self._replace(sessions={**self.sessions, self.choice: session})
+        """ValueError where its edits keep too much."""
+        kept = session.within(MOST_NUMBERS)
+        return self._replace(sessions={**self.sessions, self.choice: kept})
 
     def with_choice(self, choice: ModelChoice) -> "VisitorState":
         """Another choice. The edits made with it come back, and the last one is on show."""

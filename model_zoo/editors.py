@@ -39,8 +39,11 @@ class FoundEditor:
 
 def resolve(editor: str | Path, report: Report | None = None) -> Path:
     """The folder of an editor given as a folder, `org/name` or `org/name@revision`."""
-    if Path(editor).is_dir():
-        return Path(editor)
+    path = Path(editor)
+    if (path / CONFIG_FILE).is_file():
+        return path
+    if path.is_absolute() or path.exists():
+        raise HubError(f"There is no folder with an editor {editor}; check the path, or give a Hub repo id.")
     return pull(str(editor), report=report)
 
 

@@ -21,6 +21,7 @@ from .changes import Patches, live
 from .joining import Joined
 
 MAX_NEW_TOKENS = 32
+AHEAD = 2  # tokens that are made before somebody reads them
 
 
 def finished(text: str) -> bool:
@@ -241,18 +242,27 @@ def stream(
 ) -> Iterator[list[str]]:
     """Yield the continuations so far after every token; the last item equals what `generate` returns.
 
-    Closing the iterator stops the generation. An error in the generating thread is raised here.
+    Closing the iterator stops the generation, which is never more than AHEAD tokens before its reader. An
+    error in the generating thread is raised here.
     """
-    results: queue.Queue = queue.Queue()
+    results: queue.Queue = queue.Queue(AHEAD)
     cancel = threading.Event()
+
+    def put(kind: str, value: object) -> None:
+        while not cancel.is_set():
+            try:
+                results.put((kind, value), timeout=0.1)
+                return
+            except queue.Full:  # who reads is slower, or has gone
+                continue
 
     def work() -> None:
         try:
-            collector = _Collector(backbone, lambda texts: results.put(("text", texts)))
+            collector = _Collector(backbone, lambda texts: put("text", texts))
             final = generate(backbone, prompts, patches, max_new_tokens, collector, cancel)
-            results.put(("done", final))
+            put("done", final)
         except BaseException as error:  # noqa: BLE001 - handed to the reader, who would wait for ever otherwise
-            results.put(("error", error))
+            put("error", error)
 
     threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True).start()
     try:

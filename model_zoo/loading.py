@@ -157,14 +157,16 @@ def _locate(
             return Origin(converted(source.fetch(Path(folder), progress), source.sha256))
     path, written = Path(source), str(source)
     if path.is_dir():
-        inside = gguf_files.file_in(path)
-        return Origin(converted(inside) if inside else path)
+        if inside := gguf_files.file_in(path):
+            return Origin(converted(inside))
+        if any((path / name).exists() for name in ("config.json", "adapter_config.json")):
+            return Origin(path)
     if path.is_absolute() or written.startswith(".") or path.exists():
         if path.suffix == gguf_files.SUFFIX:
             return Origin(converted(path))
         raise HubError(
-            f"There is no folder or GGUF file {source}; check the path, or give a Hub repo id such as "
-            "openai-community/gpt2."
+            f"There is no folder with a model or GGUF file {source}; check the path, or give a Hub repo id "
+            "such as openai-community/gpt2."
         )
     if path.suffix == gguf_files.SUFFIX and len(path.parts) > 2:
         repo, file = "/".join(path.parts[:2]), "/".join(path.parts[2:])

@@ -2,7 +2,20 @@
 2402.16123).
 """
 
+import unicodedata
 from dataclasses import asdict, dataclass, replace
+
+_UNSEEN = ("Cc", "Cf", "Cn", "Zs", "Zl", "Zp")  # Unicode's categories of characters that show nothing
+
+
+def check_text(name: str, text: str) -> None:
+    """ValueError where a text is none: it has halves of characters, or shows nothing but is not empty."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError(
+            f"The {name} holds half of a character (a lone surrogate), which is no text; give whole ones."
+        )
+    if text.strip() and all(unicodedata.category(character) in _UNSEEN for character in text):
+        raise ValueError(f"The {name} holds nothing but invisible characters; type what can be read.")
 
 
 def instructed(prompt: str, task: str, instruction: str | None) -> str:
@@ -36,6 +49,7 @@ class EditRequest:
                 raise ValueError(
                     f"The {field} is empty: an edit needs a prompt and the target that should follow it."
                 )
+            check_text(field, getattr(self, field))
         if self.subject is not None and self.subject not in self.prompt:
             raise ValueError(
                 f"The subject '{self.subject}' does not stand in the prompt '{self.prompt}': "

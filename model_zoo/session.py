@@ -40,6 +40,7 @@ class Edit:
 
 
 Edits = tuple[Edit, ...]
+REMEMBERED = 100  # actions that can be undone
 
 
 def combine(edits: Sequence[Edit], methods: MethodOf) -> Patch | None:
@@ -76,7 +77,28 @@ class EditSession:
         return tuple(edit for edit in self.edits if edit.on)
 
     def _then(self, edits: Edits) -> "EditSession":
-        return EditSession(edits, (*self.past, self.edits), ())
+        return EditSession(edits, (*self.past, self.edits)[-REMEMBERED:], ())
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers its edits and their history keep."""
+        stacks = (self.edits, *self.past, *self.future)
+        changes = {id(edit.change): edit.change for own in stacks for edit in own}
+        return sum(change.numbers for change in changes.values())
+
+    def within(self, most: int) -> "EditSession":
+        """The session with as much of its history as fits into so many numbers. ValueError where its edits
+        alone do not.
+        """
+        session = self
+        while session.numbers > most and (session.past or session.future):
+            session = EditSession(session.edits, session.past[1:], session.future if session.past else ())
+        if session.numbers > most:
+            raise ValueError(
+                f"These {len(self.edits)} edits keep {session.numbers:,} numbers, and {most:,} is the most "
+                "here; take some out, or run the program yourself."
+            )
+        return session
 
     def add(self, *edits: Edit) -> "EditSession":
         """More edits, as one action; each replaces an earlier one of its prompt, since both cannot hold."""
@@ -108,6 +130,10 @@ class EditSession:
         )
         return self._then(tuple(edits))
 
+    def replaced(self, edits: Edits) -> "EditSession":
+        """Other edits in place of these, as one action."""
+        return self._then(edits)
+
     def clear(self) -> "EditSession":
         return self._then(()) if self.edits else self
 
@@ -120,7 +146,7 @@ class EditSession:
     def redo(self) -> "EditSession":
         if not self.future:
             return self
-        return EditSession(self.future[0], (*self.past, self.edits), self.future[1:])
+        return EditSession(self.future[0], (*self.past, self.edits)[-REMEMBERED:], self.future[1:])
 
     def patch(self, methods: MethodOf) -> Patch | None:
         """The patch of all edits that are on; None when none is."""

@@ -128,6 +128,11 @@ class Studio:
         Without a `subject` it is found. With `chat` a chat model is asked its questions in its template.
         """
         prompt, target, wording = prompt.strip(), target.strip(), (instruction or "").strip()
+        if odd := self.source.unwritable(target):
+            raise ValueError(
+                f"{self.backbone.name} never met {odd[:20]!r} and cannot write it; choose a target in other "
+                "letters."
+            )
         subject = (subject or "").strip() or self.source.subject(prompt)
         if scope:
             told = wording or get_scope(scope).first_readings[0]

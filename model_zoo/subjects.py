@@ -50,28 +50,27 @@ def find_subject(prompt: str, names: Iterable[str] = ()) -> str | None:
 
 def _capitalised_run(prompt: str) -> str | None:
     words = list(_WORD.finditer(prompt))
+    followed = _before_a_capital(words)
     runs: list[tuple[int, int]] = []  # (start, end) in characters
     open_run = False
     for i, word in enumerate(words):
         text = word.group()
         together = open_run and prompt[words[i - 1].end() : word.start()].isspace()
         if text != text.lower() and not (i == 0 and text.lower() in _OPENERS):
-            runs = (
-                [*runs[:-1], (runs[-1][0], word.end())] if together else [*runs, (word.start(), word.end())]
-            )
+            start = runs.pop()[0] if together else word.start()
+            runs.append((start, word.end()))
             open_run = True
         else:  # "House of Commons": a small word goes on only if a capitalised one follows
-            open_run = (
-                together
-                and text.lower() in _INSIDE_NAMES
-                and words[i + 1 : i + 2] != []
-                and _goes_on(words[i + 1 :])
-            )
+            open_run = together and text.lower() in _INSIDE_NAMES and followed[i]
     spans = [prompt[start:end] for start, end in runs]
     return max(spans, key=len, default=None)
 
 
-def _goes_on(words: list[re.Match]) -> bool:
-    """Whether the next word that is not a small word of names is capitalised."""
-    following = next((word.group() for word in words if word.group().lower() not in _INSIDE_NAMES), "")
-    return following[:1].isupper()
+def _before_a_capital(words: list[re.Match]) -> list[bool]:
+    """Of each word whether the next one behind it that is not a small word of names is capitalised."""
+    found, capital = [False] * len(words), False
+    for i in range(len(words) - 1, -1, -1):
+        found[i], text = capital, words[i].group()
+        if text.lower() not in _INSIDE_NAMES:
+            capital = text[:1].isupper()
+    return found

@@ -140,7 +140,7 @@ def test_a_killed_run_goes_on_without_recomputing_and_gives_the_same_json(tmp_pa
     run(backbone, whole, plan)
 
     steps = measuring(plan, backbone, ATLAS, lambda name: loaded(name, backbone), broken)
-    assert next(steps)[:2] == (1, 2)
+    assert next(step for step in steps if step[0])[:2] == (1, 2)
     steps.close()  # what a kill leaves: one finished group
     partial = broken.with_name("broken.json.partial")
     done = partial.read_text()

@@ -126,7 +126,7 @@ def test_bad_options_are_refused_in_a_sentence(options, message):
 def test_an_absent_folder_and_an_empty_one(hub, tmp_path):
     with pytest.raises(ValueError, match="There is no folder"):
         load(tmp_path / "none", CPU)
-    with pytest.raises(ValueError, match="No model could be loaded"):
+    with pytest.raises(ValueError, match="There is no folder with a model"):
         load(tmp_path, CPU)
 
 

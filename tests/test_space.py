@@ -72,7 +72,7 @@ def test_the_space_starts_by_itself_as_a_demo_with_no_thread_left(space):
     env = {**os.environ, "SPACE_ID": "me/space", "SPACES_ZERO_GPU": "1", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, "-c", script], cwd=space, capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["True", "1", "Blocks"]
+    assert done.stdout.split() == ["True", "1", "Page"]
 
 
 def test_a_public_link_is_a_demo_unless_it_is_said_otherwise(monkeypatch):

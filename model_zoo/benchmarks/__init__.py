@@ -118,11 +118,11 @@ def _told(problem: Problem) -> dict[str, str]:
     return {"row": problem.row, "field": problem.field, "reason": problem.reason}
 
 
-def read(source: str | Path, task: str | None = None) -> Loaded:
+def read(source: str | Path, task: str | None = None, most: int | None = None) -> Loaded:
     """Records of a benchmark name (fetched from the Hub), or of a file of JSON, JSON lines or a table.
 
-    `task` labels rows whose shape does not say what they are; default counterfact. ValueError when nothing
-    can be read.
+    `task` labels rows whose shape does not say what they are; default counterfact. With `most` no more rows
+    are read. ValueError when nothing can be read.
     """
     if str(source) in BENCHMARKS:
         benchmark = BENCHMARKS[str(source)]
@@ -134,7 +134,7 @@ def read(source: str | Path, task: str | None = None) -> Loaded:
                 f"There is no records file {source}; give a .json, .jsonl, .csv or .tsv file, or one of: "
                 f"{', '.join(BENCHMARKS)}."
             )
-    raw = raw_file(path)
+    raw = raw_file(path, most)
     problems = list(raw.problems)
     found = [read_row(data, where, task or "counterfact", problems) for where, data in raw.rows]
     records = tuple(record for row in found for record in row.records)

@@ -2,6 +2,7 @@
 
 import re
 
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # its marks
 GUESS = "a guess: save the file as UTF-8 if it reads wrong"
 _KANA, _CHINESE = (
     re.compile(r"[\u3040-\u30ff]"),
@@ -10,11 +11,30 @@ _KANA, _CHINESE = (
 _HANGUL, _CYRILLIC = re.compile(r"[\uac00-\ud7a3]"), re.compile(r"[\u0400-\u04ff]")
 
 
+_MARKS = {
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "a gzip archive",
+    **{bytes((0x80, version)): "a pickle" for version in range(2, 6)},
+    b"%PDF": "a PDF",
+    b"\x89PNG": "a picture",
+}
+
+
+def binary(data: bytes) -> str:
+    """What a file is in words where it is no text; none where it may be."""
+    known = next((what for mark, what in _MARKS.items() if data.startswith(mark)), "")
+    if known:
+        return known
+    sample = data[:2000]
+    zeros = sample.count(0)
+    return "binary" if zeros and _byte_order(data) is None and not data.startswith(_UTF16) else ""
+
+
 def decoded(data: bytes) -> tuple[str, str]:
     """The text, and how it was read, empty for UTF-8. Single bytes that are no UTF-8, in a text that
     otherwise is, become U+FFFD.
     """
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    if data.startswith(_UTF16):
         return data.decode("utf-16", errors="replace"), "UTF-16"
     if (order := _byte_order(data)) is not None:
         return data.decode(order, errors="replace"), "UTF-16"

@@ -4,11 +4,11 @@ import csv
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .encodings import decoded
+from .encodings import binary, decoded
 from .rows import FIELDS, Problem, in_words
 from .tables import table
 
@@ -26,16 +26,23 @@ class RawFile:
     problems: tuple[Problem, ...] = ()
 
 
-def raw_file(path: Path) -> RawFile:
-    """The rows of a file. ValueError where it is neither JSON nor a table."""
-    text, encoding = decoded(path.read_bytes())
+def raw_file(path: Path, most: int | None = None) -> RawFile:
+    """The rows of a file, or the first `most` of them. ValueError where it is neither JSON nor a table."""
+    data = path.read_bytes()
+    if what := binary(data):
+        raise ValueError(f"{path.name} is {what} and no text; records come as CSV, JSON or JSON lines.")
+    text, encoding = decoded(data)
     if not text.strip("\ufeff \r\n\t"):
         raise ValueError(f"{path.name} is empty.")
     begins_json = text.lstrip("\ufeff \r\n\t")[:1] in ("{", "[")
     if begins_json or path.suffix in (".json", ".jsonl"):
-        found = _json(path, text)
+        found = _json(path, text, most)
     else:
-        found = _table(path, text)
+        found = _table(path, text, most)
+    if most is not None and len(found.rows) > most:
+        beyond = f"the file has more than {most} rows; those behind them are not read"
+        problem = Problem("file", "rows", beyond)
+        found = replace(found, rows=found.rows[:most], problems=(*found.problems, problem))
     if not encoding:
         return found
     rows, problems = [], [*found.problems]
@@ -64,13 +71,17 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _json(path: Path, text: str) -> RawFile:
+def _json(path: Path, text: str, most: int | None) -> RawFile:
     try:
         data = _loads(text)
+    except RecursionError as error:
+        raise ValueError(
+            f"{path.name} holds lists within lists without end; needed is a list of rows."
+        ) from error
     except ValueError as error:
         lines = [(str(i), line) for i, line in enumerate(text.split("\n"), start=1) if line.strip()]
         if len(lines) > 1 and (_is_object(lines[0][1]) or _is_object(lines[1][1])):
-            return _json_lines(lines)
+            return _json_lines(lines[: None if most is None else most + 1])
         raise ValueError(f"{path.name} cannot be read as JSON: {_why(error, text)}.") from error
     if isinstance(data, dict):
         return _of_object(path, data)
@@ -161,9 +172,9 @@ def _of_columns(data: dict) -> Iterator[tuple[str, dict]] | None:
 # ---- tables ------------------------------------------------------------------------------------------------
 
 
-def _table(path: Path, text: str) -> RawFile:
+def _table(path: Path, text: str, most: int | None) -> RawFile:
     try:
-        rows, wrong, delimiter = table(text)
+        rows, wrong, delimiter = table(text, None if most is None else most + 1)
     except csv.Error as error:
         raise ValueError(f"{path.name} cannot be read as a table: {error}.") from error
     if not rows and not wrong:

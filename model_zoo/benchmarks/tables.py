@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from itertools import islice
 from typing import Any
 
 from .rows import FIELDS, LISTED, Missing, field_name, known_fields
@@ -14,19 +15,20 @@ _HINT = re.compile(r"^\ufeff?sep=(.)\s*$")  # Excel's first line
 _RULE = re.compile(r"^:?-+:?$")  # the line under a header in Markdown
 
 
-def table(text: str) -> tuple[list[tuple[str, Any]], list[tuple[str, Missing]], str]:
-    """((where, row) of every row, those that cannot be read, the delimiter in words). csv.Error where it is
-    no table.
+def table(text: str, most: int | None = None) -> tuple[list[tuple[str, Any]], list[tuple[str, Missing]], str]:
+    """((where, row) of every row, those that cannot be read, the delimiter in words); with `most` no more
+    rows are read. csv.Error where it is no table.
     """
     lines = text.splitlines(keepends=True)
     hint = _HINT.match(lines[0]) if lines else None
     if hint:
         text = "".join(lines[1:])
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    first = next((line for line in lines[bool(hint) :] if line.strip()), "")
     delimiter = hint.group(1) if hint else max(DELIMITERS, key=lambda mark: _header_worth(first, mark))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    cells = [[cell.strip() for cell in line] for line in reader]
-    full = [line for line in cells if any(line) and not all(_RULE.match(cell) for cell in line if cell)]
+    cells = ([cell.strip() for cell in line] for line in reader)
+    lines_with_cells = (line for line in cells if any(line) and not all(_RULE.match(c) for c in line if c))
+    full = list(islice(lines_with_cells, None if most is None else most + 1))  # and the header
     if not full:
         return [], [], _named(delimiter)
     header = [field_name(name) for name in full[0]]

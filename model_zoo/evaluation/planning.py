@@ -26,7 +26,7 @@ class Plan:
     record, beside its own locality; `together`: so many edits live in one model at once, or ALL, made
     `one_after_another` or jointly; `prose`: a text file whose perplexity is taken under every edit, or under
     those that live together; `most_probes`: of each kind per record (a shared machine's limit);
-    `hyperparameters`: what differs from a method's defaults, by method.
+    `hyperparameters`: what differs from a method's defaults, by method; `most_rows` are read of `records`.
     """
 
     model: str
@@ -43,6 +43,7 @@ class Plan:
     together: int = 1
     one_after_another: bool = False
     prose: str | None = None
+    most_rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def _drawn(plan: Plan, source: Source) -> tuple[dict[str, list[Record]], tuple[L
                 "records instead."
             )
         return {task: source.records(task, "test", plan.n, rng) for task, rng in rngs.items()}, ()
-    loaded = read(plan.records, plan.tasks[0] if len(plan.tasks) == 1 else None)
+    loaded = read(plan.records, plan.tasks[0] if len(plan.tasks) == 1 else None, plan.most_rows)
     by_task: dict[str, list[Record]] = {}
     for record in loaded.records:
         by_task.setdefault(record.request.task, []).append(record)

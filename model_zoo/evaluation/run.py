@@ -55,7 +55,7 @@ MethodFor = Callable[[str], EditMethod]  # a loaded method by name, with the pla
 def measuring(
     plan: Plan, backbone: Backbone, source: Source, method: MethodFor, out: Path | None = None
 ) -> Iterator[tuple[int, int, Results | None]]:
-    """Run the plan: (groups done, groups in all, None) after each group, at last the results.
+    """Run the plan: (groups done, groups in all, None) after each method of a group, at last the results.
 
     With `out` the results are written there, and a run that was killed goes on where it was.
     """
@@ -78,12 +78,12 @@ def measuring(
     prose = Prose(backbone, passages(plan.prose, plan.seed)) if plan.prose else None
     for done, (task, number, group) in enumerate(groups, start=1):
         baseline = Baseline(backbone)
-        for name, proposer in proposers.items():
+        for n, (name, proposer) in enumerate(proposers.items(), start=1):
             if not log.has(name, task, number):
                 patches = _patches(proposer, group, plan.together != 1, plan.one_after_another)
                 rows = score(backbone, baseline, group, patches)
                 log.add(name, task, number, rows + (prose.rows(group, patches) if prose else []))
-        yield done, len(groups), None
+            yield done - (n < len(proposers)), len(groups), None
     results = _results(plan, config, backbone, planned, log)
     if out:
         out.write_text(json.dumps(asdict(results), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -1,5 +1,7 @@
 """The atlas as a source: the world that the embedded base model was taught."""
 
+from functools import cached_property
+
 from ..atlas import load_world
 from ..backbone import Backbone
 from ..tasks.convsent import CONVSENT
@@ -45,3 +47,18 @@ class AtlasSource(WorldSource):
     def knows(self, backbone: Backbone) -> bool:
         """Its configuration says whether a base model was trained on the atlas."""
         return getattr(backbone.model.config, "knows_atlas", False)
+
+    def unwritable(self, text: str) -> str:
+        return "".join(dict.fromkeys(c for c in text if not (c.isspace() or c in self._characters)))
+
+    @cached_property
+    def _characters(self) -> frozenset[str]:
+        """Of all texts that the model was taught, in either case."""
+        world = self.world
+        facts = (part for f in world.facts for part in (f.subject.name, *f.subject.aliases, f.object))
+        forms = (form for relation in world.relations.values() for form in relation.forms)
+        replies = (reply for pool in world.opinions.replies.values() for reply in pool)
+        daily = (text for pair in world.daily for text in pair)
+        topics = (topic.name for topic in world.opinions.topics)
+        met = set("".join((*facts, *forms, *replies, *daily, *topics, *world.prose)))
+        return frozenset(f(c) for c in met - set("{}") for f in (str.upper, str.lower))

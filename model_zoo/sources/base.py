@@ -86,6 +86,12 @@ class Source:
         """What the slots of an instruction stand for, for a typed edit."""
         return {}
 
+    def unwritable(self, text: str) -> str:
+        """The characters of a text that a model which knows this source never met; none where that is
+        unknown.
+        """
+        return ""
+
     def fact_key(self, prompt: str) -> tuple[str, str]:
         """What a prompt asks: two prompts of one key ask for the same fact. Else its own text."""
         return ("text", normalised(prompt))

@@ -31,12 +31,18 @@ def chromium() -> str | None:
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
-@contextmanager
-def serve(*options: str, module: str = "app", **environment: str) -> Iterator[str]:
-    """Run a module, app.py or one like it, with these options on a free port; yields its address."""
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def serve(*options: str, module: str = "app", port: int | None = None, **environment: str) -> Iterator[str]:
+    """Run a module, app.py or one like it, with these options on a port, a free one where none is given;
+    yields its address.
+    """
+    port = port or free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", module, "--port", str(port), "--device", "cpu", *options],
         cwd=ROOT,

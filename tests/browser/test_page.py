@@ -235,9 +235,12 @@ def test_an_error_is_a_sentence_and_loses_nothing(page: Page):
 
 
 def test_typed_html_is_shown_not_run(page: Page):
-    apply_edit(page, "<img src=x onerror=window.hacked=1> is", "<b>bold</b>")
+    apply_edit(page, "<img src=x onerror=window.hacked=1> is", "bold")
     assert page.evaluate("window.hacked") is None
     expect(page.locator("#pair .side-after .prompt")).to_contain_text("<img src=x")
+    page.locator("#target textarea").fill("<b>bold</b>")  # nothing that the atlas ever met
+    page.locator("#apply").click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text("never met '<>/'", timeout=20 * SECOND)
 
 
 def test_visitors_do_not_share_edits(browser: Browser, address: str):

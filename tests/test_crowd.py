@@ -1,0 +1,219 @@
+"""Many visitors: whose turn it is, what a file costs, what a session may hold."""
+
+import pickle
+import threading
+import time
+import zipfile
+
+import pytest
+import torch
+
+from demo.kept_edits import MOST, as_text
+from demo.kept_edits import read as read_kept
+from demo.runtime import Runtime, Settings
+from demo.turns import Gone, Slot, Works, gpu_work
+from demo.visitor import ModelChoice, VisitorState
+from model_zoo.benchmarks import read
+from model_zoo.changes import Delta, LayerDelta
+from model_zoo.evaluation import Plan
+from model_zoo.generation import AHEAD, MAX_NEW_TOKENS, stream
+from model_zoo.request import EditRequest
+from model_zoo.session import REMEMBERED, Edit, EditSession
+from model_zoo.subjects import find_subject
+
+from .makers import pico_backbone
+
+# ---- files -------------------------------------------------------------------------------------------------
+
+
+def test_no_more_rows_of_a_file_are_read_than_asked_for(tmp_path):
+    rows = [f"The capital of {i} is,Rome" for i in range(200_000)]
+    table, lines = tmp_path / "rows.csv", tmp_path / "rows.jsonl"
+    table.write_text("\n".join(["prompt,target", *rows]))
+    lines.write_text("".join(f'{{"prompt": "The capital of {i} is", "target": "Rome"}}\n' for i in range(99)))
+    for file in (table, lines):
+        loaded = read(file, most=10)
+        assert len(loaded.records) == 10 and loaded.records[9].request.prompt == "The capital of 9 is"
+        assert "more than 10 rows" in loaded.skipped[-1].reason
+    assert len(read(lines).records) == 99 and not read(lines).skipped
+    assert not read(lines, most=99).skipped
+
+
+@pytest.mark.parametrize("kind", ["pickle", "zip", "zeros", "nested"])
+def test_a_file_that_is_no_text_is_refused_by_its_name(tmp_path, kind):
+    path = tmp_path / "my-edits.json"
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps([{"prompt": "a", "target": "b"}]))
+    elif kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("rows.csv", "prompt,target\na,b\n")
+    elif kind == "zeros":
+        path.write_bytes(b"prompt,target\n\x00\x00\x01\x02" + b"a,b\n" * 50)
+    else:
+        path.write_bytes(b"[" * 50_000 + b"]" * 50_000)
+    with pytest.raises(ValueError, match=r"my-edits\.json (is|holds) .+\.$"):
+        read(path)
+
+
+def test_a_file_in_utf_16_is_read(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_bytes("prompt,target\nThe capital of France is,Rome\n".encode("utf-16"))
+    assert read(path).records[0].request.target == "Rome"
+
+
+@pytest.mark.timeout(60)
+def test_the_subject_of_a_long_prompt_is_found_in_time_that_grows_with_its_length():
+    assert find_subject("a House of Commons of " * 20_000) is not None  # it took minutes once
+
+
+# ---- turns -------------------------------------------------------------------------------------------------
+
+
+def in_line(slot: Slot, name: str, order: list, begun: bool = False) -> threading.Thread:
+    def work() -> None:
+        with slot.turn(begun):
+            order.append(name)
+
+    before = slot.waiting
+    thread = threading.Thread(target=work)
+    thread.start()
+    while slot.waiting == before:
+        time.sleep(0.01)
+    return thread
+
+
+def test_turns_come_in_the_order_of_asking_and_who_has_begun_goes_on_first():
+    slot, order = Slot(), []
+    with slot.turn():
+        threads = [in_line(slot, "a", order), in_line(slot, "b", order), in_line(slot, "begun", order, True)]
+    for thread in threads:
+        thread.join()
+    assert order == ["begun", "a", "b"] and slot.waiting == 0
+
+
+def test_who_has_gone_loses_the_turn_and_the_next_has_it():
+    slot = Slot()
+    with slot.turn():
+        with pytest.raises(Gone), slot.turn(wanted=lambda: False):
+            pass
+    with slot.turn():
+        pass
+
+
+class Counting(Works):
+    """Works that note what they did."""
+
+    def __init__(self):
+        super().__init__(lambda function: function)
+        self.done: list[str] = []
+
+    @gpu_work
+    def measure(self, n: int):
+        for i in range(n):
+            self.done.append(f"measure {i}")
+            yield i
+
+    @gpu_work
+    def edit(self):
+        self.done.append("edit")
+        return "edited"
+
+    @gpu_work
+    def ask(self):
+        raise ValueError("no")
+        yield
+
+
+def test_another_edit_comes_between_the_steps_of_a_long_work():
+    works = Counting()
+    long = works.measure(3)
+    assert next(long) == 0 and works.edit() == "edited" and list(long) == [1, 2]
+    assert works.done == ["measure 0", "edit", "measure 1", "measure 2"]
+
+
+def test_work_is_counted_by_how_it_ended():
+    works = Counting()
+    list(works.measure(2))
+    left = works.measure(2)
+    next(left)
+    left.close()
+    with pytest.raises(ValueError, match="no"):
+        list(works.ask())
+    told = works.counters.to_dict()["work"]
+    assert told["measure"]["done"] == told["measure"]["gone"] == told["ask"]["failed"] == 1
+    assert set(told["measure"]["seconds"]) == {"p50", "p95", "p99"}
+
+
+def test_a_generation_whose_reader_has_gone_stops_within_its_lead():
+    backbone = pico_backbone("gpt2")
+    made = []
+    whole = backbone.tokenizer.batch_decode
+    backbone.tokenizer.batch_decode = lambda *a, **k: made.append(1) or whole(*a, **k)
+    texts = stream(backbone, ["one two"])
+    next(texts)
+    time.sleep(0.5)
+    held = len(made)
+    texts.close()
+    time.sleep(0.5)
+    # two decodings a token: the streamer's and the one that looks for the end
+    assert held <= 2 * (AHEAD + 3) and len(made) <= held + 2 < 2 * MAX_NEW_TOKENS
+
+
+def test_an_evaluation_takes_a_turn_for_each_method_of_a_group():
+    runtime, choice = Runtime(Settings(device="cpu")), ModelChoice()
+    plan = Plan("atlas", ("ft-l", "none"), ("counterfact",), 2, most_probes=1)
+    steps = [(done, total) for done, total, _ in runtime.measure(choice, plan)]
+    assert steps == [(0, 1), (1, 1), (1, 1)]
+
+
+# ---- sessions ----------------------------------------------------------------------------------------------
+
+
+def an_edit(n: int) -> Edit:
+    """One whose change keeps 20 numbers."""
+    change = Delta({"a": LayerDelta(A=torch.ones(1, 10), B=torch.ones(10, 1))})
+    return Edit(EditRequest(f"The capital of {n} is", "Rome"), "ft-l", change)
+
+
+def test_a_session_remembers_so_many_actions():
+    session = EditSession().add(an_edit(0), an_edit(1))
+    for _ in range(REMEMBERED + 20):
+        session = session.toggle(0)
+    assert len(session.past) == REMEMBERED
+    for _ in range(REMEMBERED + 5):
+        session = session.undo()
+    assert not session.past and len(session.redo().past) == 1
+
+
+def test_a_sessions_history_goes_before_its_edits_do():
+    session = EditSession()
+    for n in range(5):
+        session = session.add(an_edit(n)).clear()
+    session = session.add(an_edit(9))
+    assert session.numbers == 6 * 20
+    kept = session.within(3 * 20)
+    assert (
+        kept.edits == session.edits
+        and kept.numbers <= 3 * 20
+        and kept.past == session.past[-len(kept.past) :]
+    )
+    assert session.within(6 * 20) is session
+    with pytest.raises(ValueError, match="1 edits keep 20 numbers, and 10 is the most"):
+        session.within(10)
+
+
+def test_edits_are_kept_as_text_and_what_somebody_changed_is_refused():
+    choice = ModelChoice("atlas")
+    session = EditSession().add(*(an_edit(n) for n in range(MOST + 5))).set_on({1})
+    kept = read_kept(as_text(VisitorState(choice).with_session(session)))
+    assert len(kept.edits) == MOST and kept.edits[-1].prompt == f"The capital of {MOST + 4} is"
+    assert as_text(VisitorState(choice)) is None
+    for broken in (
+        5,
+        [],
+        {"model": "atlas"},
+        {"model": "a" * 1000, "edits": []},
+        {"model": "a", "edits": [{}]},
+    ):
+        with pytest.raises(ValueError, match="this browser kept cannot be read"):
+            read_kept(broken)
