@@ -10,10 +10,10 @@ pytestmark = pytest.mark.browser
 
 
 def made_again(page: Page) -> None:
-    expect(page.locator("#offer-text")).to_contain_text("Japan is → Cairo", timeout=20 * SECOND)
+    expect(page.locator("#offer-text")).to_contain_text("Japan is → Cairo", timeout=60 * SECOND)
     page.locator("#offer-again").click()
-    expect(page.locator("#stack input[type=checkbox]")).to_have_count(2, timeout=30 * SECOND)
-    expect(page.locator("#pair .side-after .answer")).to_have_text("Cairo.", timeout=30 * SECOND)
+    expect(page.locator("#stack input[type=checkbox]")).to_have_count(2, timeout=60 * SECOND)
+    expect(page.locator("#pair .side-after .answer")).to_have_text("Cairo.", timeout=60 * SECOND)
     expect(page.locator("#offer")).to_be_hidden()
 
 
@@ -29,7 +29,7 @@ def test_a_reload_offers_the_edits_back_and_they_are_made_again(page: Page):
     assert answer(page, "after") == "Rome."
     made_again(page)
     page.locator("#undo").click()  # as one action
-    expect(page.locator("#stack input[type=checkbox]")).to_have_count(1, timeout=20 * SECOND)
+    expect(page.locator("#stack input[type=checkbox]")).to_have_count(1, timeout=60 * SECOND)
 
 
 def test_after_a_restart_the_visitor_is_told_and_has_the_edits_back(browser: Browser):
@@ -40,7 +40,7 @@ def test_after_a_restart_the_visitor_is_told_and_has_the_edits_back(browser: Bro
     with serve(port=port):
         page.locator("#ask-button").click()
         toast = page.get_by_test_id("toast-body").filter(has_text="no longer here")
-        expect(toast.first).to_contain_text("Reload the page", timeout=30 * SECOND)
+        expect(toast.first).to_contain_text("Reload the page", timeout=60 * SECOND)
         page.locator("#stack input[type=checkbox]").nth(1).uncheck()
         expect(page.get_by_test_id("toast-body").filter(has_text="not among")).to_have_count(0)
         reloaded(page)
