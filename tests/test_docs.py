@@ -6,6 +6,7 @@ from pathlib import Path
 import typer
 
 from model_zoo.cli import app
+from model_zoo.experiments.effects_page import TRACING, tracing_figure
 from model_zoo.experiments.effects_page import document as effects_page
 from model_zoo.experiments.methods_page import document as methods_page
 from model_zoo.experiments.methods_page import read as read_tables
@@ -31,6 +32,8 @@ def test_the_page_of_methods_is_generated_too():
 def test_the_page_of_side_effects_is_generated_too():
     tables = read_tables(ROOT / "docs" / "results" / "side_effects")
     assert tables and (ROOT / "docs" / "SIDE_EFFECTS.md").read_text(encoding="utf-8") == effects_page(tables)
+    drawn = (ROOT / "docs" / "results" / "side_effects" / "tracing.svg").read_text(encoding="utf-8")
+    assert drawn == tracing_figure(tables[TRACING])
 
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

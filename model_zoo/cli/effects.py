@@ -1,5 +1,6 @@
 """`side-effects` and `trace`: what edits change beside themselves, over many edits and facts."""
 
+import csv
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -85,12 +86,15 @@ def side_effects(
 def trace(
     model: Model = "smollm2",
     n: Annotated[int, typer.Option("--n", min=1, help="Listed facts.")] = 50,
-    out: Annotated[Path | None, typer.Option("--csv", help="Write the averages into this table.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--csv", help="Write the averages into this table, and a figure beside it.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Draws the facts.")] = 0,
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> None:
     """Causal tracing of facts that the base model knows, averaged: which states its answers come from."""
+    from ..experiments.effects_page import tracing_figure
     from ..experiments.render import as_csv
     from ..inspecting import Inspector
     from ..inspecting.report import versions
@@ -108,6 +112,9 @@ def trace(
     rows = averaged([found for found in traces if not found.problem])
     made_of = {"model": model, "seed": seed, **versions(), "device": str(studio.backbone.device)}
     if out:
-        out.write_text(as_csv([made_of | row for row in rows]), encoding="utf-8")
+        table = as_csv([made_of | row for row in rows])
+        out.write_text(table, encoding="utf-8")
+        told = list(csv.DictReader(table.splitlines()))
+        out.with_suffix(".svg").write_text(tracing_figure(told), encoding="utf-8")
     else:
         emit(rows)

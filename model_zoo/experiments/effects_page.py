@@ -1,9 +1,12 @@
 """docs/SIDE_EFFECTS.md: what edits change beside themselves, of tables of `side-effects` and `trace`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from ..methods import METHODS
+from ..palette import BLUE, LIGHT, WHITE
 
+FOLDER = "results/side_effects"  # from docs/
 TRACING = "tracing.csv"  # the table of `trace`; every other file is one of `side-effects`
 Rows = Sequence[Mapping[str, str]]
 
@@ -144,8 +147,42 @@ def _traced(rows: Rows) -> str:
         f"## Where answers come from\n\n{_made(rows[0])}, `python -m model_zoo trace --n {n}`: noise on the "
         "subject's tokens takes the base model's answer away; the share of it that comes back when one state "
         f"is put back behind a block (causal tracing, Meng et al. 2022), the mean over up to {n} listed "
-        f"facts. {_site(means)}\n\n" + "\n".join(lines)
+        f"facts. {_site(means)}\n\n![Share of the answer that comes back]"
+        f"({FOLDER}/{Path(TRACING).with_suffix('.svg')})\n\n" + "\n".join(lines)
     )
+
+
+def tracing_figure(rows: Rows) -> str:
+    """The averages as a heat map (SVG): what a token is downwards, blocks across, the share in each cell."""
+    blocks = sorted({int(row["block"]) for row in rows})
+    roles = list(dict.fromkeys(row["role"] for row in rows))
+    left, top, width, height = 180, 12, 46, 30
+    total = left + width * len(blocks) + 12, top + height * len(roles) + 44
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total[0]} {total[1]}" '
+        'font-family="system-ui,sans-serif" font-size="13">',
+        f'<rect width="{total[0]}" height="{total[1]}" fill="{WHITE}"/>',
+    ]
+    for row in rows:
+        x, y = left + width * blocks.index(int(row["block"])), top + height * roles.index(row["role"])
+        share = min(max(float(row["mean"]), 0.0), 1.0)
+        ink = WHITE if share > 0.55 else LIGHT.ink
+        parts.append(
+            f'<rect x="{x}" y="{y}" width="{width - 2}" height="{height - 2}" fill="{BLUE}" '
+            f'fill-opacity="{0.04 + 0.96 * share:.2f}"/><text x="{x + width / 2 - 1}" y="{y + 19}" '
+            f'text-anchor="middle" font-size="11" fill="{ink}">{share:.0%}</text>'
+        )
+    for i, role in enumerate(roles):
+        y = top + height * i + 19
+        parts.append(f'<text x="{left - 12}" y="{y}" text-anchor="end" fill="{LIGHT.ink}">{role}</text>')
+    foot = top + height * len(roles) + 16
+    for i, block in enumerate(blocks):
+        middle = left + width * i + width / 2 - 1
+        parts.append(
+            f'<text x="{middle}" y="{foot}" text-anchor="middle" font-size="11" fill="{LIGHT.soft}">{block}</text>'
+        )
+    parts.append(f'<text x="{left}" y="{foot + 20}" fill="{LIGHT.soft}">state put back behind block</text>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
 
 
 def _site(means: Mapping[tuple[str, int], float]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from ..events import EditReport
 from ..palette import DARK, LIGHT, Shades
 from .findings import Finding, Knowledge
-from .fragments import lights, section
+from .fragments import TITLES, lights, section
 
 PACKAGES = ("torch", "transformers")
 _WORDS = re.compile(r"(?<!^)(?=[A-Z])")
@@ -23,12 +23,13 @@ h1 { font-size: 26px; margin: 0 0 4px; } h3 { font-size: 18px; margin: 28px 0 6p
 .light p.figure { color: var(--ink); font-size: 18px; font-weight: 600; }
 .pair, .lights { display: flex; gap: 28px; flex-wrap: wrap; margin: 16px 0; }
 .light h3 { margin: 0; font-size: 14px; } .pair p { margin: 0; font-size: 20px; }
-.good .figure, .yes { color: var(--yes); } .bad .figure, .mixed .figure, .no { color: var(--no); }
+.light.good p.figure, .yes { color: var(--yes); }
+.light.bad p.figure, .light.mixed p.figure, .bad b, .mixed b, .no { color: var(--no); }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; margin: 8px 0; }
 td, th { text-align: left; padding: 4px 16px 4px 0; border-bottom: 1px solid var(--line); }
 td, th { vertical-align: top; } .kept { font-size: 14px; }
 .wide { overflow-x: auto; } mark { background: var(--lit); color: inherit; } summary { cursor: pointer; }
-.kept { display: grid; grid-template-columns: 220px 1fr 120px; gap: 12px; align-items: center; }
+.kept { display: grid; grid-template-columns: 220px 84px 1fr; gap: 12px; align-items: center; }
 .bar { height: 6px; border-radius: 3px; background: var(--line); } pre { white-space: pre-wrap; }
 .bar span { display: block; height: 100%; border-radius: 3px; background: var(--accent); }
 """
@@ -64,6 +65,8 @@ def write_html(edit: EditReport, findings: Sequence[Finding], command: str, path
         f"{edit.model}, {edit.method}, {edit.edit_seconds:.2f} s"
         + (f"; instruction: {edit.instruction}" if edit.instruction else "")
     )  # fmt: skip
+    order = list(TITLES)
+    ordered = sorted(findings, key=lambda finding: order.index(type(finding)))
     pair = "".join(
         f'<div><span class="soft">{title}</span><p>{escape(edit.prompt)} <b>{escape(said)}</b></p></div>'
         for title, said in (("Before", edit.before), ("After", edit.after))
@@ -73,7 +76,7 @@ def write_html(edit: EditReport, findings: Sequence[Finding], command: str, path
         f'content="width=device-width"><title>{escape(edit.prompt)} → {escape(edit.target)}</title>'
         f"<style>{_colours(LIGHT)}@media (prefers-color-scheme: dark) {{{_colours(DARK)}}}{_STYLE}</style>"
         f"<h1>{escape(edit.prompt)} → {escape(edit.target)}</h1><p class='soft'>{escape(facts)}</p>"
-        f'<div class="pair">{pair}</div>{lights(findings)}{"".join(map(section, findings))}'
+        f'<div class="pair">{pair}</div>{lights(ordered)}{"".join(map(section, ordered))}'
         f"<h3>Made with</h3><pre>{escape(command)}</pre><p class='soft'>{escape(made)}; noise of the tracing "
         "from seed 0, texts greedy</p></html>\n",
         encoding="utf-8",
