@@ -178,9 +178,8 @@ def tracing_figure(rows: Rows) -> str:
     foot = top + height * len(roles) + 16
     for i, block in enumerate(blocks):
         middle = left + width * i + width / 2 - 1
-        parts.append(
-            f'<text x="{middle}" y="{foot}" text-anchor="middle" font-size="11" fill="{LIGHT.soft}">{block}</text>'
-        )
+        look = f'text-anchor="middle" font-size="11" fill="{LIGHT.soft}"'
+        parts.append(f'<text x="{middle}" y="{foot}" {look}>{block}</text>')
     parts.append(f'<text x="{left}" y="{foot + 20}" fill="{LIGHT.soft}">state put back behind block</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
