@@ -92,10 +92,12 @@ def test_the_first_screens_example_opens_the_dial(browser: Browser, scoped: Page
 
 def test_every_tab_is_in_reach_on_a_phone(browser: Browser, scoped: Page):
     page = open_page(browser, re.match(r"https?://[^/]+", scoped.url)[0], 390, 844)
-    for name in ("Edit", "Scope", "Compare", "Directions"):
+    for name in ("Edit", "Side effects", "Scope"):
         expect(page.get_by_role("tab", name=name, exact=True)).to_be_visible()
     page.get_by_label("More tabs").click()
-    expect(page.locator(".overflow-dropdown button")).to_have_text(["Many edits", "Evaluate"])
+    expect(page.locator(".overflow-dropdown button")).to_have_text(
+        ["Compare", "Directions", "Many edits", "Evaluate"]
+    )
     page.locator(".overflow-dropdown").get_by_text("Evaluate").click()
     expect(page.locator("#measure")).to_be_visible()
     page.close()
