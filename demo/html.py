@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from model_zoo.changes import Effect
-from model_zoo.events import Check, Probabilities, Reached, TextSoFar
+from model_zoo.events import KNOWN, Check, Probabilities, Reached, TextSoFar
 from model_zoo.inspecting.fragments import drift_state, drift_words
 from model_zoo.many import FilePlan
 from model_zoo.request import EditRequest
@@ -101,6 +101,7 @@ def before_after(request: EditRequest, text: TextSoFar, likely: Probabilities | 
         + _column("after", "After", request.prompt, after, request.target, chances[1])
         + "</div>"
         + (_REPEATS if likely and text.degenerate else "")
+        + (note(KNOWN) if likely and likely.known else "")
     )
 
 

@@ -11,6 +11,9 @@ from .evaluation.text import degenerate
 from .scopes import Kind
 from .session import Edit, EditSession
 
+# told where an edit is to what the base model says anyway, as when one takes an earlier edit back
+KNOWN = "The base model says this by itself: without the edit it still would, and nothing else would move."
+
 
 @dataclass(frozen=True)
 class Check:
@@ -51,10 +54,11 @@ class TextSoFar:
 
 @dataclass(frozen=True)
 class Probabilities:
-    """How likely the whole target is behind the prompt."""
+    """How likely the whole target is behind the prompt. `known`: the base model says it by itself."""
 
     before: float
     after: float
+    known: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,8 @@ class Reached:
 @dataclass(frozen=True)
 class EditReport:
     """Everything the command line prints as JSON. Texts are continuations only. `held`: the edit's own prompt
-    says the target. `contradicts`: other edits that are on and give the same fact another answer.
+    says the target; `known`: the base model says it by itself. `contradicts`: other edits that are on and
+    give the same fact another answer.
     """
 
     model: str
@@ -115,6 +120,7 @@ class EditReport:
     seconds: float
     ask: tuple[dict[str, str], ...] = field(default=())
     contradicts: tuple[str, ...] = ()
+    known: bool = False
 
     def to_dict(self) -> dict:
         return asdict(self)

@@ -7,7 +7,7 @@ The command line, the page and its API all speak through this; none of them comp
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -219,9 +219,11 @@ class Studio:
         """
         patch, put = self.patch(session), self.put(request.prompt, request, prefixed)
         texts = self.ask(put, patch) if streaming else self.pairs([put], patch)
+        before = ""
         for before, after in texts:
             yield TextSoFar(before, after)
-        yield self.target_probability(put, request.target, patch)
+        likely = self.target_probability(put, request.target, patch)
+        yield replace(likely, known=self.holds(request, before, prefixed))
         if judged:
             yield self.check(request, session, patch, record, prefixed)
 
@@ -259,7 +261,8 @@ class Studio:
             after=text.after,
             held=self.holds(request, text.after, prefixed),
             degenerate=text.degenerate,
-            target_probability=asdict(likely),
+            target_probability={"before": likely.before, "after": likely.after},
+            known=likely.known,
             generality=verdicts.generality,
             locality=verdicts.locality,
             changed=self.effects(proposed.edit),
@@ -289,7 +292,8 @@ class Studio:
 
     def target_probability(self, prompt: str, target: str, patch: Patch | None) -> Probabilities:
         """The target's probability behind the prompt, before and after."""
-        return Probabilities(*probabilities(self.backbone, [prompt] * 2, [target] * 2, [None, patch]))
+        before, after = probabilities(self.backbone, [prompt] * 2, [target] * 2, [None, patch])
+        return Probabilities(before, after)
 
     def check(
         self,

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from model_zoo.cli import main
+from model_zoo.cli.telling import tell_edit
 from model_zoo.comparing import comparing_scopes
 from model_zoo.evaluation import recall, starts_with
 from model_zoo.loading import LoadOptions
@@ -256,3 +257,14 @@ def test_the_first_example_obeys_its_scope(studio):
     assert said("category") == ["Rome."] * 4
     assert said("statement")[0] == "Rome." and said("statement")[2:] == ["Madrid.", "Tokyo."]
     assert said("subject")[:2] == ["Rome."] * 2
+
+
+def test_an_edit_to_what_the_base_model_says_anyway_is_told(studio, capsys):
+    request = studio.request("counterfact", "The capital of France is", "Paris")
+    report, _ = studio.edit(request, "grace")
+    assert report.known and set(report.target_probability) == {"before", "after"}
+    assert not studio.edit(studio.request("counterfact", "The capital of France is", "Rome"), "grace")[
+        0
+    ].known
+    tell_edit(report)
+    assert "says this by itself" in capsys.readouterr().out

@@ -2,7 +2,7 @@
 
 import sys
 
-from ..events import EditReport
+from ..events import KNOWN, EditReport
 from ..many import AfterAll, FilePlan
 
 
@@ -13,6 +13,8 @@ def tell_edit(report: EditReport) -> None:
     print(f"Prompt       {report.prompt}\nBefore       {report.before}\nAfter        {report.after}")
     if report.degenerate:
         print("Note         the text after the edit repeats itself; try a lower --strength")
+    if report.known:
+        print(f"Note         {KNOWN}")
     for label in report.contradicts:
         print(f"Conflict     '{label}' is on too: one fact cannot have two answers, leave one of them out")
     if report.subject:

@@ -163,7 +163,9 @@ def edited_back(found: EditedBack) -> str:
     ]
     words = (
         f"<p>Edited to the new answer and then back to “{escape(found.answer)}”: {found.same} of "
-        f"{len(rows)} prompts are answered as at first.</p>"
+        f"{len(rows)} prompts are answered as at first."
+        + ("" if found.same == len(rows) else " To have the base model back as it was, untick the edit.")
+        + "</p>"
     )
     prompts = table(("", "prompt", "at first", "after both edits"), rows)
     return words + (_folded("Each prompt", prompts) if found.same == len(rows) else prompts)
