@@ -27,10 +27,13 @@ ROWS = 32  # of one forward pass
 
 
 class UltraEditHyperparameters(Hyperparameters):
-    """The paper takes 1e-6 for models of 7 billion weights, whose inputs are far wider."""
+    """The paper takes 1e-6 for models of 7 billion weights, whose inputs are far wider. On SmolLM2, over 12
+    CounterFact edits of its validation part: 5e-5 says half of the targets and leaves 83% of what is around
+    them, 1e-4 says 92% and leaves half, 2e-4 says all and leaves a tenth.
+    """
 
     lr: float = Field(
-        5e-5, gt=0, le=10, title="Learning rate", description="of the wanted outputs; measured on SmolLM2"
+        1e-4, gt=0, le=10, title="Learning rate", description="of the wanted outputs; measured on SmolLM2"
     )
     blocks: int = Field(3, ge=1, le=200, title="Blocks", description="so many of the last ones are edited")
 
