@@ -2,8 +2,9 @@
 
 Training edits the last blocks only, so a row's states below them never change. They are kept in float16 (two
 states a token: what enters the first edited block, and the base model's final one, from which its
-probabilities follow), one file for each base model and depth, by the digest of a row's tokens. Rows do not
-see what is padded behind them, so a row's states are the same in every batch.
+probabilities follow), each with a power of two that it was divided by where it is too large for that; one
+file for each base model and depth, by the digest of a row's tokens. Rows do not see what is padded behind
+them, so a row's states are the same in every batch.
 """
 
 import fcntl
@@ -22,10 +23,11 @@ from .joining import Joined
 ROWS = 64  # of one forward pass
 STATES = 2  # kept per token
 _DIGEST = 16  # bytes
+_LARGEST = 2.0**15  # number of a state as it is kept
 
 
 class KeptTrunk:
-    """Keeps states of rows for the blocks from `first` on. `folder` holds `states.f16` and `rows.index`; a
+    """Keeps states of rows for the blocks from `first` on. `folder` holds `scaled.f16` and `rows.index`; a
     file that a killed run left half written is cut back to its last whole row.
     """
 
@@ -36,7 +38,7 @@ class KeptTrunk:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._where: dict[bytes, tuple[int, int]] = {}  # by digest: first token, tokens
         self._tokens = 0
-        self._states = (self.folder / "states.f16").open("a+b")
+        self._states = (self.folder / "scaled.f16").open("a+b")
         self._index = (self.folder / "rows.index").open("a+b")
         self._lock()
         self._read_index()
@@ -58,7 +60,7 @@ class KeptTrunk:
 
     @property
     def _token_bytes(self) -> int:
-        return STATES * self.width * 2
+        return STATES * (self.width + 1) * 2
 
     def kept(self, rows: Sequence[Joined]) -> tuple[Tensor, Tensor]:
         """States [rows, T, d] that enter block `first` and final states, zero where padded; missing ones are
@@ -69,15 +71,16 @@ class KeptTrunk:
         if missing:
             self._add(list(missing.items()))
         longest = max(len(row.ids) for row in rows)
-        both = torch.zeros(len(rows), longest, STATES, self.width, dtype=torch.float16)
+        both = torch.zeros(len(rows), longest, STATES, self.width + 1, dtype=torch.float16)
         with mmap.mmap(self._states.fileno(), 0, access=mmap.ACCESS_READ) as states:
             for i, key in enumerate(keys):
                 start, n = self._where[key]
                 part = states[start * self._token_bytes : (start + n) * self._token_bytes]
                 both[i, :n] = torch.frombuffer(bytearray(part), dtype=torch.float16).view(
-                    n, STATES, self.width
+                    n, STATES, self.width + 1
                 )
-        entering, final = both.to(self.backbone.device, self.backbone.model.dtype).unbind(2)
+        there = both.to(self.backbone.device, self.backbone.model.dtype)
+        entering, final = (there[..., :-1] * there[..., -1:].exp2()).unbind(2)
         return entering, final
 
     @torch.no_grad()
@@ -87,11 +90,11 @@ class KeptTrunk:
         for i in range(0, len(ordered), ROWS):
             part = ordered[i : i + ROWS]
             entering, final = self.backbone.states([row for _, row in part], self.first)
-            both = torch.stack([entering, final], dim=2).half().cpu()  # (rows, T, 2, d)
+            both = _scaled(torch.stack([entering, final], dim=2)).cpu()  # (rows, T, 2, d + 1)
             if not bool(both.isfinite().all()):
                 raise ValueError(
-                    f"The states of {self.backbone.name} do not fit float16; train without kept states "
-                    "(kept_trunk=False)."
+                    f"Some states of {self.backbone.name} are no finite numbers; load it in another dtype "
+                    "(--dtype fp32)."
                 )
             for (key, row), states in zip(part, both, strict=True):
                 n = len(row.ids)
@@ -117,6 +120,15 @@ class KeptTrunk:
             self._tokens, rows = self._tokens + n, rows + 1
         self._index.truncate(rows * size)
         self._states.truncate(self.size)
+
+
+def _scaled(states: Tensor) -> Tensor:
+    """States [..., d] as they are kept, [..., d + 1] float16: the last number is the exponent of the power of
+    two that the others were divided by.
+    """
+    peak = states.float().abs().amax(-1, keepdim=True)
+    exponent = (peak / _LARGEST).clamp(min=1).log2().ceil()
+    return torch.cat([states.float() / exponent.exp2(), exponent], dim=-1).half()
 
 
 def _digest(row: Joined) -> bytes:

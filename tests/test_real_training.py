@@ -125,7 +125,7 @@ def test_training_from_kept_states_is_training(source, tmp_path, monkeypatch):
         losses[kept] = found
     assert len(losses[True]) == SMALL.steps
     torch.testing.assert_close(torch.tensor(losses[True]), torch.tensor(losses[False]), atol=5e-3, rtol=5e-3)
-    assert list((tmp_path / "cache-True" / "trunk").rglob("states.f16"))
+    assert list((tmp_path / "cache-True" / "trunk").rglob("scaled.f16"))
     assert not (tmp_path / "cache-False" / "trunk").exists()
 
 

@@ -76,7 +76,7 @@ def test_another_run_finds_what_was_kept_and_a_torn_file_is_cut_back(tmp_path):
     del first
     again = KeptTrunk(backbone, 2, tmp_path)
     assert again.size == size and all(map(torch.equal, again.kept(own), whole)) and again.size == size
-    states = again.folder / "states.f16"
+    states = again.folder / "scaled.f16"
     del again
     states.write_bytes(states.read_bytes()[:-10])
     torn = KeptTrunk(backbone, 2, tmp_path)
@@ -102,6 +102,19 @@ def test_rows_of_any_length_come_in_any_order(seed, tmp_path):
         mask = backbone.batch(own).attention_mask.bool()
         torch.testing.assert_close(entering[mask], there[mask], **CLOSE)
         torch.testing.assert_close(final[mask], end[mask], **CLOSE)
+
+
+def test_states_beyond_float16_are_kept_too(tmp_path):
+    backbone = pico_backbone("gemma3_text")
+    backbone.model.get_input_embeddings().weight.data *= 1e6
+    own = rows(backbone)
+    entering, final = KeptTrunk(backbone, 1, tmp_path).kept(own)
+    with torch.no_grad():
+        there, end = backbone.states(own, 1)
+    mask = backbone.batch(own).attention_mask.bool()
+    assert there.abs().max() > torch.finfo(torch.float16).max
+    torch.testing.assert_close(entering[mask], there[mask], rtol=2e-3, atol=2e-3 * there.abs().max().item())
+    torch.testing.assert_close(final[mask], end[mask], **CLOSE)
 
 
 def test_an_edit_made_from_kept_states_is_the_edit(tmp_path):
