@@ -6,6 +6,7 @@ from pathlib import Path
 from ..methods import METHODS
 from ..palette import BLUE, LIGHT, WHITE
 
+FEW = 5  # cases: below, a figure says of how many it is, and answers no question
 FOLDER = "results/side_effects"  # from docs/
 TRACING = "tracing.csv"  # the table of `trace`; every other file is one of `side-effects`
 Rows = Sequence[Mapping[str, str]]
@@ -77,7 +78,8 @@ def _cell(row: Mapping[str, str] | None, number: str) -> str:
     if row is None:
         return ""
     mean, low, high = (number.format(float(row[key])) for key in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]"
+    few = f" (of {row['n']})" if int(row["n"]) < FEW else ""
+    return f"{mean} [{low}, {high}]{few}"
 
 
 def _table(
@@ -110,7 +112,8 @@ def _answers(rows: Rows) -> str:
     """The questions, answered by the best and the worst figure."""
     lines = []
     for question, measure, best in _QUESTIONS:
-        found = {row["method"]: float(row["mean"]) for row in rows if row["measure"] == measure}
+        own = [row for row in rows if row["measure"] == measure and int(row["n"]) >= FEW]
+        found = {row["method"]: float(row["mean"]) for row in own}
         if len(found) < 2:
             continue
         number, worst = _SINGLE[measure][1], min if best is max else max
