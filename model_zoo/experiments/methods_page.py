@@ -11,6 +11,7 @@ from ..methods import METHODS, EditMethod
 from .render import METRICS
 
 ONE_EDIT = "one_edit.csv"  # the table of `compare`; every other file is a table of `evaluate`
+RELIABLE = 0.8  # of the targets a method should say
 Rows = Sequence[Mapping[str, str]]
 
 _HEAD = """# Methods
@@ -59,7 +60,8 @@ def document(tables: Mapping[str, Rows]) -> str:
     measured = [row for name, rows in tables.items() if name != ONE_EDIT for row in rows]
     parts = [_HEAD + declared, _CHOICE]
     if any(row["together"] == "1" for row in measured):
-        parts.append(_figures(measured))
+        alone = [row for row in measured if row["together"] == "1"]
+        parts += [_figures(measured), *filter(None, [_misses(alone)])]
     if several := [row for row in measured if row["together"] != "1"]:
         parts.append(_together(several))
     if one := tables.get(ONE_EDIT):
@@ -129,6 +131,20 @@ def _figures(rows: Rows) -> str:
             lines.append(f"| {' | '.join([_titled(name), n, *shown])} |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def _misses(rows: Rows) -> str:
+    """Methods that say too few of their targets, each with what its hyperparameters' docstring tells."""
+    few = {
+        row["method"]: float(row["mean"])
+        for row in rows
+        if (row["metric"], row["score"]) == ("reliability", "generated") and float(row["mean"]) < RELIABLE
+    }
+    lines = []
+    for name in (name for name in METHODS if name in few):
+        tried = " ".join((inspect.getdoc(METHODS[name].Hyperparameters) or "").split())
+        lines.append(f"- **{_titled(name)}** says {few[name]:.0%} of its targets. {tried}")
+    return f"Below {RELIABLE:.0%} reliability, and what was tried:\n\n" + "\n".join(lines) if lines else ""
 
 
 def _together(rows: Rows) -> str:
