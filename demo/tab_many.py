@@ -14,6 +14,7 @@ from model_zoo.methods import METHODS
 
 from . import html
 from .handlers import LONG, QUIET, errors_as_messages, stops
+from .html_many import refused, what_was_read
 from .plots import held_figure
 from .runtime import MOST_ROWS
 from .tab import PageParts, Tab
@@ -57,12 +58,12 @@ class ManyTab:
         try:
             plan = self._planned(state, file, n, chat)
         except ValueError as error:
-            yield self._idle(html.refused(str(error)))
+            yield self._idle(refused(str(error)))
             return
         disputed = [case for same in plan.disputed for case in same]
         last = {case.index for case in plan.kept("last")}
         yield {
-            self.out.read: html.what_was_read(plan),
+            self.out.read: what_was_read(plan),
             self.out.keep: gr.update(value="last", visible=bool(disputed)),
             self.out.chosen: gr.update(
                 choices=[(_named(case), case.index) for case in disputed],
