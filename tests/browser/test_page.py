@@ -33,6 +33,8 @@ def apply_edit(page: Page, prompt: str, target: str) -> None:
     page.locator("#target textarea").fill(target)
     page.locator("#apply").click()
     expect(page.locator("#pair .side-after .prompt")).to_have_text(prompt, timeout=20 * SECOND)
+    # the whole text: how likely the target is comes with it
+    expect(page.locator("#pair .side-after .chance b")).to_be_visible(timeout=30 * SECOND)
     expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)
 
 
