@@ -118,7 +118,7 @@ def test_with_every_edit_off_the_page_says_so(page: Page):
     expect(page.locator("#verdicts")).to_contain_text("No edit is on", timeout=20 * SECOND)
     expect(page.locator("#pair .side-after .answer")).to_have_text("Paris.", timeout=20 * SECOND)
     page.get_by_text("Take the edits home").click()
-    expect(page.locator("#download")).to_be_disabled()
+    expect(page.locator("#download")).to_be_disabled(timeout=20 * SECOND)
     expect(page.locator("#changes")).not_to_contain_text("matrices")
 
 
