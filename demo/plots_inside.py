@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from model_zoo.inspecting import Layers, Strengths, Traced
+from model_zoo.inspecting.findings import Layers, Strengths, Traced
 from model_zoo.palette import BLUE, GREY, GRID
 
 from .plots import COMMON

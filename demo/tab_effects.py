@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 import plotly.graph_objects as go
 
-from model_zoo.inspecting import (
+from model_zoo.inspecting.findings import (
     Consequences,
     EditedBack,
     Finding,

@@ -11,8 +11,10 @@ from model_zoo.changes import Delta, LayerDelta, patch_of
 from model_zoo.cli import main
 from model_zoo.evaluation.ability import Question, ability, read_questions
 from model_zoo.evaluation.perplexity import perplexity
+from model_zoo.evaluation.text import is_short
 from model_zoo.generation import answered, divergences, probabilities
-from model_zoo.inspecting import Inspector, Knowledge, KnownFact, Strength, Strengths, Traced
+from model_zoo.inspecting import Inspector
+from model_zoo.inspecting.findings import Knowledge, KnownFact, Strength, Strengths, Traced
 from model_zoo.inspecting.fragments import TITLES, lights, section
 from model_zoo.inspecting.inside import lens, subject_tokens, trace
 from model_zoo.inspecting.known import BaseFacts, knowledge
@@ -126,7 +128,6 @@ def test_tracing_puts_one_state_back_at_a_time(backbone):
     before = found.subject[0]
     for shares in found.share:
         assert shares[:before] == pytest.approx([0] * before, abs=1e-4)  # noise has not reached them
-    # behind the last traced block one block is left, which reads the subject's tokens once more at most
     assert len(found.share[-1]) == row.start
 
 
@@ -191,6 +192,13 @@ def test_the_crossover_lies_between_two_strengths():
     assert Strengths(points[:1], 1).crossover is None
     more = (*points, Strength(1.5, 0.9, 0.1, 1), Strength(2, 0.95, 0.05, 0))
     assert Strengths(more, 1).gentlest == points[1] and Strengths(points[:1], 1).gentlest is None
+
+
+def test_only_a_short_answer_can_be_edited_back_to():
+    for text in ("Paris.", "Rome", "a beacon, which", "the United States of America."):
+        assert is_short(text)
+    for text in ("", "The Mona Lisa is attributed to", "small town nestled between two", "."):
+        assert not is_short(text)
 
 
 # ---- told --------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import AsJson, Device, Dtype, Editor, Model, Quantize, Set, Text, by_method, emit
+from .options import AsJson, Device, Dtype, Editor, Model, Quantize, Set, Text, by_method, emit, method_names
 
 
 def compare(
@@ -38,7 +38,7 @@ def compare(
     """Make the same edit by several methods, each on the base model, and say what each makes of it."""
     from ..comparing import Compared, comparing, requests_of, write_table
     from ..loading import LoadOptions
-    from ..methods import METHODS, assignments, get_method, hyperparameters
+    from ..methods import METHODS, assignments, hyperparameters
     from ..session_files import load_session
     from .opening import opened
 
@@ -49,9 +49,7 @@ def compare(
         raise ValueError(
             "Give the edit to compare as --prompt and --target; --list-methods names the methods."
         )
-    chosen = [name.strip() for name in methods.split(",")] if methods else list(METHODS)
-    for name in chosen:
-        get_method(name)
+    chosen = method_names(methods) if methods else list(METHODS)
     values = by_method(assignments(set_values or ()), chosen)
     hyper = {name: hyperparameters(name, own) for name, own in values.items()}
     studio = opened(model, LoadOptions(device, dtype, quantize), editor, text)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Device, Dtype, Editor, Model, emit
+from .options import Device, Dtype, Editor, Model, emit, method_names, run_of
 
 
 def side_effects(
@@ -38,49 +38,51 @@ def side_effects(
     """Edit listed facts by each method, alone and together, and measure what else that changes: facts around
     them, running text, the way back, general ability.
     """
-    from ..evaluation.ability import FORMATS, read_questions
+    from ..evaluation.ability import read_folder
     from ..experiments.effects_page import document
     from ..experiments.methods_page import read
     from ..experiments.render import as_csv
-    from ..inspecting.report import versions
-    from ..inspecting.study import BASE, Measured, drawn, requests, single_edits, stack
+    from ..inspecting import Inspector
+    from ..inspecting.study import BASE, MOST, Measured, drawn, requests, single_edits, stack
     from ..loading import LoadOptions
-    from ..methods import get_method
     from .opening import opened
 
     if methods is None:
         print(document(read(results)), end="")
         return
-    names = [name.strip() for name in methods.split(",")]
-    for name in names:
-        get_method(name)
-    sizes = [int(size) for size in stacks.split(",") if size.strip()]
-    files = sorted(general.glob("*.jsonl")) if general else []
-    asked = {file.stem: read_questions(file, questions) for file in files if file.stem in FORMATS}
-    if general and not asked:
-        raise ValueError(f"{general} holds none of {', '.join(f'{name}.jsonl' for name in FORMATS)}.")
+    names, sizes = method_names(methods), _sizes(stacks)
+    asked = read_folder(general, questions) if general else {}
     studio = opened(model, LoadOptions(device, dtype), editor)
-    wanted = requests(studio, drawn(studio, max([n, *sizes]), seed))
+    wanted, inspector = requests(studio, drawn(studio, max([n, *sizes]), seed)), Inspector(studio, MOST)
     rows: list[Measured] = []
     if asked:
-        rows += stack(studio, BASE, [], asked)
+        rows += stack(inspector, BASE, [], asked)
     for name in names:
         singly: list[Measured] = []
-        for done, so_far in single_edits(studio, name, wanted[:n]):
+        for done, so_far in single_edits(inspector, name, wanted[:n]):
             print(f"{name}: {done} of {n} edits", file=sys.stderr, flush=True)
             singly = so_far
         rows += singly
         for size in sizes:
-            rows += stack(studio, name, wanted[:size], asked)
-    made_of = {"model": model, "seed": seed, **versions(), "device": str(studio.backbone.device)}
-    table = [made_of | asdict(row) for row in rows]
+            rows += stack(inspector, name, wanted[:size], asked)
     if out:
-        out.write_text(as_csv(table), encoding="utf-8")
+        out.write_text(
+            as_csv([run_of(studio.backbone, model=model, seed=seed) | asdict(row) for row in rows]),
+            encoding="utf-8",
+        )
     for row in rows:
         print(
             f"{row.method:<13}{row.edits:>5} edits  {row.measure:<18}{row.mean:8.3f}  "
             f"[{row.low:.3f}, {row.high:.3f}]  n {row.n}"
         )
+
+
+def _sizes(text: str) -> list[int]:
+    """Sizes of stacks. ValueError for what is no number of edits."""
+    sizes = [size.strip() for size in text.split(",") if size.strip()]
+    if not all(size.isdecimal() and int(size) for size in sizes):
+        raise ValueError(f"--stacks is numbers of edits, separated by commas, and not '{text}'.")
+    return [int(size) for size in sizes]
 
 
 def trace(
@@ -97,7 +99,6 @@ def trace(
     from ..experiments.effects_page import tracing_figure
     from ..experiments.render import as_csv
     from ..inspecting import Inspector
-    from ..inspecting.report import versions
     from ..inspecting.study import averaged, drawn
     from ..loading import LoadOptions
     from .opening import opened
@@ -110,9 +111,8 @@ def trace(
         traces.append(found)
         print(f"{i} of {n}: {prompt} {found.problem}", file=sys.stderr, flush=True)
     rows = averaged([found for found in traces if not found.problem])
-    made_of = {"model": model, "seed": seed, **versions(), "device": str(studio.backbone.device)}
     if out:
-        table = as_csv([made_of | row for row in rows])
+        table = as_csv([run_of(studio.backbone, model=model, seed=seed) | row for row in rows])
         out.write_text(table, encoding="utf-8")
         told = list(csv.DictReader(table.splitlines()))
         out.with_suffix(".svg").write_text(tracing_figure(told), encoding="utf-8")

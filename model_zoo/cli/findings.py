@@ -62,7 +62,8 @@ def _strengths(found: Strengths) -> Iterator[str]:
     at = "at no strength" if found.crossover is None else f"at strength {found.crossover:.2f}"
     yield f"the target overtakes the old answer {at}"
     if gentle := found.gentlest:
-        yield f"at {gentle.strength:g} it is {gentle.target:.1%} likely, and {gentle.stay} beside it stay"
+        likely = f"{gentle.target:.1%} likely per token"
+        yield f"at {gentle.strength:g} it is {likely}, and {gentle.stay} beside it stay"
     for point in found.points:
         stay = f"{point.stay} of {found.beside} beside it stay"
         yield f"  {point.strength:<5g} target {point.target:6.1%}, old answer {point.old:6.1%}, {stay}"

@@ -35,6 +35,7 @@ def inspect(
     """Make one edit and look at everything else: known facts, running text, what follows from it, the edit
     undone by another, other strengths, every block, and where the base model's answer comes from.
     """
+    from ..evaluation.run import versions
     from ..inspecting import Inspector
     from ..inspecting.report import as_dict, whole, write_html
     from ..loading import LoadOptions
@@ -56,9 +57,9 @@ def inspect(
         if not as_json:
             tell(finding)
     if as_json:
-        emit(as_dict(report, findings))
+        emit(as_dict(report, findings, versions(studio.backbone)))
     if html:
         command = shlex.join(["python", "-m", "model_zoo", *sys.argv[1:]])
-        write_html(report, findings, command, html)
+        write_html(report, findings, versions(studio.backbone), command, html)
         if not as_json:
             print(f"Written to   {html}")

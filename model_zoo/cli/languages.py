@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Device, Dtype, Editor, Model
+from .options import Device, Dtype, Editor, Model, method_names, run_of
 
 
 def languages(
@@ -29,16 +29,12 @@ def languages(
     from ..benchmarks.languages import in_languages
     from ..evaluation.languages import Crossed, crossing
     from ..experiments.render import as_csv
-    from ..inspecting.report import versions
     from ..loading import LoadOptions
-    from ..methods import get_method
     from ..records import Record
     from ..request import EditRequest
     from .opening import opened
 
-    names = [name.strip() for name in methods.split(",")]
-    for name in names:
-        get_method(name)
+    names = method_names(methods)
     rows = in_languages(data)
     rows = random.Random(seed).sample(rows, min(n, len(rows)))
     studio = opened(model, LoadOptions(device, dtype), editor)
@@ -48,7 +44,7 @@ def languages(
         named = subject if subject in own.prompt else None
         return studio.request(own.task, own.prompt, own.target, subject=named, chat=chat)
 
-    made_of = {"model": model, "data": data.name, "seed": seed, **versions()}
+    run = run_of(studio.backbone, model=model, data=data.name, seed=seed)
     table = []
     for name in names:
         found: list[Crossed] = []
@@ -62,7 +58,7 @@ def languages(
         for done, so_far in made:
             print(f"{name}: {done} of {len(rows)} rows", file=sys.stderr, flush=True)
             found = so_far
-        table += [made_of | {"method": name, **asdict(row)} for row in found]
+        table += [run | {"method": name, **asdict(row)} for row in found]
         for row in found:
             pair, interval = f"{row.edited} -> {row.asked}", f"[{row.low:.0%}, {row.high:.0%}]"
             print(f"{name:<13}{pair:<10}{row.metric:<13}{row.mean:6.1%}  {interval}  n {row.n}")

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,6 +48,21 @@ def emit(data: dict | list, path: Path | None = None) -> None:
         path.write_text(text + "\n", encoding="utf-8")
     else:
         print(text)
+
+
+def run_of(backbone: Any, **settings: Any) -> dict[str, Any]:
+    """What every row of a table says of its run: its settings, the versions, the device."""
+    from ..evaluation.run import versions
+
+    made = versions(backbone)
+    return settings | {name: made[name] for name in ("torch", "transformers", "device")}
+
+
+def method_names(text: str) -> list[str]:
+    """Methods by their names, separated by commas. ValueError for one that there is not."""
+    from ..methods import get_method
+
+    return [get_method(name.strip()).name for name in text.split(",")]
 
 
 def by_method(values: dict[str, str], methods: Sequence[str]) -> dict[str, dict[str, str]]:

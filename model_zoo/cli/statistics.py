@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Device, Dtype, Model, Text
+from .options import Device, Dtype, Model, Text, method_names
 
 
 def statistics(
@@ -27,13 +27,13 @@ def statistics(
     """Take the statistics that ROME and its kind measure edits against, ahead of the first edit."""
     from .. import statistics as kept
     from ..loading import LoadOptions
-    from ..methods import METHODS, get_method
+    from ..methods import METHODS
     from .opening import opened
 
     if pull and (methods or text or push):
         raise ValueError("--pull takes what is in the repo, and no --methods, --text or --push go with it.")
     names = (
-        [get_method(name.strip()).name for name in methods.split(",")]
+        method_names(methods)
         if methods
         else [method.name for method in METHODS.values() if method.needs_statistics]
     )

@@ -5,7 +5,7 @@ its report.
 from .planning import ALL, Plan
 from .run import Results, evaluate, measuring
 from .scoring import Baseline, Case, Row, score
-from .summary import METRICS, Summary, clustered_interval, summarise
+from .summary import METRICS, Summary, clustered_interval, mean_of, summarise
 from .text import base_answer, contains, fluency, recall, starts_with, unchanged
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "contains",
     "evaluate",
     "fluency",
+    "mean_of",
     "measuring",
     "recall",
     "score",

@@ -86,6 +86,17 @@ def read_questions(path: Path, n: int | None = None) -> list[Question]:
     return found
 
 
+def read_folder(folder: Path, n: int) -> dict[str, list[Question]]:
+    """The first n questions of each file in a folder whose name is in FORMATS. ValueError where there is
+    none.
+    """
+    files = [folder / f"{name}.jsonl" for name in FORMATS]
+    found = {file.stem: read_questions(file, n) for file in files if file.is_file()}
+    if not found:
+        raise ValueError(f"{folder} holds none of {', '.join(file.name for file in files)}.")
+    return found
+
+
 def ability(backbone: Backbone, questions: Sequence[Question], patch: Patch | None) -> list[bool]:
     """Whether each question is answered rightly; one that the model has no room for is not."""
     right = [False] * len(questions)

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from ..backbone import Backbone
-from ..changes import Patch, patch_of
+from ..changes import patch_of
 from ..generation import generate
 from ..methods import EditMethod, check_requests
 from ..records import Record
 from ..request import EditRequest
-from .summary import clustered_interval
+from .summary import mean_of
 from .text import follows, protected, typed_small, unchanged
 
 ROOM = 24  # tokens of an answer
@@ -61,19 +60,18 @@ def crossing(
     """
     found: dict[tuple[str, str, str], list[float]] = {}
     for done, row in enumerate(rows, 1):
-        asked = [(name, own) for name, record in row.items() for own in _prompts(record)]
-        texts = [put(own.prompt) for _, own in asked]
+        probes = [(name, own) for name, record in row.items() for own in _prompts(record)]
+        texts = [put(own.prompt) for _, own in probes]
         before = generate(backbone, texts, None, ROOM)
         for edited, record in row.items():
             wanted = request(record)
             check_requests(type(method), [wanted])
             (change,) = method.propose([wanted])
-            patch: Patch | None = patch_of(change)
-            after = generate(backbone, texts, [patch] * len(texts), ROOM)
-            for (language, own), text, was, now in zip(asked, texts, before, after, strict=True):
+            after = generate(backbone, texts, [patch_of(change)] * len(texts), ROOM)
+            for (language, own), text, was, now in zip(probes, texts, before, after, strict=True):
                 hit = _right(own, was, now, backbone.in_chat(text))
                 found.setdefault((edited, language, own.metric), []).append(float(hit))
-        yield done, [_crossed(key, values) for key, values in found.items()]
+        yield done, [Crossed(a, b, metric, *mean_of(hits)) for (a, b, metric), hits in found.items()]
 
 
 def _right(own: _Asked, before: str, after: str, in_chat: bool) -> bool:
@@ -81,8 +79,3 @@ def _right(own: _Asked, before: str, after: str, in_chat: bool) -> bool:
     if own.stays:
         return unchanged(before, after, protected(before, own.answer, small, in_chat), small, in_chat)
     return follows(after, own.answer, small, in_chat)
-
-
-def _crossed(key: tuple[str, str, str], values: Sequence[float]) -> Crossed:
-    low, high = clustered_interval(values, [str(i) for i in range(len(values))])
-    return Crossed(*key, len(values), fmean(values), low, high)

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,6 +40,19 @@ def clustered_interval(
     picks = np.random.default_rng(seed).integers(0, len(sums), size=(draws, len(sums)))
     means = sums[picks, 0].sum(1) / sums[picks, 1].sum(1)
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+
+
+class Mean(NamedTuple):
+    """The mean of n independent values, with a bootstrap 95% interval."""
+
+    n: int
+    mean: float
+    low: float
+    high: float
+
+
+def mean_of(values: Sequence[float]) -> Mean:
+    return Mean(len(values), fmean(values), *clustered_interval(values, [str(i) for i in range(len(values))]))
 
 
 def summarise(rows: Sequence[Row], subjects: Mapping[int, str], seed: int = 0) -> list[Summary]:

@@ -85,6 +85,13 @@ def short_answer(before: str) -> str:
     return " ".join(_CLAUSE.split(before.strip())[0].split()[:SHORT])
 
 
+def is_short(before: str) -> bool:
+    """Whether a base continuation is an answer of at most SHORT words: a mark ends them, or no more come."""
+    text = before.strip()
+    clause = _CLAUSE.split(text)[0]
+    return 0 < len(clause.split()) <= (SHORT if clause != text else SHORT - 1)
+
+
 def protected(before: str, answer: str = "", small: bool = False, in_chat: bool = False) -> str:
     """What locality protects of a base continuation: the known answer if the base gives it, else its short
     answer.

@@ -6,26 +6,20 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ..changes import Patch
-from ..evaluation.text import follows, short_answer, starts_with, typed_small
+from ..evaluation.text import follows, is_short, short_answer, starts_with, typed_small
 from ..generation import generate
 from ..records import Probe
 from ..session import Edit, EditSession
 from ..sources import default_source
 from ..studio import Studio
 from .findings import (
-    Block,
     Consequence,
     Consequences,
     EditedBack,
     Finding,
     Knowledge,
     KnownFact,
-    Layers,
     NeutralText,
-    Passage,
-    Returned,
-    Strength,
-    Strengths,
     Traced,
 )
 from .inside import lens, trace
@@ -33,23 +27,7 @@ from .known import BaseFacts, fitting, knowledge
 from .neutral import chosen, neutral_text
 from .trying import ROOM, edited_back, strengths
 
-__all__ = [
-    "Block",
-    "Consequence",
-    "Consequences",
-    "EditedBack",
-    "Finding",
-    "Inspector",
-    "Knowledge",
-    "KnownFact",
-    "Layers",
-    "NeutralText",
-    "Passage",
-    "Returned",
-    "Strength",
-    "Strengths",
-    "Traced",
-]
+__all__ = ["Finding", "Inspector"]
 
 
 class Inspector:
@@ -65,17 +43,17 @@ class Inspector:
     def inspect(self, edit: Edit, session: EditSession) -> Iterator[Finding]:
         """Everything, as it is found. Of `Knowledge` there are several, each holding the one before it."""
         patch, old = self.studio.patch(session), self.old_answer(edit)
+        request = edit.request
         yield self.neutral(patch)
         facts: tuple[KnownFact, ...] = ()
         for found in self.knowledge(edit, session):
             facts = found.facts
             yield found
         yield self.consequences(edit, patch)
-        request = edit.request
         yield lens(self.studio.backbone, self._put(edit), request.target, old, patch)
         yield strengths(self.studio, edit, old, [Probe(fact.prompt, fact.answer) for fact in facts])
         yield self.edited_back(edit, session, old)
-        yield self.trace(request.prompt, request.subject, old or request.target)
+        yield self.trace(request.prompt, request.subject, old)
 
     def neutral(self, patch: Patch | None) -> NeutralText:
         """Running text that no edit is about."""
@@ -111,16 +89,22 @@ class Inspector:
         return edited_back(self.studio, edit, session, old, fitting(probes, self.studio.fits))
 
     def old_answer(self, edit: Edit) -> str:
-        """What the base model says to the edit's prompt, to the end of its first clause; empty where that is
-        the target already.
+        """The short answer that the base model gives to the edit's prompt; empty where it gives none, as in a
+        chat, or gives the target already.
         """
-        (before,) = generate(self.studio.backbone, [self._put(edit)], None, ROOM)
-        return "" if starts_with(before, edit.request.target) else short_answer(before)
+        put = self._put(edit)
+        (before,) = generate(self.studio.backbone, [put], None, ROOM)
+        none = self.studio.backbone.in_chat(put) or not is_short(before)
+        return "" if none or starts_with(before, edit.request.target) else short_answer(before)
 
     def trace(self, prompt: str, subject: str | None, answer: str) -> Traced:
         """Causal tracing of the base model's answer to a prompt, put to it as it is."""
-        if not subject:
-            problem = "No subject was found in the prompt; name it as --subject, or under More settings."
+        problem = (
+            "No subject was found in the prompt; name it as --subject, or under More settings."
+            if not subject
+            else "The base model gives no short answer of its own here that could be traced."
+        )
+        if not subject or not answer:
             return Traced((), (0, 0), (), (), 0.0, 0.0, answer, problem)
         return trace(self.studio.backbone, prompt, subject, answer)
 

@@ -182,7 +182,9 @@ class Block:
 
 @dataclass(frozen=True)
 class Layers:
-    """The logit lens, block by block. `old`: the old answer's beginning, `target`: the target's."""
+    """The logit lens, block by block. `old`: the old answer's first token, `target`: the target's; `old` is
+    empty where there is none, or both are the same.
+    """
 
     target: str
     old: str

@@ -98,8 +98,8 @@ def knowledge(found: Knowledge) -> str:
     note = f'<p class="source">Listed facts that the base model says, asked of the edited one.{unknown}</p>'
     if not found.done:
         return f'<div class="bars">{bars}</div>{note}'
-    moved = table(("Moved most", "before", "after", "likely"), map(_fact, found.moved_most))
-    every = table(("Fact", "before", "after", "likely"), map(_fact, found.facts))
+    moved = table(("Moved most", "before", "after", "likely per token"), map(_fact, found.moved_most))
+    every = table(("Fact", "before", "after", "likely per token"), map(_fact, found.facts))
     return f'<div class="bars">{bars}</div>{note}{moved}{_folded(f"All {len(found.facts)} facts", every)}'
 
 
@@ -189,7 +189,7 @@ def strengths(found: Strengths) -> str:
     ]
     if gentle := found.gentlest:
         stay = f", and {gentle.stay} of {found.beside} facts beside it stay" if found.beside else ""
-        words += f" At <b>{gentle.strength:g}</b> it is {_percent(gentle.target)} likely{stay}."
+        words += f" At <b>{gentle.strength:g}</b> it is {_percent(gentle.target)} likely per token{stay}."
     return f"<p>{words}</p>" + _folded(
         "Each strength", table(("strength", "target", "old answer", "facts beside it stay"), rows, wide=False)
     )
@@ -197,7 +197,9 @@ def strengths(found: Strengths) -> str:
 
 def layers(found: Layers) -> str:
     """Where the new answer overtakes the old one, and every block as a table."""
-    first = next((b.block for b in found.blocks if b.target_after > max(b.old_after, 0.1)), None)
+    first = next(
+        (b.block for b in found.blocks if b.target_after > max(b.old_after if found.old else 0, 0.1)), None
+    )
     words = (
         "The new answer leads behind no block."
         if first is None

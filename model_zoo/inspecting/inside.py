@@ -13,7 +13,7 @@ from .findings import Block, Layers, Traced
 
 NOISE = 3.0  # standard deviations of the states that enter the first block, as in Meng et al. 2022
 ROWS = 96  # rows of one forward pass
-LEAST = 0.02  # likelihood that noise must take, else there is nothing to bring back
+LEAST = 0.25  # of the answer's likelihood noise must take, else there is too little to bring back
 
 
 @torch.no_grad()
@@ -46,7 +46,7 @@ def lens(backbone: Backbone, prompt: str, target: str, old: str, patch: Patch | 
         for i, (before, after) in enumerate(likely.tolist())
     )
     said = [str(backbone.tokenizer.decode([i])).strip() for i in ids]
-    return Layers(said[0], said[1] if old else "", tuple(blocks))
+    return Layers(said[0], said[1] if ids[0] != ids[1] else "", tuple(blocks))
 
 
 @torch.no_grad()
@@ -100,9 +100,10 @@ def trace(
     found = torch.cat([restored(jobs[i : i + ROWS]) for i in range(0, len(jobs), ROWS)])
     likely = found.view(len(spots), draws).mean(1).tolist()
     noised, taken = likely[0], known - likely[0]
-    if taken < LEAST:
+    if taken < LEAST * known:
         problem = (
-            f"Noise on the subject takes {taken:.1%} of the answer's likelihood: there is nothing to trace."
+            f"With noise on the subject the answer is {noised:.1%} likely, without {known:.1%}: there is "
+            "nothing to trace."
         )
         return Traced(names, (start, end), (), (), known, noised, answer, problem)
     shares = [(value - noised) / taken for value in likely[1:]]

@@ -1,10 +1,9 @@
 """An inspection as one value, as JSON, and as one HTML file that needs nothing else."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from html import escape
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from ..palette import DARK, LIGHT, Shades
 from .findings import Finding, Knowledge
 from .fragments import TITLES, lights, section
 
-PACKAGES = ("torch", "transformers")
 _WORDS = re.compile(r"(?<!^)(?=[A-Z])")
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 900px; margin: 32px auto; padding: 0 16px;
@@ -45,22 +43,20 @@ def whole(findings: Iterable[Finding]) -> Iterator[Finding]:
     return (f for f in findings if not isinstance(f, Knowledge) or f.done)
 
 
-def as_dict(edit: EditReport, findings: Sequence[Finding]) -> dict[str, Any]:
-    """Everything as plain data, with the figures that are made of it."""
+def as_dict(edit: EditReport, findings: Sequence[Finding], versions: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything as plain data, with the figures that are made of it, and the versions that made them."""
     found: dict[str, Any] = {name_of(f): asdict(f) for f in findings}
     for finding in findings:
         if isinstance(finding, Knowledge):
             found["knowledge"]["counts"] = finding.counts()
-    return {"edit": edit.to_dict(), **found, "versions": versions()}
+    return {"edit": edit.to_dict(), **found, "versions": dict(versions)}
 
 
-def versions() -> dict[str, str]:
-    return {name: version(name) for name in PACKAGES}
-
-
-def write_html(edit: EditReport, findings: Sequence[Finding], command: str, path: Path) -> Path:
+def write_html(
+    edit: EditReport, findings: Sequence[Finding], versions: Mapping[str, Any], command: str, path: Path
+) -> Path:
     """One file with everything in words and tables, light or dark as the reader's screen is."""
-    made = ", ".join(f"{name} {number}" for name, number in versions().items())
+    made = ", ".join(f"{name} {number}" for name, number in versions.items())
     facts = (
         f"{edit.model}, {edit.method}, {edit.edit_seconds:.2f} s"
         + (f"; instruction: {edit.instruction}" if edit.instruction else "")

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from ..changes import patch_of
-from ..evaluation import clustered_interval
+from ..evaluation import mean_of
 from ..evaluation.ability import Question, ability
 from ..methods import check_requests
 from ..records import Record
@@ -36,11 +36,6 @@ class Measured:
     low: float
     high: float
 
-    @staticmethod
-    def of(method: str, edits: int, measure: str, values: Sequence[float]) -> "Measured":
-        low, high = clustered_interval(values, [str(i) for i in range(len(values))])
-        return Measured(method, edits, measure, len(values), fmean(values), low, high)
-
 
 def drawn(studio: Studio, n: int, seed: int = 0) -> list[Record]:
     """Edits of facts that the base model is listed to know, to other answers."""
@@ -52,16 +47,16 @@ def requests(studio: Studio, records: Sequence[Record]) -> list[EditRequest]:
 
 
 def single_edits(
-    studio: Studio, method: str, wanted: Sequence[EditRequest]
+    inspector: Inspector, method: str, wanted: Sequence[EditRequest]
 ) -> Iterator[tuple[int, list[Measured]]]:
     """(edits done, what was measured so far) after every edit, each alone on the base model."""
-    inspector, found = Inspector(studio, MOST), defaultdict[str, list[float]](list)
+    found = defaultdict[str, list[float]](list)
     for done, request in enumerate(wanted, 1):
-        edit, _ = studio.propose(request, method)
+        edit, _ = inspector.studio.propose(request, method)
         session = EditSession((edit,))
         for measure, value in _of_one(inspector, edit, session):
             found[measure].append(value)
-        yield done, [Measured.of(method, 1, name, values) for name, values in found.items()]
+        yield done, [Measured(method, 1, name, *mean_of(values)) for name, values in found.items()]
 
 
 def _of_one(inspector: Inspector, edit: Edit, session: EditSession) -> Iterator[tuple[str, float]]:
@@ -80,17 +75,19 @@ def _of_one(inspector: Inspector, edit: Edit, session: EditSession) -> Iterator[
 
 
 def stack(
-    studio: Studio, method: str, wanted: Sequence[EditRequest], questions: Mapping[str, Sequence[Question]]
+    inspector: Inspector,
+    method: str,
+    wanted: Sequence[EditRequest],
+    questions: Mapping[str, Sequence[Question]],
 ) -> list[Measured]:
-    """All edits in one model: what running text, the facts far away and general ability come to. Without
+    """All edits in one model: whether they hold, and what running text and general ability come to. Without
     edits the base model's own figures.
     """
-    patch = None
+    studio, patch = inspector.studio, None
     if wanted:
         made = studio.method(method)
         check_requests(type(made), wanted)
         patch = patch_of(made.together(wanted))
-    inspector, n = Inspector(studio, MOST), len(wanted)
     text = inspector.neutral(patch)
     found = {
         "divergence": [p.divergence for p in text.passages],
@@ -103,7 +100,7 @@ def stack(
         ]
     for name, asked in questions.items():
         found[name] = [float(hit) for hit in ability(studio.backbone, asked, patch)]
-    return [Measured.of(method, n, measure, values) for measure, values in found.items()]
+    return [Measured(method, len(wanted), name, *mean_of(values)) for name, values in found.items()]
 
 
 # ---- tracing -----------------------------------------------------------------------------------------------
@@ -133,7 +130,7 @@ def roles(traced: Traced) -> list[str]:
 
 
 def averaged(traces: Sequence[Traced]) -> list[dict[str, Any]]:
-    """Rows {role, block, n, mean, low, high} of the share of the answer that comes back, over the traces that
+    """Rows {role, block} and a Mean of the share of the answer that comes back, over the traces that
     have something to bring back.
     """
     cells: dict[tuple[str, int], list[float]] = defaultdict(list)
@@ -142,18 +139,5 @@ def averaged(traces: Sequence[Traced]) -> list[dict[str, Any]]:
             of_role = sorted(zip(roles(found), shares, strict=True), key=lambda pair: ROLES.index(pair[0]))
             for role, own in groupby(of_role, key=lambda pair: pair[0]):
                 cells[role, block].append(fmean(share for _, share in own))
-    rows = []
-    for (role, block), values in sorted(
-        cells.items(), key=lambda item: (ROLES.index(item[0][0]), item[0][1])
-    ):
-        low, high = clustered_interval(values, [str(i) for i in range(len(values))])
-        row = {
-            "role": role,
-            "block": block,
-            "n": len(values),
-            "mean": fmean(values),
-            "low": low,
-            "high": high,
-        }
-        rows.append(row)
-    return rows
+    ordered = sorted(cells.items(), key=lambda item: (ROLES.index(item[0][0]), item[0][1]))
+    return [{"role": role, "block": block, **mean_of(own)._asdict()} for (role, block), own in ordered]

@@ -46,7 +46,9 @@ def edited_back(
     them on too.
     """
     if not old:
-        return EditedBack("", (), "The base model says nothing here that one could edit back to.")
+        return EditedBack(
+            "", (), "The base model gives no short answer of its own here that one could edit back to."
+        )
     request = replace(edit.request, target=old)
     try:
         back, _ = studio.propose(request, edit.method, edit.strength, edit.hyperparameters)

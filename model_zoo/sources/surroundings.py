@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterable
 from types import MappingProxyType
 
-from ..atlas import Fact, Match, Relation, World
+from ..atlas import Fact, Match, World
 from ..atlas.world import render
 from ..records import Probe
 
@@ -60,7 +60,7 @@ def consequences(world: World, match: Match | None, target: str) -> tuple[Probe,
         return ()
     own = [fact for fact in world.facts if fact.subject.name == answer]
     name = phrase.format(s=edited.subject.name)
-    hops = [Probe(_inside(fact.relation, name), fact.object) for fact in own]
+    hops = [Probe(render(fact.relation.statements[0], s=name), fact.object) for fact in own]
     return tuple(hops[:CONSEQUENCES])
 
 
@@ -90,7 +90,3 @@ def _noun_phrase(form: str) -> str | None:
     """ "the capital of {s}" of the statement "The capital of {s} is"; None for statements of another form."""
     start, end = _NOUN_PHRASE
     return "the " + form[len(start) : -len(" is")] if form.startswith(start) and form.endswith(end) else None
-
-
-def _inside(relation: Relation, name: str) -> str:
-    return render(relation.statements[0], s=name)
