@@ -46,7 +46,7 @@ def make_first_edit(runtime: Runtime, choice: ModelChoice, progress: Progress = 
         state=VisitorState(choice, {choice: proposed.session}, request, met=True),
         request=request,
         pair=html.before_after(request, text, likely),
-        verdicts=html.verdicts(verdicts.generality, verdicts.locality),
+        verdicts=html.verdicts(verdicts),
         changes=html.what_changed(edit.change.in_words(), effects, method, None, 1),
     )
 

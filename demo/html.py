@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from model_zoo.changes import Effect
-from model_zoo.events import KNOWN, Check, Probabilities, Reached, TextSoFar
+from model_zoo.events import KNOWN, Check, Probabilities, Reached, TextSoFar, Verdicts
 from model_zoo.inspecting.fragments import drift_state, drift_words
 from model_zoo.request import EditRequest
 from model_zoo.scopes import Kind
@@ -26,7 +26,7 @@ _SIGNS = {
     None: '<span class="open" title="open text: how far it moved">~</span>',
 }
 _OPEN = (
-    " Open texts are not judged: any edit moves them a little. Their drift is the KL divergence from "
+    "Open texts are not judged: any edit moves them a little. Their drift is the KL divergence from "
     "the base model per token."
 )
 
@@ -142,36 +142,34 @@ def asked(prompt: str, before: str, after: str) -> str:
 # ---- verdicts ----------------------------------------------------------------------------------------------
 
 
-def verdicts(generality: Sequence[Check], locality: Sequence[Check]) -> str:
+def verdicts(found: Verdicts) -> str:
     """Whether the edit holds in other words, and whether the rest stayed."""
     holds = _verdict(
         "Does it hold when asked differently? <small>(generality)</small>",
-        generality,
+        found.generality,
         "Every other wording gives the new answer.",
         "Some wordings still miss it. A higher strength may help.",
     )
     stays = _verdict(
         "Did everything else stay as it was? <small>(locality)</small>",
-        [check for check in locality if check.held is not None],
+        found.stay,
         "The neighbouring prompts answer as before.",
         "Some neighbours changed too. A lower strength may help.",
     )
-    return f'<div class="verdicts">{holds}{stays}{_open_texts(locality)}</div>'
+    return f'<div class="verdicts">{holds}{stays}{_open_texts(found)}</div>'
 
 
-def _open_texts(locality: Sequence[Check]) -> str:
+def _open_texts(found: Verdicts) -> str:
     """How far texts without a short answer moved; nothing where none were asked."""
-    drifts = {check: check.drift for check in locality if check.drift is not None}
-    if not drifts:
+    if not found.open_texts:
         return ""
-    mean = sum(drifts.values()) / len(drifts)
     return (
-        f'<section class="verdict {drift_state(mean)}"><header>'
+        f'<section class="verdict {drift_state(found.drift)}"><header>'
         "<h3>Does unrelated text read as before? <small>(drift)</small></h3>"
-        f'<b class="score">{mean:.2f} nats a token</b></header>'
-        f"<p>It reads {drift_words(mean)}.</p><details><summary>Each text, before and after</summary>"
-        f'<ul class="checks">{"".join(map(_check_row, drifts))}</ul>'
-        f'<p class="source">{_OPEN.strip()}</p></details></section>'
+        f'<b class="score">{found.drift:.2f} nats a token</b></header>'
+        f"<p>It reads {drift_words(found.drift)}.</p><details><summary>Each text, before and after</summary>"
+        f'<ul class="checks">{"".join(map(_check_row, found.open_texts))}</ul>'
+        f'<p class="source">{_OPEN}</p></details></section>'
     )
 
 

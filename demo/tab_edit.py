@@ -107,7 +107,7 @@ class EditTab:
                 pair = html.before_after(request, text, event)
                 yield {self.out.pair: pair}
             elif isinstance(event, Verdicts):
-                yield {self.out.verdicts: html.verdicts(event.generality, event.locality)}
+                yield {self.out.verdicts: html.verdicts(event)}
 
     def _frame(self, state: VisitorState, seconds: float | None = None) -> dict:
         """The visitor's state, the list of edits, and what the edit on show changed."""

@@ -25,8 +25,8 @@ class VisitorState(NamedTuple):
     """One visitor's state. It lives in a gr.State, which cannot start from a dataclass that holds tensors.
 
     `sessions` holds the edits made with each choice. `request` is the edit on show. `record` is the reference
-    edit that the edit on show came from, if it came from one. `met`: the page was loaded in this session; of
-    one that it talks to without, the edits are gone.
+    edit that the edit on show came from, if it came from one. `met`: whether the page was loaded in
+    this session; where it was not, the edits that the page shows are gone.
     """
 
     choice: ModelChoice = ModelChoice()

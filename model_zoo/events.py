@@ -68,6 +68,22 @@ class Verdicts:
     generality: tuple[Check, ...]
     locality: tuple[Check, ...]
 
+    @property
+    def stay(self) -> tuple[Check, ...]:
+        """The neighbours that are judged."""
+        return tuple(check for check in self.locality if check.held is not None)
+
+    @property
+    def open_texts(self) -> tuple[Check, ...]:
+        """The neighbours without a short answer, which have a drift."""
+        return tuple(check for check in self.locality if check.drift is not None)
+
+    @property
+    def drift(self) -> float:
+        """The mean drift of open texts; 0 without any."""
+        drifts = [check.drift for check in self.open_texts if check.drift is not None]
+        return sum(drifts) / len(drifts) if drifts else 0.0
+
 
 Event = Proposed | TextSoFar | Probabilities | Verdicts
 Whole = tuple[Proposed, TextSoFar, Probabilities, Verdicts]
