@@ -201,6 +201,16 @@ def test_only_a_short_answer_can_be_edited_back_to():
         assert not is_short(text)
 
 
+def test_the_old_answer_is_the_listed_one_where_the_base_model_gives_it(studio):
+    inspector = Inspector(studio)
+
+    def old(prompt: str, target: str) -> str:
+        return inspector.old_answer(studio.propose(studio.request("counterfact", prompt, target), "grace")[0])
+
+    assert old(PROMPT, "Rome") == "Paris" and old(PROMPT, "Paris") == ""
+    assert studio.source.answer(PROMPT) == "Paris" and studio.source.answer("the thing is") == ""
+
+
 # ---- told --------------------------------------------------------------------------------------------------
 
 

@@ -89,13 +89,16 @@ class Inspector:
         return edited_back(self.studio, edit, session, old, fitting(probes, self.studio.fits))
 
     def old_answer(self, edit: Edit) -> str:
-        """The short answer that the base model gives to the edit's prompt; empty where it gives none, as in a
-        chat, or gives the target already.
+        """The listed answer to the edit's prompt where the base model gives it, else its own short answer;
+        empty where it gives none, as in a chat, or gives the target already.
         """
-        put = self._put(edit)
+        put, listed = self._put(edit), self.studio.source.answer(edit.request.prompt)
         (before,) = generate(self.studio.backbone, [put], None, ROOM)
-        none = self.studio.backbone.in_chat(put) or not is_short(before)
-        return "" if none or starts_with(before, edit.request.target) else short_answer(before)
+        if self.studio.backbone.in_chat(put) or starts_with(before, edit.request.target):
+            return ""
+        if listed and starts_with(before, listed):
+            return listed
+        return short_answer(before) if is_short(before) else ""
 
     def trace(self, prompt: str, subject: str | None, answer: str) -> Traced:
         """Causal tracing of the base model's answer to a prompt, put to it as it is."""

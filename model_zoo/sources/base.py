@@ -122,6 +122,10 @@ class Source:
     def _evidence(self, prompt: str) -> Evidence:
         return Evidence(generic_frames(prompt), GENERIC, NEUTRAL, GENERIC)
 
+    def answer(self, prompt: str) -> str:
+        """What is listed as a prompt's answer; empty where nothing is."""
+        return ""
+
     def listed_facts(self, prompt: str, target: str) -> tuple[Probe, ...]:
         """Listed facts around an edit, the nearest first, each with its kind (`surroundings.KINDS`)."""
         return tuple(replace(probe, kind="world") for probe in NEUTRAL if probe.answer)

@@ -98,6 +98,10 @@ class WorldSource(Source):
         probes = any_fact_probes(rng.sample(self.world.facts, NEIGHBOURS), rng)
         return generic_case(prompt, target, [ScopeProbe(p.prompt, p.answer, "world") for p in probes])
 
+    def answer(self, prompt: str) -> str:
+        match = self.match(prompt)
+        return match.fact.object if match and match.fact else ""
+
     def listed_facts(self, prompt: str, target: str) -> tuple[Probe, ...]:
         return listed_facts(self.world, self.match(prompt), prompt, target)
 
