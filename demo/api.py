@@ -4,13 +4,12 @@ from typing import Any
 
 import gradio as gr
 
-from .handlers import errors_as_messages
-from .runtime import Runtime
+from .handlers import ASK, errors_as_messages
+from .runtime import Question, Runtime
 from .visitor import ModelChoice, VisitorState
 
-# Each endpoint has its own queue: /edit may wait for a download, and nobody else should.
+# A queue of its own: /edit may wait for a download, and nobody else should.
 EDIT: dict[str, Any] = {"concurrency_id": "api-edit", "concurrency_limit": 8}
-ASK: dict[str, Any] = {"concurrency_id": "api-ask", "concurrency_limit": 2}
 
 
 class Endpoints:
@@ -47,7 +46,8 @@ class Endpoints:
         """
         if not prompt.strip():
             raise ValueError("The prompt is empty: type a question or the beginning of a sentence.")
-        *_, (before, after) = self.runtime.ask(state.choice, prompt.strip(), state.session, chat)
+        question = Question(prompt.strip(), state.session, chat)
+        *_, (before, after) = self.runtime.ask(state.choice, question)
         return {"before": before, "after": after}
 
 

@@ -16,6 +16,7 @@ class Counters:
         self._lock, self._started = threading.Lock(), time.monotonic()
         self._counted: Counter[tuple[str, str]] = Counter()
         self._seconds: dict[str, deque[float]] = {}
+        self._widths: dict[str, deque[int]] = {}
 
     def add(self, work: str, end: str, seconds: float) -> None:
         """`end`: "done", "gone" (nobody waited for it any more) or "failed"."""
@@ -23,6 +24,11 @@ class Counters:
             self._counted[work, end] += 1
             if end == "done":
                 self._seconds.setdefault(work, deque(maxlen=REMEMBERED)).append(seconds)
+
+    def together(self, work: str, visitors: int) -> None:
+        """So many visitors share a batch."""
+        with self._lock:
+            self._widths.setdefault(work, deque(maxlen=REMEMBERED)).append(visitors)
 
     def usual(self, work: str) -> float:
         """Seconds that a kind of work usually takes; 0 where it was not done yet."""
@@ -37,6 +43,9 @@ class Counters:
                 told.setdefault(work, {})[end] = n
             for work, seconds in self._seconds.items():
                 told[work]["seconds"] = _quantiles(list(seconds))
+            for work, widths in self._widths.items():
+                width = {"mean": round(sum(widths) / len(widths), 2), "most": max(widths)}
+                told.setdefault(work, {})["visitors_in_a_batch"] = width
         return {"up_seconds": round(time.monotonic() - self._started, 1), "work": told}
 
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import gradio as gr
 
-from .turns import Gone
+from .sharing import MOST_TOGETHER, Gone
 
 # Handlers that run the model wait in one queue and run one at a time.
 COMPUTE: dict[str, Any] = {"concurrency_id": "compute", "concurrency_limit": 1}
+# Questions come all at once: those that wait share a batch.
+ASK: dict[str, Any] = {"concurrency_id": "ask", "concurrency_limit": 2 * MOST_TOGETHER}
 # Those that take long stand in a queue of their own: between their steps the model is free for others.
 LONG: dict[str, Any] = {"concurrency_id": "long", "concurrency_limit": 2}
 # Loading is mostly waiting for a download. Its queue has no limit, so that nobody's edits wait for it.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from model_zoo import editors
 from model_zoo.catalog import CATALOG, DEFAULT_MODEL, entry_for
@@ -32,7 +33,7 @@ from model_zoo.session import Edit, EditSession
 from model_zoo.session_files import load_session, save_session
 from model_zoo.studio import Studio
 
-from .turns import Works, gpu_work, on_gpu
+from .turns import Works, gpu_work, on_gpu, shared_gpu_work
 from .visitor import ModelChoice, VisitorState
 
 LARGE = 5e7  # weights; on a CPU, the map of a larger model has fewer reference edits
@@ -77,6 +78,14 @@ class Settings:
     @property
     def options(self) -> LoadOptions:
         return LoadOptions(self.device, self.dtype, self.quantize)
+
+
+class Question(NamedTuple):
+    """What a visitor asks under the edits of a session; with `chat`, a chat model in its template."""
+
+    prompt: str
+    session: EditSession
+    chat: bool
 
 
 class Stopped(Exception):
@@ -216,13 +225,12 @@ class Runtime(Works):
         """An edit's own prompt under a session: text so far, probabilities and, if `judged`, verdicts."""
         yield from self.studio(choice).show(request, session, judged, record)
 
-    @gpu_work
-    def ask(
-        self, choice: ModelChoice, prompt: str, session: EditSession, chat: bool
-    ) -> Iterator[tuple[str, str]]:
-        """(before, after) of a question, as they grow."""
+    @shared_gpu_work(size=lambda question: len(question.prompt))
+    def ask(self, choice: ModelChoice, questions: list[Question]) -> Iterator[list[tuple[str, str]]]:
+        """(before, after) of each question, as they grow."""
         studio = self.studio(choice)
-        yield from studio.ask(studio.backbone.asked(prompt, chat), studio.patch(session))
+        prompts = [studio.backbone.asked(q.prompt, q.chat) for q in questions]
+        yield from studio.asks(prompts, [studio.patch(q.session) for q in questions])
 
     @gpu_work
     def compare_scopes(

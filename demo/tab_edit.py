@@ -17,10 +17,10 @@ from model_zoo.tasks import TASKS
 from . import api, html
 from .edit_inputs import EditInputs, about_subject, about_task, components, lay_out_inputs, wordings
 from .edit_outputs import Outputs, lay_out_outputs, stack_choices
-from .handlers import COMPUTE, PRIVATE, QUIET, errors_as_messages
+from .handlers import ASK, COMPUTE, PRIVATE, QUIET, errors_as_messages
 from .hyper_controls import HyperControls
 from .picker import Picker
-from .runtime import Runtime
+from .runtime import Question, Runtime
 from .tab import PageParts, Tab
 from .visitor import ModelChoice, VisitorState
 
@@ -183,7 +183,7 @@ class EditTab:
         prompt = prompt.strip()
         if not prompt:
             raise ValueError("Type a question or the beginning of a sentence first.")
-        for before, after in self.runtime.ask(state.choice, prompt, state.session, chat):
+        for before, after in self.runtime.ask(state.choice, Question(prompt, state.session, chat)):
             yield html.asked(prompt, before, after)
 
 
@@ -262,7 +262,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
             [state, question.box, inputs.chat],
             question.answer,
             **QUIET,
-            **COMPUTE,
+            **ASK,
         )
 
 

@@ -11,33 +11,22 @@ from typing import Any
 
 from gradio.context import LocalContext
 
+from model_zoo.generation import GIVEN_UP, GivenUp
+
 from .counters import Counters
+from .sharing import LOOKED, Gone, Stop, wanting
 
 try:
     import spaces
 except ImportError:  # only there on a Hugging Face Space
     spaces = None
 
-LOOKED = 0.2  # seconds between two looks whether who waits is still there
 TAKE_LONG = (
     "measure",
     "apply_all",
     "compare",
     "inspect",
 )  # the works that take turns with others, step by step
-
-
-class Gone(Exception):
-    """Nobody waits any more for what was to be computed."""
-
-
-def still_wanted() -> bool:
-    """Whether the client of the event that this thread handles still listens; True outside of an event."""
-    page, event = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
-    if page is None or event is None:
-        return True
-    jobs = (job for jobs in page._queue.active_jobs if jobs for job in jobs)
-    return next((job.alive for job in jobs if job._id == event), True)
 
 
 def before_us(concurrency_id: str) -> int:
@@ -62,7 +51,7 @@ class Slot:
         return len(self._line)
 
     @contextmanager
-    def turn(self, begun: bool = False, wanted: Callable[[], bool] = still_wanted) -> Iterator[None]:
+    def turn(self, begun: bool = False, wanted: Callable[[], bool] = lambda: True) -> Iterator[None]:
         """Wait for a turn and take it. Gone where nobody wants the result any more."""
         ticket = object()
         with self._change:
@@ -97,13 +86,30 @@ def gpu_work(method: Callable) -> Callable:
     """
 
     def results(self: "Works", *args: Any) -> Iterator[Any]:
-        yield from self._in_turns(method.__name__, args)
+        yield from self._counted(method.__name__, self._in_turns(method.__name__, args))
 
     def result(self: "Works", *args: Any) -> Any:
-        (only,) = self._in_turns(method.__name__, args)
+        (only,) = results(self, *args)
         return only
 
     return functools.wraps(method)(results if inspect.isgeneratorfunction(method) else result)
+
+
+def shared_gpu_work(size: Callable[[Any], int]) -> Callable[[Callable], Callable]:
+    """Decorates generators of Works that serve several visitors in one batch where several wait.
+
+    The method takes a model's choice and a list of items, and yields lists with a result for each. Callers
+    give one item, whose `size` in characters decides who has room beside it, and get its results.
+    """
+
+    def decorate(method: Callable) -> Callable:
+        def results(self: "Works", choice: Any, item: Any) -> Iterator[Any]:
+            ride = self._stop(method.__name__, choice).ride(item, size(item))
+            yield from self._counted(method.__name__, ride)
+
+        return functools.wraps(method)(results)
+
+    return decorate
 
 
 class Works:
@@ -112,29 +118,59 @@ class Works:
     def __init__(self, on_gpu: Callable[[Callable], Callable] = on_gpu):
         self._on_gpu = on_gpu(self._work)
         self.slot, self.counters = Slot(), Counters()
+        self._stops: dict[tuple[str, Any], Stop] = {}
+
+    def _stop(self, name: str, choice: Any) -> Stop:
+        """Where visitors wait for a shared work on a model."""
+
+        def run(steps: Iterator[Any], wanted: Callable[[], bool]) -> Iterator[Any]:
+            return self._turns(steps, name not in TAKE_LONG, wanted)
+
+        def work(items: list[Any]) -> Iterator[list[Any]]:
+            return self._on_gpu(name, (choice, items))
+
+        stop = Stop(run, work, functools.partial(self.counters.together, name))
+        return self._stops.setdefault((name, choice), stop)
 
     def _in_turns(self, name: str, args: tuple) -> Iterator[Any]:
-        """The results of a piece of work, step by step; between its steps others have their turn."""
-        start, begun, end = time.monotonic(), False, "gone"
-        steps = iter(self._on_gpu(name, args))
+        """The results of a visitor's own piece of work."""
+        yield from self._turns(iter(self._on_gpu(name, args)), name not in TAKE_LONG, wanting())
+
+    def _turns(self, steps: Iterator[Any], short: bool, wanted: Callable[[], bool]) -> Iterator[Any]:
+        """The steps of a piece of work, each in a turn; between them others have theirs. Gone where it is
+        not wanted any more.
+        """
+        begun = False
         try:
             while True:
-                with self.slot.turn(begun and name not in TAKE_LONG):
+                with self.slot.turn(begun and short, wanted):
+                    asked = GIVEN_UP.set(lambda: not wanted())
                     try:
                         result = next(steps)
                     except StopIteration:
-                        end = "done"
                         return
+                    except GivenUp as error:
+                        raise Gone from error
+                    finally:
+                        GIVEN_UP.reset(asked)
                 begun = True
                 yield result
+        finally:
+            if close := getattr(steps, "close", None):
+                close()
+
+    def _counted(self, name: str, results: Iterator[Any]) -> Iterator[Any]:
+        """The results, and a note of how they ended and after how long."""
+        start, end = time.monotonic(), "gone"
+        try:
+            yield from results
+            end = "done"
         except (GeneratorExit, Gone):
             raise
         except BaseException:
             end = "failed"
             raise
         finally:
-            if close := getattr(steps, "close", None):
-                close()
             self.counters.add(name, end, time.monotonic() - start)
 
     def _work(self, name: str, args: tuple) -> Iterator[Any]:

@@ -7,7 +7,7 @@ The thread enters `edited()` and `no_grad()` and runs the whole generation; whoe
 import contextvars
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,6 +23,15 @@ from .joining import Joined
 MAX_NEW_TOKENS = 32
 AHEAD = 2  # tokens that are made before somebody reads them
 
+# Asked at every token: whether nobody waits any more for what this thread generates.
+GIVEN_UP: contextvars.ContextVar[Callable[[], bool]] = contextvars.ContextVar(
+    "given_up", default=lambda: False
+)
+
+
+class GivenUp(Exception):
+    """A generation ended before its end, because GIVEN_UP said so."""
+
 
 def finished(text: str) -> bool:
     """Whether a continuation has reached its first line break (an answer is one line)."""
@@ -35,13 +44,13 @@ def first_line(text: str) -> str:
 
 
 class _LineStop(StoppingCriteria):
-    """Ends a row at its first line break after some text, and every row when `cancel` is set."""
+    """Ends a row at its first line break after some text, and every row when `stopped` says so."""
 
-    def __init__(self, backbone: Backbone, prompt_length: int, cancel: threading.Event):
-        self.backbone, self.prompt_length, self.cancel = backbone, prompt_length, cancel
+    def __init__(self, backbone: Backbone, prompt_length: int, stopped: Callable[[], bool]):
+        self.backbone, self.prompt_length, self.stopped = backbone, prompt_length, stopped
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs) -> Tensor:
-        if self.cancel.is_set():
+        if self.stopped():
             return torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
         texts = self.backbone.tokenizer.batch_decode(
             input_ids[:, self.prompt_length :], skip_special_tokens=True
@@ -177,13 +186,13 @@ def generate(
     patches: Patches | None = None,
     max_new_tokens: int = MAX_NEW_TOKENS,
     streamer: BaseStreamer | None = None,
-    cancel: threading.Event | None = None,
 ) -> list[str]:
     """Greedy continuations, one per prompt, each cut at its first line break and stripped.
 
     Row i sees patches[i], None being the base model; without patches all rows do. Prompts too long for the
-    model are a ValueError.
+    model are a ValueError. GivenUp where nobody waits for the texts any more.
     """
+    given_up = GIVEN_UP.get()
     tokenizer, seen = backbone.tokenizer, live(patches, backbone)
     rows = [backbone.ids(prompt) for prompt in _put(prompts, seen)]
     longest = max(map(len, rows))
@@ -194,15 +203,17 @@ def generate(
             f"this one has {longest if room < 1 else 0}."
         )
     ids, mask = _left_padded(backbone, rows)
-    stop = StoppingCriteriaList([_LineStop(backbone, longest, cancel or threading.Event())])
+    stop = _LineStop(backbone, longest, given_up)
     with backbone.edited(seen):
         out = backbone.model.generate(
             input_ids=ids,
             attention_mask=mask,
             generation_config=_greedy(backbone, min(max_new_tokens, room)),
-            stopping_criteria=stop,
+            stopping_criteria=StoppingCriteriaList([stop]),
             streamer=streamer,
         )
+    if given_up():
+        raise GivenUp
     return [first_line(text) for text in tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True)]
 
 
@@ -246,7 +257,7 @@ def stream(
     error in the generating thread is raised here.
     """
     results: queue.Queue = queue.Queue(AHEAD)
-    cancel = threading.Event()
+    cancel, given_up = threading.Event(), GIVEN_UP.get()
 
     def put(kind: str, value: object) -> None:
         while not cancel.is_set():
@@ -257,9 +268,10 @@ def stream(
                 continue
 
     def work() -> None:
+        GIVEN_UP.set(lambda: cancel.is_set() or given_up())
         try:
             collector = _Collector(backbone, lambda texts: put("text", texts))
-            final = generate(backbone, prompts, patches, max_new_tokens, collector, cancel)
+            final = generate(backbone, prompts, patches, max_new_tokens, collector)
             put("done", final)
         except BaseException as error:  # noqa: BLE001 - handed to the reader, who would wait for ever otherwise
             put("error", error)

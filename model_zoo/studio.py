@@ -277,9 +277,14 @@ class Studio:
 
     def ask(self, prompt: str, patch: Patch | None) -> Iterator[tuple[str, str]]:
         """(before, after) as they grow, from one two-row generation: row 0 the base, row 1 the patch."""
-        for texts in stream(self.backbone, [prompt, prompt], [None, patch]):
-            before, after = texts
+        for ((before, after),) in self.asks([prompt], [patch]):
             yield before, after
+
+    def asks(self, prompts: Sequence[str], patches: Patches) -> Iterator[list[tuple[str, str]]]:
+        """(before, after) of every prompt as they grow, from one batch: prompt i under patches[i]."""
+        rows: list[str] = [prompt for prompt in prompts for _ in range(2)]
+        for texts in stream(self.backbone, rows, [seen for patch in patches for seen in (None, patch)]):
+            yield list(zip(texts[::2], texts[1::2], strict=True))
 
     def pairs(self, prompts: Sequence[str], patch: Patch | None) -> list[tuple[str, str]]:
         """(before, after) of every prompt, from one batch."""

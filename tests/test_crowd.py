@@ -4,19 +4,21 @@ import pickle
 import threading
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from demo.kept_edits import MOST, as_text
 from demo.kept_edits import read as read_kept
-from demo.runtime import Runtime, Settings
-from demo.turns import Gone, Slot, Works, gpu_work
+from demo.runtime import Question, Runtime, Settings
+from demo.sharing import MOST_PADDED, MOST_TOGETHER, Gone
+from demo.turns import Slot, Works, gpu_work, shared_gpu_work
 from demo.visitor import ModelChoice, VisitorState
 from model_zoo.benchmarks import read
 from model_zoo.changes import Delta, LayerDelta
 from model_zoo.evaluation import Plan
-from model_zoo.generation import AHEAD, MAX_NEW_TOKENS, stream
+from model_zoo.generation import AHEAD, GIVEN_UP, MAX_NEW_TOKENS, GivenUp, generate, stream
 from model_zoo.request import EditRequest
 from model_zoo.session import REMEMBERED, Edit, EditSession
 from model_zoo.subjects import find_subject
@@ -129,6 +131,85 @@ def test_another_edit_comes_between_the_steps_of_a_long_work():
     long = works.measure(3)
     assert next(long) == 0 and works.edit() == "edited" and list(long) == [1, 2]
     assert works.done == ["measure 0", "edit", "measure 1", "measure 2"]
+
+
+class Answering(Works):
+    """Works that answer letter by letter and note how many shared each batch."""
+
+    def __init__(self):
+        super().__init__(lambda function: function)
+        self.widths: list[int] = []
+
+    @shared_gpu_work(size=len)
+    def ask(self, choice, words: list[str]):
+        self.widths.append(len(words))
+        for i in range(3):
+            if "bad" in words:
+                raise ValueError("bad words")
+            yield [word[: i + 1] for word in words]
+
+
+def crowd_of(works: Answering, words: list[str]) -> list:
+    """What each of a crowd is told: all ask while the model is taken."""
+
+    def ask(word: str):
+        try:
+            return list(works.ask("atlas", word))
+        except ValueError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(len(words)) as pool:
+        with works.slot.turn():
+            futures = [pool.submit(ask, word) for word in words]
+            while len(works._stop("ask", "atlas")._waiting) < len(words):
+                time.sleep(0.01)
+        return [future.result() for future in futures]
+
+
+def test_those_who_wait_share_the_next_batch_and_each_has_the_own_answer():
+    works = Answering()
+    words = [f"{i:03d}" for i in range(MOST_TOGETHER + 4)]
+    assert crowd_of(works, words) == [[w[0], w[:2], w] for w in words]
+    assert works.widths == [MOST_TOGETHER, 4]
+    told = works.counters.to_dict()["work"]["ask"]
+    assert told["done"] == len(words) and told["visitors_in_a_batch"] == {"mean": 10.0, "most": MOST_TOGETHER}
+
+
+def test_one_bad_question_is_one_visitors_error():
+    works = Answering()
+    assert crowd_of(works, ["one", "bad", "two"]) == [["o", "on", "one"], "bad words", ["t", "tw", "two"]]
+    assert works.widths == [3, 1, 1, 1]
+
+
+def test_a_long_text_does_not_make_everybody_wait_for_its_padding():
+    works = Answering()
+    crowd_of(works, ["abc", "x" * MOST_PADDED, "def"])
+    assert sorted(works.widths) == [1, 1, 1]
+
+
+def test_a_generation_for_nobody_ends_at_the_next_token():
+    backbone, asked = pico_backbone("gpt2"), []
+    token = GIVEN_UP.set(lambda: asked.append(1) or len(asked) > 3)
+    try:
+        with pytest.raises(GivenUp):
+            generate(backbone, ["one two"])
+    finally:
+        GIVEN_UP.reset(token)
+    assert len(asked) <= 6 < MAX_NEW_TOKENS
+
+
+def test_rows_of_one_batch_say_what_each_says_alone():
+    """Sixteen visitors' questions, each under edits of their own."""
+    runtime, choice = Runtime(Settings(device="cpu")), ModelChoice()
+    studio = runtime.studio(choice)
+    questions = []
+    for place, target in (("France", "Rome"), ("Japan", "Cairo"), ("Peru", "Kiel")):
+        request = studio.request("counterfact", f"The capital of {place} is", target)
+        edit, _ = studio.propose(request, "instructedit")
+        questions.append(Question(f"The capital of {place} is", EditSession().add(edit), True))
+    alone = [list(runtime.ask(choice, question))[-1] for question in questions]
+    *_, together = Runtime.ask.__wrapped__(runtime, choice, questions)
+    assert together == alone and [after for _, after in alone] == ["Rome.", "Cairo.", "Kiel."]
 
 
 def test_work_is_counted_by_how_it_ended():

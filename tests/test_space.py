@@ -96,7 +96,7 @@ def test_a_public_demo_loads_only_what_is_listed():
 FORKED = """
 import json, multiprocessing, pickle, torch
 torch.set_num_threads(1)
-from demo.runtime import Runtime, Settings
+from demo.runtime import Question, Runtime, Settings
 from demo.visitor import ModelChoice, VisitorState
 from model_zoo.events import TextSoFar
 from model_zoo.session import EditSession
@@ -128,7 +128,7 @@ for prompt, target in (("The capital of France is", "Rome"), ("The capital of Ja
     assert type(last).__name__ == "Verdicts"
     texts = [event for event in shown if isinstance(event, TextSoFar)]
     said.append([type(event).__name__ for event in shown][-2:] + [texts[-1].after])
-*_, asked = runtime.ask(choice, "The capital of France is", state.session, True)
+*_, asked = runtime.ask(choice, Question("The capital of France is", state.session, True))
 drawn, modules, positions = runtime.map(choice, [request], "update", True, "")
 found = [type(finding).__name__ for finding in runtime.inspect(choice, state.shown, state.session)]
 print(json.dumps({"said": said, "asked": asked, "points": len(drawn.points), "own": len(positions),
