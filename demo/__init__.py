@@ -25,11 +25,13 @@ from . import (
     tab_many,
     tab_scope,
 )
-from .door import DOOR, MOST_OF_A_FILE, MOST_SESSIONS, MOST_WAITING, Page
+from .allocator import keep_little
+from .door import DOOR, MOST_OF_A_FILE, MOST_WAITING, Page
 from .first_edit import make_first_edit
 from .handlers import QUIET
 from .picker import listed
 from .runtime import Runtime, Settings
+from .sessions import MOST_SESSIONS
 from .tab import PageParts
 from .theme import STYLE, build_theme, colour_variables
 from .visitor import ModelChoice, VisitorState
@@ -68,6 +70,7 @@ _HEADER = (
 def build(settings: Settings | None = None, progress: Progress = no_progress) -> gr.Blocks:
     """The page for these settings. The first edit is made here, so that nobody meets an empty screen."""
     logging.disable_progress_bar()
+    keep_little()
     runtime = Runtime(settings or Settings())
     choice = ModelChoice(runtime.settings.model)
     first = make_first_edit(runtime, choice, progress)
@@ -85,6 +88,10 @@ def build(settings: Settings | None = None, progress: Progress = no_progress) ->
         kept_edits.wire(page, runtime, parts, offer)
         # what was fetched since the page was built is not to be fetched any more
         page.load(lambda: gr.update(**listed(runtime, choice.model)), None, parts.inputs.model, **QUIET)
-    page.told = lambda: {"waiting_for_the_model": runtime.slot.waiting, **runtime.counters.to_dict()}
+    page.told = lambda: {
+        "waiting_for_the_model": runtime.slot.waiting,
+        "weights": runtime.weights(),
+        **runtime.counters.to_dict(),
+    }
     page.queue(max_size=2 * MOST_WAITING)  # Gradio's own refusal is less clear than the door's
     return page

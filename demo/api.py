@@ -1,4 +1,4 @@
-"""The public endpoints /edit and /ask: the command line's JSON, under the caller's own session."""
+"""The public endpoints /edit, /ask and /undo: the command line's JSON, under the caller's own session."""
 
 from typing import Any
 
@@ -50,11 +50,19 @@ class Endpoints:
         *_, (before, after) = self.runtime.ask(state.choice, question)
         return {"before": before, "after": after}
 
+    def undo(self, state: VisitorState):
+        """Take the session's last change back; returns the edits that are on then, as labels."""
+        state = state.with_session(state.session.undo()).showing_an_own_edit()
+        return {"edits": [edit.label for edit in state.session.active]}, state
+
 
 def build(runtime: Runtime, state: gr.State, inputs: list, ask_box: gr.Textbox, chat: gr.Checkbox) -> None:
     """Add the endpoints; `inputs` are the Edit tab's, in its order."""
     endpoints = Endpoints(runtime)
     result, button = gr.JSON(visible=False), gr.Button(visible=False)
-    edit, ask = (errors_as_messages(one, escaped=False) for one in (endpoints.edit, endpoints.ask))
+    edit, ask, undo = (
+        errors_as_messages(one, escaped=False) for one in (endpoints.edit, endpoints.ask, endpoints.undo)
+    )
     button.click(edit, [state, *inputs], [result, state], api_name="edit", **EDIT)
     button.click(ask, [state, ask_box, chat], result, api_name="ask", **ASK)
+    button.click(undo, [state], [result, state], api_name="undo", **ASK)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
+import psutil
 from fastapi.exceptions import RequestValidationError
 from gradio.route_utils import FnIndexInferError
 from starlette.middleware import Middleware
@@ -18,15 +19,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .arguments import checked
 from .handlers import refusal
-from .visitor import VisitorState
+from .sessions import is_lost, make_room
 
 MOST_OF_A_FILE = 5 * 2**20  # bytes
 MOST_OF_A_BODY = 2**20  # bytes of a request that uploads no file
 DISCARDED = 2**26  # bytes that are read of a body that is too large, so that the answer is seen
 
 MOST_WAITING = 64  # events
-MOST_SESSIONS = 2000  # the longest unused goes first
-MOST_NUMBERS = 2**29  # of all sessions' edits: 2 GB
 
 _BUSY = (
     "{} requests are waiting here already, more than can be answered soon: nothing was done or lost; try "
@@ -57,7 +56,7 @@ class Page(gr.Blocks):
         if state is not None:
             state.config_values.clear()  # a megabyte for each session, which only deep links need
         try:
-            if not public and state is not None and _is_lost(block_fn.inputs, state):
+            if not public and state is not None and is_lost(block_fn.inputs, state):
                 raise ValueError(_LOST)
             own = [
                 component if state is None else _of_session(component, state) for component in block_fn.inputs
@@ -76,34 +75,8 @@ class Page(gr.Blocks):
         """As Gradio does it; sessions that are longest unused go where all together keep too much."""
         data = await super().postprocess_data(block_fn, predictions, state, *more, **named)
         if any(isinstance(component, gr.State) for component in block_fn.outputs):
-            self._make_room(state)
+            make_room(self.state_holder, state)
         return data
-
-    def _make_room(self, present: Any) -> None:
-        holder = self.state_holder
-        kept = {key: _numbers(session) for key, session in list(holder.session_data.items())}
-        total = sum(kept.values())
-        for key, numbers in kept.items():  # the longest unused comes first
-            if total <= MOST_NUMBERS:
-                return
-            if numbers and holder.session_data.get(key) is not present:
-                holder.session_data.pop(key, None)
-                holder.time_last_used.pop(key, None)
-                total -= numbers
-
-
-def _visitors(session: Any) -> list[VisitorState]:
-    return [value for value in list(session.state_data.values()) if isinstance(value, VisitorState)]
-
-
-def _numbers(session: Any) -> int:
-    return sum(visitor.numbers for visitor in _visitors(session))
-
-
-def _is_lost(inputs: Any, session: Any) -> bool:
-    """Whether a page sends its visitor's state to a session in which it was never loaded."""
-    values = [session[component._id] for component in inputs if isinstance(component, gr.State)]
-    return any(isinstance(value, VisitorState) and not value.met for value in values)
 
 
 def _of_session(component: Any, state: Any) -> Any:
@@ -167,9 +140,12 @@ class Door:
 def health(request: Request) -> JSONResponse:
     """How the server is, in numbers."""
     page = request.app.get_blocks()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = {
+        "memory_mb": round(psutil.Process().memory_info().rss / 2**20),
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10),
+    }
     sessions = {"sessions": len(page.state_holder.session_data), "queued": len(page._queue)}
-    return JSONResponse({"status": "ok", **sessions, "peak_memory_mb": round(peak), **page.told()})
+    return JSONResponse({"status": "ok", **sessions, **memory, **page.told()})
 
 
 async def _read(request: Request, most: int) -> tuple[bytes, int]:

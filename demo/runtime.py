@@ -40,6 +40,7 @@ LARGE = 5e7  # weights; on a CPU, the map of a larger model has fewer reference 
 FEW_REFERENCES = 10  # reference edits per task on such a map
 KEPT_STUDIOS = 3  # models that stay loaded
 MOST_ROWS = 10_000  # of a visitor's file are read
+HASHED_SECONDS = 60.0  # between two looks at the weights
 KEPT_FILES_SECONDS = 600  # by then Gradio has long copied a download
 
 _LISTED_ONLY = (
@@ -101,7 +102,8 @@ class Runtime(Works):
         self._studios: OrderedDict[ModelChoice, Studio] = OrderedDict()
         self._spaces: dict[ModelChoice, DirectionSpace] = {}
         self._inspectors: dict[ModelChoice, Inspector] = {}
-        self._lock = threading.Lock()
+        self._hashed: tuple[float, dict[str, str]] = (-HASHED_SECONDS, {})
+        self._lock, self._hashing = threading.Lock(), threading.Lock()
         self._files = tempfile.TemporaryDirectory(prefix="instructedit-")
 
     # ---- models -------------------------------------------------------------------------------------------
@@ -143,6 +145,16 @@ class Runtime(Works):
                 self._spaces.pop(choice, None)
                 self._inspectors.pop(choice, None)
         gc.collect()
+
+    def weights(self) -> dict[str, str]:
+        """A digest of each loaded model's weights, taken anew once a minute at most."""
+        with self._hashing:
+            if time.monotonic() - self._hashed[0] > HASHED_SECONDS:
+                with self._lock:
+                    loaded = dict(self._studios)
+                hashes = {str(choice): studio.backbone.weights_hash() for choice, studio in loaded.items()}
+                self._hashed = time.monotonic(), hashes
+            return self._hashed[1]
 
     def _permit(self, choice: ModelChoice) -> None:
         """A public demo loads only what the catalogue lists, and accepts no terms for its operator."""

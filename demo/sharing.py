@@ -29,7 +29,7 @@ def wanting() -> Callable[[], bool]:
 
     def wanted() -> bool:
         jobs = (job for jobs in page._queue.active_jobs if jobs for job in jobs)
-        return next((job.alive for job in jobs if job._id == event), True)
+        return any(job.alive for job in jobs if job._id == event)  # one that was cancelled is not there
 
     return wanted
 

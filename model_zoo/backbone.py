@@ -166,6 +166,13 @@ class Backbone:
         numbers = b"".join(c.float().cpu().numpy().tobytes() for c in corners)
         return hashlib.sha256(numbers).hexdigest()[:16]
 
+    def weights_hash(self) -> str:
+        """A digest of all parameters as they are in memory now: no edit, whoever made it, changes it."""
+        digest = hashlib.sha256()
+        for _, parameter in sorted(self.model.named_parameters()):
+            digest.update(parameter.detach().contiguous().cpu().view(torch.uint8).numpy())
+        return digest.hexdigest()[:16]
+
     # ---- edits -------------------------------------------------------------------------------------------
 
     def _hook(self, path: str):

@@ -25,7 +25,7 @@ LAYERS = [
     {"events", "editors"},
     {"verdicts"},
     {"studio", "export", "training"},
-    {"comparing", "experiments", "inspecting", "many", "session_files"},
+    {"comparing", "experiments", "inspecting", "many", "session_files", "soaking"},
     {"__init__", "cli"},
     {"__main__"},
 ]

@@ -19,6 +19,7 @@ from . import (
     methods,
     records,
     sentiment,
+    soak,
     statistics,
     train,
 )
@@ -39,6 +40,7 @@ for command in (
     records.records,
     methods.methods,
     sentiment.sentiment,
+    soak.soak,
     statistics.statistics,
     hub.pull,
     hub.push,
