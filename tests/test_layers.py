@@ -22,7 +22,7 @@ LAYERS = [
     {"sources"},
     {"methods", "catalog"},
     {"session", "directions", "evaluation"},
-    {"events", "editors"},
+    {"events", "editors", "importing"},
     {"verdicts"},
     {"studio", "export", "training"},
     {"comparing", "experiments", "inspecting", "many", "session_files"},

@@ -14,6 +14,7 @@ from . import (
     experiment,
     fetch,
     hub,
+    importing,
     inspect,
     languages,
     methods,
@@ -45,6 +46,7 @@ for command in (
     hub.discover,
 ):
     app.command()(command)
+app.command("import")(importing.import_archive)
 app.add_typer(atlas.app, name="atlas")
 app.add_typer(experiment.app, name="experiment")
 

@@ -54,6 +54,11 @@ class Training:
 def training(order: Order) -> Training:
     """The training of an order. ValueError for a method without one, and for what does not apply to it."""
     name = order.method.trained_by
+    if name is None and order.method.needs_editor:
+        raise ValueError(
+            f"Editors of {order.method.pretty_name} are not trained here; bring one in with 'python -m "
+            "model_zoo import', or train one of InstructEdit."
+        )
     if name is None:
         raise ValueError(f"{order.method.pretty_name} needs no training: it edits any base model as it is.")
     return find("trainer", TRAINERS, name)(order)
