@@ -12,6 +12,7 @@ from ..methods import EditMethod
 from ..methods.hypernetwork_method import HypernetworkMethod
 from ..methods.mend import MEND
 from ..methods.reader import Reader
+from ..processes import together
 from ..progress import Progress, no_progress
 from ..registry import find
 from ..sources import Source
@@ -82,6 +83,8 @@ def _meta(order: Order) -> Training:
 
 def _aligning(order: Order) -> Training:
     assert issubclass(order.method, Reader)  # what this trainer is for
+    if together().size > 1:
+        raise ValueError(f"{order.method.pretty_name} trains in one process; start it without a launcher.")
     given = {
         "--no-instructions": not order.instructions,
         "--recipe": order.recipe is not None,
