@@ -89,7 +89,8 @@ def started() -> Iterator[None]:
     """Within this block the processes that a launcher started know each other. Nothing changes where none
     did, or within another such block.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+    told = {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys() and int(os.environ["WORLD_SIZE"]) > 1
+    if not told or dist.is_initialized():
         yield
         return
     dist.init_process_group()  # gloo for what lies in memory, NCCL for what lies on GPUs
