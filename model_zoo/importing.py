@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError  # noqa: TID251 - the error alone; nothing is unpickled here
 from typing import Any
 
 import torch
@@ -114,7 +113,7 @@ def read_archive(path: Path) -> Archive:
     for name, value in tensors.items():
         if not isinstance(value, Tensor) or not value.is_floating_point() or not value.ndim:
             raise ValueError(f"{name} in {path} is no tensor of numbers: the archive is broken.")
-        place = _SHAPE.fullmatch(name)
+        place = _SHAPE.fullmatch(str(name))
         if place:
             shapes.setdefault((int(place[1]), int(place[2])), {})[place[3]] = value
         elif name != "edit_lrs":
@@ -143,18 +142,18 @@ def _load(path: Path) -> Any:
     with torch.serialization.safe_globals(allowed):
         try:
             refused = set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - names
-            if refused:
-                raise ValueError(
-                    f"{path} holds {', '.join(sorted(refused))}, which was refused: only tensors, plain "
-                    f"values and configurations of {', '.join(sorted(FAMILIES))} are read, since reading "
-                    "anything else could run code."
-                )
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except (UnpicklingError, RuntimeError, EOFError, KeyError, AttributeError, TypeError) as error:
+            held = None if refused else torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except Exception as error:  # noqa: BLE001 - what is broken may raise anything
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ValueError(
                 f"{path} cannot be read: {said}. The file is broken or was cut short."
             ) from error
+    if refused:
+        raise ValueError(
+            f"{path} holds {', '.join(sorted(refused))}, which was refused: only tensors, plain values and "
+            f"configurations of {', '.join(sorted(FAMILIES))} are read, since anything else could run code."
+        )
+    return held
 
 
 # ---- which matrices ----------------------------------------------------------------------------------------

@@ -225,6 +225,13 @@ def test_what_is_no_whole_archive_is_refused(pico, tmp_path):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"archive\.pt"):
             import_editor(path, pico)
+    key = whole.index(b"data.pkl") + 200  # inside the pickle: whatever it raises is a sentence
+    for value in range(0, 256, 5):
+        path.write_bytes(whole[:key] + bytes([value]) + whole[key + 1 :])
+        try:
+            import_editor(path, pico)
+        except ValueError as refusal:
+            assert "archive.pt" in str(refusal) and "\n" not in str(refusal)
     for held in ([1, 2], {"model": {}}, {"model": {"edit_lrs": torch.zeros(2)}}):
         with pytest.raises(ValueError, match="lacks 'model' with 'edit_lrs' and 'model_config'"):
             import_editor(written(held, tmp_path), pico)
