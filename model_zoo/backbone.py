@@ -306,7 +306,7 @@ class Backbone:
         for i, row in enumerate(rows):
             n = len(row.ids)
             ids[i, :n], mask[i, :n] = torch.tensor(row.ids), 1
-            labels[i, row.start : n] = ids[i, row.start : n]
+            labels[i, row.start : n] = torch.tensor(row.labels or row.ids[row.start :])
         return Batch(ids.to(self.device), mask.to(self.device), labels.to(self.device))
 
     # ---- forward -----------------------------------------------------------------------------------------

@@ -3,18 +3,20 @@
 A family is data. To add one, add an entry; nothing else in the project compares architecture names.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class Family:
     """`blocks`: path of the block list; `mlp`: the MLP linears inside one block, in forward order; the last
     one is the projection back into the residual stream. `norm`: the layer norm behind the last block.
+    `listed`: the MLP linears in the order of EasyEdit's published settings; empty where it has none.
     """
 
     blocks: str
     mlp: tuple[str, ...]
     norm: str
+    listed: tuple[str, ...] = ()
 
     def linears(self, block: int) -> tuple[str, ...]:
         """Module paths of the MLP linears of one block."""
@@ -22,14 +24,17 @@ class Family:
 
 
 _LLAMA = Family("model.layers", ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"), "model.norm")
+_LISTED = replace(_LLAMA, listed=_LLAMA.mlp)
 
 FAMILIES: dict[str, Family] = {
     "gemma2": _LLAMA,
     "gemma3_text": _LLAMA,
-    "gpt2": Family("transformer.h", ("mlp.c_fc", "mlp.c_proj"), "transformer.ln_f"),
-    "llama": _LLAMA,
-    "mistral": _LLAMA,
-    "qwen2": _LLAMA,
+    "gpt2": Family(
+        "transformer.h", ("mlp.c_fc", "mlp.c_proj"), "transformer.ln_f", listed=("mlp.c_proj", "mlp.c_fc")
+    ),
+    "llama": _LISTED,
+    "mistral": _LISTED,
+    "qwen2": _LISTED,
     "qwen3": _LLAMA,
 }
 

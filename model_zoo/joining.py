@@ -25,12 +25,13 @@ _OPENING = "([{<\"'“‘«¿¡$€£#@&*_~`+-"
 @dataclass(frozen=True)
 class Joined:
     """One row: token `ids`, of which those from `start` on are the target and the first `prefix` an
-    instruction.
+    instruction. `labels` are what is to be said from `start` on, where that is not the row's own tokens.
     """
 
     ids: tuple[int, ...]
     start: int
     prefix: int = 0
+    labels: tuple[int, ...] = ()
 
 
 def is_question(prompt: str) -> bool:

@@ -17,6 +17,7 @@ from .cache import writable_cache
 from .checkpoints import Checkpoint
 from .families import family_of
 from .hub import HubError, fetch
+from .processes import own_gpu, together
 from .progress import Progress, no_progress, readable
 from .wheels import WheelWeights
 
@@ -63,6 +64,8 @@ def pick_device(device: str) -> str:
     """'auto' becomes cuda where there is one; asking for a cuda that is not there is a ValueError."""
     if device not in ("auto", "cpu", "cuda") and not device.startswith("cuda:"):
         raise ValueError(f"The device '{device}' is unknown; use auto, cpu or cuda.")
+    if device in ("auto", "cuda") and together().size > 1 and torch.cuda.is_available():
+        return own_gpu()
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():

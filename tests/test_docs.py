@@ -46,7 +46,7 @@ def test_readme_is_short():
 def test_every_command_and_option_that_readme_and_docs_name_exists():
     commands = typer.main.get_command(app).commands
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
-    lines = re.findall(r"python -m model_zoo ([a-z-]+)((?: [a-z]+)?)([^\n`]*)", text)
+    lines = re.findall(r"-m (?:-- )?model_zoo ([a-z-]+)((?: [a-z]+)?)([^\n`]*)", text)
     assert len(lines) > 20
     for name, sub, rest in lines:
         command = commands[name]

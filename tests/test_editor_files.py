@@ -60,6 +60,8 @@ def test_a_wrong_or_missing_editor_is_refused_with_both_sides_named(gpt2, tmp_pa
         load_method("instructedit", pico_backbone("llama"), tmp_path)
     with pytest.raises(ValueError, match="needs an editor trained for pico-gpt2"):
         load_method("instructedit", gpt2)
+    with pytest.raises(ValueError, match="Bring an archive in with 'python -m model_zoo import'"):
+        load_method("easyedit", gpt2)
     with pytest.raises(ValueError, match=f"the methods are: {', '.join(METHODS)}"):
         load_method("romee", gpt2)
     (tmp_path / "editor.safetensors").write_bytes(b"nonsense")

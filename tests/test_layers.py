@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 # from the bottom up; names on one line must not import each other
 LAYERS = [
-    {"registry", "progress", "palette"},
+    {"registry", "progress", "palette", "processes"},
     {"cache"},
     {"families", "joining", "checkpoints", "atlas", "hub", "request", "subjects"},
     {"gguf_files"},
@@ -22,7 +22,7 @@ LAYERS = [
     {"sources"},
     {"methods", "catalog"},
     {"session", "directions", "evaluation"},
-    {"events", "editors"},
+    {"events", "editors", "importing"},
     {"verdicts"},
     {"studio", "export", "training"},
     {"comparing", "experiments", "inspecting", "many", "session_files", "soaking"},

@@ -349,12 +349,16 @@ def test_settings_are_changed_by_name_or_refused():
 
 
 def test_every_trained_method_names_a_trainer(gpt2):
-    assert all((m.trained_by in TRAINERS) == m.needs_editor for m in METHODS.values())
+    trained = {name for name, m in METHODS.items() if m.trained_by}
+    assert all(METHODS[name].trained_by in TRAINERS and METHODS[name].needs_editor for name in trained)
+    assert {name for name, m in METHODS.items() if m.needs_editor} - trained == {"easyedit"}  # imported
     command = typer.main.get_command(app).commands["train"]
     told = next(option.help for option in command.params if option.name == "method")
-    assert all((name in re.findall(r"[\w-]+", told)) == m.needs_editor for name, m in METHODS.items())
+    assert all((name in re.findall(r"[\w-]+", told)) == (name in trained) for name in METHODS)
     with pytest.raises(ValueError, match="needs no training"):
         training(Order(METHODS["ft-l"], gpt2, ATLAS, ("counterfact",)))
+    with pytest.raises(ValueError, match="are not trained here"):
+        training(Order(METHODS["easyedit"], gpt2, ATLAS, ("counterfact",)))
 
 
 def test_the_command_trains_it_and_refuses_what_is_anothers(tmp_path, capsys):

@@ -14,6 +14,7 @@ from . import (
     experiment,
     fetch,
     hub,
+    importing,
     inspect,
     languages,
     methods,
@@ -47,6 +48,7 @@ for command in (
     hub.discover,
 ):
     app.command()(command)
+app.command("import")(importing.import_archive)
 app.add_typer(atlas.app, name="atlas")
 app.add_typer(experiment.app, name="experiment")
 
@@ -55,11 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; bad input is one sentence on stderr and exit code 2."""
     from transformers.utils import logging
 
+    from ..processes import started
+
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     command = typer.main.get_command(app)
     try:
-        return command.main(args=arguments, prog_name="python -m model_zoo", standalone_mode=False) or 0
+        with started():
+            return command.main(args=arguments, prog_name="python -m model_zoo", standalone_mode=False) or 0
     except (typer.Abort, KeyboardInterrupt):
         return 130
     except Exception as error:

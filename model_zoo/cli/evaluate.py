@@ -94,6 +94,7 @@ def evaluate(
     from ..evaluation.metrics import explained
     from ..loading import LoadOptions
     from ..methods import assignments
+    from ..processes import together as of_processes
     from ..sources import files_by_task
     from .opening import opened
 
@@ -136,10 +137,13 @@ def evaluate(
     for path in filter(None, (out, html, table)):
         if not path.parent.is_dir():  # found now, not after the run
             raise ValueError(f"The folder {path.parent} does not exist; make it first.")
-    with tqdm(desc="evaluate", unit="group", mininterval=2) as bar:
+    first = of_processes().first
+    with tqdm(desc="evaluate", unit="group", mininterval=2, disable=not first) as bar:
         for done, total, results in studio.measure(plan, out):  # noqa: B007 - the last one counts
             bar.total = total
             bar.update(done - bar.n)
+    if not first:
+        return
     told = cast(Results, results).to_dict()
     _tell(told)
     if recall:

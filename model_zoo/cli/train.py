@@ -55,6 +55,8 @@ def train(
     from ..catalog import load_backbone
     from ..loading import LoadOptions
     from ..methods import assignments, get_method
+    from ..processes import together
+    from ..progress import no_progress
     from ..sources import FileSource, default_source, files_by_task
     from ..tasks import get_task
     from ..training.order import Order, training
@@ -78,13 +80,15 @@ def train(
             rank,
             values,
             seed,
-            _on_stderr,
+            _on_stderr if together().first else no_progress,
         )
     )
-    if dry_run:
-        print(ready.estimate())
+    if not dry_run:
+        ready.run(out)
         return
-    ready.run(out)
+    takes = ready.estimate()
+    if together().first:
+        print(takes)
 
 
 def _on_stderr(text: str) -> None:

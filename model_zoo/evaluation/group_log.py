@@ -1,26 +1,40 @@
 """Finished groups of an evaluation, kept so that a run that was killed goes on where it was."""
 
+import glob
 import json
 from dataclasses import asdict
 from pathlib import Path
 
+from ..processes import Processes
 from .scoring import Row
 
 
 class GroupLog:
-    """Finished groups, in memory and, with `out`, as lines of a file beside it."""
+    """Finished groups, in memory and, with `out`, as lines of a file beside it; each of several processes has
+    a file of its own, and all that are there are read.
+    """
 
-    def __init__(self, out: Path | None, config: dict):
+    def __init__(self, out: Path | None, config: dict, processes: Processes | None = None):
         self.rows: dict[tuple[str, str, int], list[Row]] = {}
-        self.path = out and out.with_name(out.name + ".partial")
-        head = json.dumps(config, sort_keys=True)  # another editor, base or file is another run
-        if self.path is None:
+        self.processes = processes or Processes()
+        self.out, rank = out, self.processes.rank
+        if out is None:
             return
-        if self.path.exists() and (lines := self.path.read_text(encoding="utf-8").split("\n"))[0] == head:
-            for line in lines[1:]:
-                self._take(line)
-        self.file = self.path.open("a" if self.rows else "w", encoding="utf-8")
-        self._write("" if self.rows else head)  # a line break first: the last line may have been cut short
+        head, own = json.dumps(config, sort_keys=True), out.with_name(f"{out.name}.partial{rank or ''}")
+        goes_on = False  # another editor, base or file is another run
+        for path in self._files():
+            lines = path.read_text(encoding="utf-8").split("\n")
+            if lines[0] == head:
+                goes_on |= path == own
+                for line in lines[1:]:
+                    self._take(line)
+        self.file = own.open("a" if goes_on else "w", encoding="utf-8")
+        self._write("" if goes_on else head)  # a line break first: the last line may have been cut short
+
+    def _files(self) -> list[Path]:
+        """Those of all processes."""
+        assert self.out is not None
+        return sorted(self.out.parent.glob(glob.escape(f"{self.out.name}.partial") + "*"))
 
     def _take(self, line: str) -> None:
         try:
@@ -38,9 +52,18 @@ class GroupLog:
 
     def add(self, method: str, task: str, start: int, rows: list[Row]) -> None:
         self.rows[method, task, start] = rows
-        if self.path:
-            line = {"method": method, "task": task, "start": start, "rows": [asdict(row) for row in rows]}
-            self._write(json.dumps(line, ensure_ascii=False))
+        if self.out:
+            self._write(self._line(method, task, start))
+
+    def _line(self, method: str, task: str, start: int) -> str:
+        rows = [asdict(row) for row in self.rows[method, task, start]]
+        return json.dumps({"method": method, "task": task, "start": start, "rows": rows}, ensure_ascii=False)
+
+    def gather(self) -> None:
+        """Have the groups of all processes in each."""
+        for text in self.processes.texts("\n".join(self._line(*key) for key in self.rows)):
+            for line in text.split("\n"):
+                self._take(line)
 
     def of(self, method: str, task: str) -> list[Row]:
         return [
@@ -48,6 +71,10 @@ class GroupLog:
         ]
 
     def close(self) -> None:
-        if self.path is not None:
-            self.file.close()
-            self.path.unlink()
+        """Every process's file goes: all is gathered and written elsewhere."""
+        if self.out is None:
+            return
+        self.file.close()
+        if self.processes.first:
+            for path in self._files():
+                path.unlink()

@@ -1,8 +1,8 @@
 """One evaluation: several methods on the same cases, resumable, returned as plain data.
 
 Cases are measured in fixed groups, so that a run that was killed and started again computes every group in
-the same batches as an unbroken one: both give the same results. A finished group is one line of
-`<file>.partial`.
+the same batches as an unbroken one: both give the same results, and so do several processes, which share the
+groups. A finished group is one line of `<file>.partial`.
 """
 
 import json
@@ -18,6 +18,7 @@ import transformers
 from ..backbone import Backbone
 from ..changes import Patch, patch_of
 from ..methods import EditMethod, check_requests
+from ..processes import together
 from ..records import units
 from ..sources import Source
 from .group_log import GroupLog
@@ -57,8 +58,10 @@ def measuring(
 ) -> Iterator[tuple[int, int, Results | None]]:
     """Run the plan: (groups done, groups in all, None) after each method of a group, at last the results.
 
-    With `out` the results are written there, and a run that was killed goes on where it was.
+    With `out` the results are written there, and a run that was killed goes on where it was. Each of several
+    processes (processes.py) counts its own groups and has all results; the first one writes.
     """
+    processes = together()
     planned = plan_cases(plan, backbone, source)
     proposers = {
         name: None if name == UNEDITED else method(name) for name in plan.methods
@@ -74,21 +77,23 @@ def measuring(
         "editors": editors,
         "records_sha256": planned.records_sha256,
     }
-    log = GroupLog(out, config)
+    log = GroupLog(out, config, processes)
+    share = processes.share(groups)
     prose = Prose(backbone, passages(plan.prose, plan.seed)) if plan.prose else None
-    for done, (task, number, group) in enumerate(groups, start=1):
+    for done, (task, number, group) in enumerate(share, start=1):
         baseline = Baseline(backbone)
         for n, (name, proposer) in enumerate(proposers.items(), start=1):
             if not log.has(name, task, number):
                 patches = _patches(proposer, group, plan.together != 1, plan.one_after_another)
                 rows = score(backbone, baseline, group, patches)
                 log.add(name, task, number, rows + (prose.rows(group, patches) if prose else []))
-            yield done - (n < len(proposers)), len(groups), None
+            yield done - (n < len(proposers)), len(share), None
+    log.gather()
     results = _results(plan, config, backbone, planned, log)
-    if out:
+    if out and processes.first:
         out.write_text(json.dumps(asdict(results), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        log.close()
-    yield len(groups), len(groups), results
+    log.close()
+    yield len(share), len(share), results
 
 
 def evaluate(

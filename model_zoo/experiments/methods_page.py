@@ -22,8 +22,8 @@ tables in `docs/results/smollm2/`; no figure here is typed by hand.
 
 ## What each is
 
-Needs: an **editor** trained for the base model (`python -m model_zoo train`), a **subject** that the prompt
-names, **statistics** of the base model's keys, taken once and kept.
+Needs: an **editor** trained for the base model (`python -m model_zoo train`, or `import` for EasyEdit's), a
+**subject** that the prompt names, **statistics** of the base model's keys, taken once and kept.
 
 | method | name | changes | needs | what it is |
 |---|---|---|---|---|

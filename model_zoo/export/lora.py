@@ -1,7 +1,7 @@
 """The edit as a PEFT LoRA adapter of one uniform rank, zero-padded: the form that serving engines batch best.
 
 W' = W + B A with alpha = r, so the scale is 1. A rank beyond 256 (or a dense change) is cut by SVD and the
-error is told.
+error is told. What vLLM and SGLang take of adapters is by their documentation and sources (docs/SCALE.md).
 """
 
 import shlex
@@ -17,7 +17,8 @@ from ..changes import Delta, LayerDelta
 from .base import Format
 from .provenance import Provenance
 
-RANKS = (8, 16, 32, 64, 128, 256)
+RANKS = (8, 16, 32, 64, 128, 256)  # among those that vLLM takes as --max-lora-rank
+SERVED = {"gate_proj", "up_proj", "down_proj"}  # the MLP modules that vLLM and SGLang put adapters on
 PREFIX = "base_model.model."
 ADAPTER = "adapter_model.safetensors"
 
@@ -92,12 +93,23 @@ def write(backbone: Backbone, patch: Delta, provenance: Provenance, folder: Path
     notes = (
         f"Rank {rank} on {len(layers)} matrices, alpha {rank} (scale 1). Other engines, by their "
         "documentation (not run here; vLLM's default rank is 16):\n\n"
-        f"    vllm serve {at} --enable-lora --lora-modules edited={adapter} --max-lora-rank {rank}\n"
-        f"    python -m sglang.launch_server --model-path {at} --enable-lora --lora-paths edited={adapter} "
-        f"--max-lora-rank {rank}\n"
+    )
+    served = {path.rpartition(".")[2] for path in layers} <= SERVED
+    if served:
+        notes += (
+            f"    vllm serve {at} --enable-lora --lora-modules edited={adapter} --max-lora-rank {rank}\n"
+            f"    python -m sglang.launch_server --model-path {at} --enable-lora --lora-paths "
+            f"edited={adapter} --max-lora-rank {rank}\n"
+        )
+    notes += (
         f"    python convert_lora_to_gguf.py --base {at} {adapter} --outfile edited.gguf  # llama.cpp's\n"
         "    llama-cli -m BASE.gguf --lora edited.gguf\n"
     )
+    if not served:
+        notes += (
+            "\nvLLM and SGLang put no adapters on these matrices, by their sources; serve the merged export "
+            "there.\n"
+        )
     if backbone.origin and (backbone.origin.repo or base != provenance.base_model):
         notes += (
             f"\n`AutoPeftModelForCausalLM.from_pretrained` finds the base by itself, at `{base}`; where it "

@@ -13,6 +13,7 @@ from ..sources import Source, default_source
 from .alphaedit import AlphaEdit
 from .base import EditMethod, MethodOf, Setup, check_requests
 from .calinet import CaliNet
+from .easyedit import EasyEdit
 from .emmet import EMMET
 from .ft import FT
 from .ft_l import FTL
@@ -50,6 +51,7 @@ METHODS: MappingProxyType[str, type[EditMethod]] = registered(
     (
         InstructEdit,
         MEND,
+        EasyEdit,
         KE,
         FTL,
         FT,
@@ -95,9 +97,12 @@ def load_method(
     method = get_method(name)
     if method.needs_editor and editor is None:
         free = ", ".join(m.name for m in METHODS.values() if not m.needs_editor)
+        way = "Train one with 'python -m model_zoo train'"
+        if method.trained_by is None:
+            way = "Bring an archive in with 'python -m model_zoo import'"
         raise ValueError(
             f"{method.pretty_name} needs an editor trained for {backbone.name}, and none is at hand. "
-            f"Train one with 'python -m model_zoo train', or use a method that needs none: {free}."
+            f"{way}, or use a method that needs none: {free}."
         )
     return method.load(
         Setup(backbone, editor, hyper or method.Hyperparameters(), source or default_source(), progress, text)

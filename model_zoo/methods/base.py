@@ -41,7 +41,9 @@ class EditMethod(ABC):
     reference_url: ClassVar[str]
     kind: ClassVar[type[Change]] = Delta  # what its edits are
     needs_editor: ClassVar[bool] = False  # one that was trained for this base model
-    trained_by: ClassVar[str | None] = None  # the trainer of its editors, by its name in training/
+    trained_by: ClassVar[str | None] = (
+        None  # the trainer of its editors, in training/; None: they are imported
+    )
     editor_in_words: ClassVar[str] = ""  # what one is, for its model card
     needs_subject: ClassVar[bool] = False  # every request must say what it is about
     needs_statistics: ClassVar[bool] = False  # of the base model's keys, which take a while the first time

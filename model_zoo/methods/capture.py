@@ -69,11 +69,16 @@ def request_row(backbone: Backbone, request: EditRequest, target_end: str = "", 
     number of the instruction's tokens.
     """
     put = backbone.asked(request.text, request.chat)
-    # the space before the prompt belongs to the prompt's first token
-    prefix = put[: put.rindex(request.prompt)].rstrip() if request.instruction is not None else ""
     row = backbone.join(put, ended(request.target, target_end))
     row = backbone.stopped(row) if stop else row
-    return replace(row, prefix=len(backbone.ids(prefix)) if prefix else 0)
+    return replace(row, prefix=prefix_size(backbone, request, put))
+
+
+def prefix_size(backbone: Backbone, request: EditRequest, put: str) -> int:
+    """Number of the instruction's tokens in what is put to the model for a request."""
+    # the space before the prompt belongs to the prompt's first token
+    prefix = put[: put.rindex(request.prompt)].rstrip() if request.instruction is not None else ""
+    return len(backbone.ids(prefix)) if prefix else 0
 
 
 @torch.no_grad()

@@ -1,8 +1,8 @@
 """An editor's folder: `config.json`, and `editor.safetensors` with the network's numbers.
 
-Most numbers are stored in float16. Format versions: 1 read instructions in another way; 2 lacked the heads of
-LATER_HEADS; 3 named some heads otherwise (RENAMED). All are read, but for what a network of format 1 reads of
-instructions; 4 is written.
+Most numbers are stored in float16, those of imported editors in float32. Format versions: 1 read instructions
+in another way; 2 lacked the heads of LATER_HEADS; 3 named some heads otherwise (RENAMED). All are read, but
+for what a network of format 1 reads of instructions; 4 is written.
 """
 
 import json
@@ -140,13 +140,15 @@ def read_tensors(folder: Path, config: EditorConfig) -> EditorTensors:
     return EditorTensors(network, covariance)
 
 
-def write_tensors(folder: Path, tensors: EditorTensors, covariance_rank: int) -> None:
+def write_tensors(
+    folder: Path, tensors: EditorTensors, covariance_rank: int, dtype: torch.dtype = torch.float16
+) -> None:
     """Write the numbers; of each key covariance only so many leading eigenvectors."""
     stored = {}
     for name, tensor in tensors.network.items():
         # normalisation statistics and learning rates span more orders of magnitude than float16 holds
         exact = name.endswith(("_mean", "_std", "_size", ".scales")) or name.startswith("log_lr")
-        stored[name] = tensor.cpu().to(torch.float32 if exact else torch.float16).contiguous()
+        stored[name] = tensor.cpu().to(torch.float32 if exact else dtype).contiguous()
     for path, matrix in tensors.covariance.items():
         values, vectors = torch.linalg.eigh(matrix.double())
         scales = values[-covariance_rank:].clamp(min=0).sqrt()

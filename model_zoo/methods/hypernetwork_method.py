@@ -43,11 +43,12 @@ class HypernetworkMethod(EditMethod):
 
     kind = Delta
     needs_editor = True
-    trained_by = "meta"
+    trained_by: ClassVar[str | None] = "meta"
     editor_in_words = "a hypernetwork that turns the gradient of one example into a low-rank weight change"
     has_directions = True
     measures_keys: ClassVar[bool] = False  # against those of the base model's own facts, before training
     default_network: ClassVar[HyperConfig] = HyperConfig()
+    stored: ClassVar[torch.dtype] = torch.float16  # most of its numbers, in its folder
 
     config: EditorConfig
     network: Any  # an nn.Module with calibrate(batches), which sets its normalisation statistics
@@ -125,7 +126,9 @@ class HypernetworkMethod(EditMethod):
         """
         folder.mkdir(parents=True, exist_ok=True)
         covariance = {} if self.config.hyper.whitened else self.covariance
-        write_tensors(folder, EditorTensors(self.network.state_dict(), covariance), covariance_rank)
+        write_tensors(
+            folder, EditorTensors(self.network.state_dict(), covariance), covariance_rank, self.stored
+        )
         write_config(folder, self.config.model_copy(update={"format_version": FORMAT_VERSION}))
 
     @cached_property

@@ -5,6 +5,7 @@ The outer loss is in outer.py. Only the hypernetwork and its edit rates learn.
 """
 
 import json
+import math
 import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -24,6 +25,7 @@ from ..methods.heads import FAST_HEADS
 from ..methods.hyper_config import HyperConfig
 from ..methods.hypernetwork_method import HypernetworkMethod
 from ..methods.instructedit import InstructEdit
+from ..processes import together
 from ..progress import Progress, no_progress
 from ..records import Record
 from ..sources import Source
@@ -45,6 +47,9 @@ class MetaTrainer:
 
     `start` is a finished editor of the same base to go on from; what this network has beyond that one's
     begins at zero, so that step 0 edits as that editor does.
+
+    Several processes (processes.py) train one editor: each takes its share of every step's edits, gradients
+    are summed, and the first one writes.
     """
 
     def __init__(
@@ -61,7 +66,12 @@ class MetaTrainer:
         config = _of_method(method, config)
         source = source.with_questions() if config.questions else source
         self.backbone, self.source, self.config, self.seed = backbone, source, config, seed
-        self.progress = progress
+        self.progress, self.processes = progress, together()
+        if self.processes.size > config.edits:
+            raise ValueError(
+                f"{self.processes.size} processes share the {config.edits} edits of a step, and each needs "
+                "one; start fewer, or set more edits (--set edits=N)."
+            )
         self.first = max(0, backbone.blocks - config.blocks) if config.first is None else config.first
         self.hyper = hyper or method.default_network
         _check_source(source, config, self.hyper)
@@ -90,7 +100,9 @@ class MetaTrainer:
         self.editor = method(backbone, editor_config, method.new_network(editor_config, backbone))
         self.start = self._begin_from(start) if start else None
         self.editor.config = editor_config.model_copy(
-            update={"training": editor_config.training | {"start": self.start}}
+            update={
+                "training": editor_config.training | {"start": self.start, "processes": self.processes.size}
+            }
         )
         named = dict(self.editor.network.named_parameters())
         rates = [p for name, p in named.items() if _is_rate(name)]
@@ -210,23 +222,24 @@ class MetaTrainer:
             group["lr"] = peak * scale
         self.editor.network.train()
         with torch.random.fork_rng():
-            torch.manual_seed(
-                self.seed * c.steps + self.step
-            )  # what is hidden of an instruction depends on seed and step alone, too
+            # what is hidden of an instruction depends on seed and step alone, too, in every process
+            torch.manual_seed(self.seed * c.steps + self.step + self.processes.rank * 2**32)
             loss, parts = outer_loss(self.editor, self.examples(self.step), c)
         self.editor.network.eval()
-        if not torch.isfinite(loss):
+        told = self.processes.sums({"loss": loss.item(), **parts})
+        if not math.isfinite(told["loss"]):
             raise RuntimeError(
-                f"The loss became {loss.item()} at step {self.step}; checkpoints are written every "
+                f"The loss became {told['loss']} at step {self.step}; checkpoints are written every "
                 f"{CHECKPOINT_EVERY} steps. "
                 "Start again with a lower learning rate."
             )
         self.adam.zero_grad(set_to_none=True)
         loss.backward()
+        self.processes.sum_gradients(self.editor.network.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.editor.network.parameters(), c.clip)
         self.adam.step()
         self.step += 1
-        return {"loss": loss.item(), "gradient_norm": float(norm), **parts}
+        return told | {"gradient_norm": float(norm)}
 
     def run(
         self, folder: Path, log: Callable[[int, dict[str, float]], None] | None = None
@@ -239,31 +252,48 @@ class MetaTrainer:
         """Where rows are drawn again and again, what lies below the edited blocks is computed once."""
         if not self.config.kept_trunk:
             return nullcontext()
-        return self.backbone.kept_below(KeptTrunk(self.backbone, self.first, writable_cache("trunk")))
+        rank = self.processes.rank  # each process keeps what it meets
+        folder = writable_cache("trunk", *([f"process-{rank}"] if rank else []))
+        return self.backbone.kept_below(KeptTrunk(self.backbone, self.first, folder))
 
     def _run(self, folder: Path, log: Callable[[int, dict[str, float]], None] | None) -> HypernetworkMethod:
         new = not self.resume(folder)
         self.prepare(new and (not self.start or self.config.rewhitened))
         if new and not self.start:
             self.calibrate()
+        self._agree(folder)
+        steps, first = self.config.steps, self.processes.first
         with tqdm(
-            total=self.config.steps, initial=self.step, desc="editor", unit="step", mininterval=2
+            total=steps, initial=self.step, desc="editor", unit="step", mininterval=2, disable=not first
         ) as bar:
-            while self.step < self.config.steps:
+            while self.step < steps:
                 parts = self.train_step()
                 bar.update()
                 if self.step % 20 == 0:
                     bar.set_postfix({k: f"{v:.3f}" for k, v in parts.items()})
-                    if log:
+                    if log and first:
                         log(self.step, parts)
-                if self.step % CHECKPOINT_EVERY == 0:
+                if self.step % CHECKPOINT_EVERY == 0 and first:
                     self.checkpoint(folder)
         self.editor.network.eval()
         refit(self.editor, self.config.fits)
-        self.editor.save(folder)
-        for path in self._checkpoint_files(folder):
-            path.unlink(missing_ok=True)
+        if first:
+            self.editor.save(folder)
+            for path in self._checkpoint_files(folder):
+                path.unlink(missing_ok=True)
         return self.editor
+
+    def _agree(self, folder: Path) -> None:
+        """All processes begin at one step with the first one's numbers; ValueError where they do not see one
+        folder.
+        """
+        if self.processes.sums({"step": self.step})["step"] != self.step * self.processes.size:
+            raise ValueError(
+                f"The processes do not find the same checkpoint in {folder}; give a folder that all of "
+                "them see."
+            )
+        self.processes.from_first(self.editor.network.state_dict().values())
+        self.processes.from_first(self.editor.covariance[path] for path in sorted(self.editor.covariance))
 
     # ---- checkpoints: safetensors for tensors, JSON for the rest -------------------------------------------
 

@@ -12,6 +12,7 @@ from ..methods import EditMethod
 from ..methods.hypernetwork_method import HypernetworkMethod
 from ..methods.mend import MEND
 from ..methods.reader import Reader
+from ..processes import together
 from ..progress import Progress, no_progress
 from ..registry import find
 from ..sources import Source
@@ -54,6 +55,11 @@ class Training:
 def training(order: Order) -> Training:
     """The training of an order. ValueError for a method without one, and for what does not apply to it."""
     name = order.method.trained_by
+    if name is None and order.method.needs_editor:
+        raise ValueError(
+            f"Editors of {order.method.pretty_name} are not trained here; bring one in with 'python -m "
+            "model_zoo import', or train one of InstructEdit."
+        )
     if name is None:
         raise ValueError(f"{order.method.pretty_name} needs no training: it edits any base model as it is.")
     return find("trainer", TRAINERS, name)(order)
@@ -77,6 +83,8 @@ def _meta(order: Order) -> Training:
 
 def _aligning(order: Order) -> Training:
     assert issubclass(order.method, Reader)  # what this trainer is for
+    if together().size > 1:
+        raise ValueError(f"{order.method.pretty_name} trains in one process; start it without a launcher.")
     given = {
         "--no-instructions": not order.instructions,
         "--recipe": order.recipe is not None,

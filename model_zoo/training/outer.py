@@ -21,6 +21,7 @@ from ..changes import Factors, LayerFactors
 from ..joining import Joined
 from ..methods.hypernetwork_method import HypernetworkMethod
 from ..methods.strength import lead
+from ..processes import together
 from .config import MetaConfig
 from .examples import TrainingEdit
 
@@ -54,13 +55,18 @@ class Step:
 
 
 def outer_loss(editor: HypernetworkMethod, step: Step, config: MetaConfig) -> tuple[Tensor, dict[str, float]]:
-    """The outer loss of one step, its gradient reaching the hypernetwork alone; and its parts as numbers."""
-    captured = editor.capture(
-        [example.edit for example in step.examples], plain=[example.plain for example in step.examples]
-    )
+    """The outer loss of one step, its gradient reaching the hypernetwork alone; and its parts as numbers.
+
+    Of several processes, each has the part that its share of the edits has in the whole step's loss: loss,
+    gradient and numbers are the step's when they are summed.
+    """
+    processes = together()
+    share = processes.share(step.examples)
+    made = step.examples if step.joint else share  # a joint solve is of all edits
+    captured = editor.capture([example.edit for example in made], plain=[example.plain for example in made])
     updates = editor.updates(captured)
     layers: Mapping[str, LayerFactors] = editor.stacked(captured, updates) if step.joint else updates
-    edits = [(0 if step.joint else i, example) for i, example in enumerate(step.examples)]
+    edits = [(0 if step.joint else i, example) for i, example in enumerate(share)]
     rows = [OuterRow(row, i, True) for i, example in edits for row in example.follow]
     rows += [OuterRow(row, i, True, just=True) for i, example in edits for row in example.own]
     rows += [OuterRow(row, i, False) for i, example in edits for row in example.stay]
@@ -74,7 +80,8 @@ def outer_loss(editor: HypernetworkMethod, step: Step, config: MetaConfig) -> tu
         if chunk
     ]
     total = Sums(*(sum(values) for values in zip(*chunks, strict=True)))
-    following, staying = max(total.following, 1), max(total.staying, 1)
+    counts = processes.sums({"following": total.following, "staying": total.staying})
+    following, staying = (max(n, 1) for n in counts.values())
     edit, missed = total.edit / following, total.missed / following
     local, lost = total.local / staying, total.lost / staying
     # all that stays holds a scoped edit back just before its target is said
@@ -83,7 +90,7 @@ def outer_loss(editor: HypernetworkMethod, step: Step, config: MetaConfig) -> tu
     numbers = {"edit": edit.item(), "missed": missed.item(), "local": local.item(), "lost": lost.item()}
     asked, scopes = zip(*step.wordings, strict=True) if step.wordings else ((), ())
     if asked and (read := editor.readings(asked)) is not None:
-        reading = reading_loss(read, scopes)
+        reading = reading_loss(read, scopes) / processes.size  # all of them in every process
         loss, numbers = loss + config.c_read * reading, numbers | {"reading": reading.item()}
     return loss, numbers
 
