@@ -8,7 +8,9 @@ import typer
 
 def soak(
     clients: Annotated[int, typer.Option("--clients", min=1, max=500, help="How many at once.")] = 100,
-    minutes: Annotated[float, typer.Option("--minutes", min=0.1, max=60, help="How long.")] = 10.0,
+    minutes: Annotated[
+        float, typer.Option("--minutes", min=0.1, max=60, help="How long, after a warm-up.")
+    ] = 10.0,
     model: Annotated[str, typer.Option("--model", help="The base model that they edit.")] = "atlas",
     url: Annotated[str, typer.Option("--url", help="A page on this machine; else one is started.")] = "",
     seed: Annotated[int, typer.Option("--seed", help="Of the clients' edits and actions.")] = 0,

@@ -4,7 +4,7 @@ import os
 import platform
 from typing import Any
 
-from .crowd import Crowd, Load
+from .crowd import WARM_UP, Crowd, Load
 from .server import Server, served_here
 
 __all__ = ["Crowd", "Load", "Server", "served_here", "summed_up"]
@@ -22,7 +22,6 @@ def summed_up(
     alive = server.alive
     after = server.health() if alive else {}
     figures = load.to_dict()
-    memory = figures["memory_mb"]
     same = alive and all(after["weights"].get(name) == kept for name, kept in before["weights"].items())
     failed = {
         "the server ended": not alive,
@@ -31,11 +30,12 @@ def summed_up(
         f"{len(load.differences)} answers were others than alone": bool(load.differences),
         f"{load.unanswered} requests were not answered": load.unanswered > 0,
         "the base model's weights changed": not same,
-        "memory grew by more than 10%": memory["end"] > memory["warm"] * (1 + MEMORY_MAY_GROW),
+        "memory grew by more than 10%": load.memory_end > load.memory_warm * (1 + MEMORY_MAY_GROW),
     }
     return {
         "clients": crowd.n,
         "minutes": minutes,
+        "warm_up_minutes": round(minutes * WARM_UP, 2),
         "model": crowd.model,
         "seed": crowd.seed,
         "machine": {"python": platform.python_version(), "cores": os.cpu_count(), "kind": platform.machine()},

@@ -17,7 +17,8 @@ from .server import Server
 
 EDITS = 2  # of each client
 SAMPLED = 5.0  # seconds between two looks at the server's memory
-WARM = 0.2  # share of the time after which the memory is compared with its end
+WARM_UP = 0.4  # of the time, before it: until sessions come and go at the same rate
+COMPARED = 12  # looks at the memory whose mean is compared: a minute's
 ACTIONS = {"ask": 6, "edit": 4, "undo": 2, "cancel": 1, "leave": 1}
 
 Pair = tuple[str, str]  # a prompt and the target that a client edits into it
@@ -33,6 +34,7 @@ class Load:
     differences: list[str] = field(default_factory=list)  # another text than the client had when it was alone
     refusals: Counter[str] = field(default_factory=Counter)
     memory: list[float] = field(default_factory=list)  # MB
+    warm: int = 0  # looks at the memory before the warm-up was over
 
     def add(self, action: str, answer: Answer) -> None:
         self.ends.setdefault(action, Counter())[answer.end] += 1
@@ -40,6 +42,16 @@ class Load:
             self.seconds.setdefault(action, []).append(answer.seconds)
         if answer.end == "refused":
             self.refusals[str(answer.data)[:200]] += 1
+
+    @property
+    def memory_warm(self) -> float:
+        """MB when the warm-up was over."""
+        return _mean(self.memory[: self.warm][-COMPARED:])
+
+    @property
+    def memory_end(self) -> float:
+        """MB at the end."""
+        return _mean(self.memory[-COMPARED:])
 
     @property
     def unanswered(self) -> int:
@@ -50,7 +62,6 @@ class Load:
         cuts = {
             name: quantiles(s, n=100, method="inclusive") for name, s in self.seconds.items() if len(s) > 1
         }
-        warm = self.memory[int(len(self.memory) * WARM)] if self.memory else 0.0
         return {
             "requests": sum(sum(ends.values()) for ends in self.ends.values()),
             "by_action": {name: dict(ends) for name, ends in sorted(self.ends.items())},
@@ -63,12 +74,12 @@ class Load:
             "differences": len(self.differences),
             "told": [*self.leaks[:5], *self.differences[:5]],
             "refusals": dict(self.refusals.most_common(5)),
-            "memory_mb": {
-                "warm": warm,
-                "end": self.memory[-1] if self.memory else 0.0,
-                "over_time": self.memory,
-            },
+            "memory_mb": {"warm": self.memory_warm, "end": self.memory_end, "over_time": self.memory},
         }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return round(sum(values) / len(values), 1) if values else 0.0
 
 
 def pairs(source: Source, n: int, seed: int = 0) -> list[Pair]:
@@ -167,7 +178,7 @@ class Crowd:
         self.edits = pairs(source, clients * EDITS, seed)
 
     def run(self, seconds: float, told: Callable[[str], None]) -> Load:
-        """Each client alone first, then all together for so long."""
+        """Each client alone first, then all together: a warm-up of WARM_UP times so long, and so long."""
         asyncio.run(self._run(seconds, told))
         return self.load
 
@@ -180,8 +191,9 @@ class Crowd:
             for n, visitor in enumerate(visitors):
                 told(f"Client {n + 1} of {self.n} alone…")
                 await visitor.look()
-            end = time.monotonic() + seconds
-            watching = asyncio.create_task(self._watch(end, told))
+            warm = time.monotonic() + WARM_UP * seconds
+            end = warm + seconds
+            watching = asyncio.create_task(self._watch(warm, end, told))
             await asyncio.gather(*(self._live(visitor, n, end) for n, visitor in enumerate(visitors)))
             await watching
 
@@ -198,10 +210,11 @@ class Crowd:
             await visitor.act(action, rng)
         await visitor.leave()
 
-    async def _watch(self, end: float, told: Callable[[str], None]) -> None:
-        """The server's memory, while the crowd is there and once after."""
+    async def _watch(self, warm: float, end: float, told: Callable[[str], None]) -> None:
+        """The server's memory, while the crowd is there."""
         while (left := end - time.monotonic()) > 0 and self.server.alive:
             health = await asyncio.to_thread(self.server.health)
             self.load.memory.append(health["memory_mb"])
+            self.load.warm += time.monotonic() < warm
             told(f"{left:.0f} s left, {sum(sum(e.values()) for e in self.load.ends.values())} requests…")
             await asyncio.sleep(min(SAMPLED, max(0.0, left)))
