@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .active import ACTIVE, TRUNK, Active, Live, Tape, Trunk, activated
+from .active import ACTIVE, SHAPE, TRUNK, Active, Live, Tape, Trunk, activated
 from .checkpoints import Checkpoint
 from .families import family_of
 from .joining import Joined, is_question, join_text, prompt_ids
@@ -76,16 +76,19 @@ class Backbone:
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.name, self.origin = name, origin
-        self.family = family_of(model.config.model_type)
+        self.family = family_of(model.config.model_type, model)
         # padding is never seen: any token will do
         known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
         self.pad_id = next(i for i in known if i is not None)
         blocks = cast(nn.ModuleList, model.get_submodule(self.family.blocks))
         self.blocks = len(blocks)
+        self._in_tuples: bool | None = None  # whether its blocks return their states in a tuple
         for block, module in enumerate(blocks):
             module.forward = self._skipping(block, module.forward)
             for path in self.family.linears(block):
                 model.get_submodule(path).register_forward_hook(self._hook(path))
+        head = model.get_output_embeddings()
+        head.forward = self._at_head(head.forward)
 
     # ---- structure ---------------------------------------------------------------------------------------
 
@@ -105,7 +108,16 @@ class Backbone:
 
     @property
     def max_length(self) -> int:
-        return self.model.config.max_position_embeddings
+        """Tokens that it reads at most. Where no table ends (alibi), 2048: what it was trained on, mostly."""
+        config = self.model.config.get_text_config()
+        names = ("max_position_embeddings", "max_seq_len", "seq_length")
+        return next((n for name in names if (n := getattr(config, name, None))), 2048)
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Of the states that enter a block, and of the final ones, which enter the head."""
+        head: Tensor = self.model.get_output_embeddings().weight
+        return self.model.config.get_text_config().hidden_size, head.shape[1]
 
     def linears(self, first: int, n: int) -> tuple[str, ...]:
         """Paths of the MLP linears of n blocks from `first` on."""
@@ -168,16 +180,22 @@ class Backbone:
 
     # ---- edits -------------------------------------------------------------------------------------------
 
+    def _seen(self) -> Active | None:
+        """What this backbone's forward pass sees, in this thread."""
+        active = ACTIVE.get()
+        return active if active is not None and active.backbone is self else None
+
     def _hook(self, path: str):
         def hook(module, args, output: Tensor) -> Tensor | None:
-            active = ACTIVE.get()
-            if active is None or active.backbone is not self:
+            if (active := self._seen()) is None:
                 return None
-            if active.live is not None and (changed := active.live.output(path, args[0], output)) is not None:
-                output = changed
+            shape = SHAPE.get()
+            x, y = args[0].reshape(*shape, -1), output.reshape(*shape, -1)
+            if active.live is not None and (changed := active.live.output(path, x, y)) is not None:
+                y = changed
             if active.tape is not None and path in active.tape.paths:
-                output = active.tape.record(path, args[0], output)
-            return output
+                y = active.tape.record(path, x, y)
+            return y.reshape(output.shape)
 
         return hook
 
@@ -191,18 +209,35 @@ class Backbone:
         """A block's forward that is passed over while kept states stand for what it makes."""
 
         def skipping(hidden: Tensor, *args, **kwargs):
-            active = ACTIVE.get()
-            if active is None or active.backbone is not self:
+            if (active := self._seen()) is None:
                 return forward(hidden, *args, **kwargs)
-            if active.entering is not None and block < active.first:
-                return hidden
-            if active.entering is not None and block == active.first:
+            if active.entering is not None and block <= active.first:
                 hidden = active.entering
-            if active.visit is not None:
+            SHAPE.set(hidden.shape[:-1])
+            passed = block < active.first
+            if active.visit is not None and not passed:
                 hidden = active.visit(block, hidden)
-            return forward(hidden, *args, **kwargs)
+            if not passed or self._in_tuples is None:
+                out = forward(hidden, *args, **kwargs)
+                self._in_tuples = isinstance(out, tuple)
+            if not passed:
+                return out
+            return (hidden,) if self._in_tuples else hidden
 
         return skipping
+
+    def _at_head(self, forward: Callable) -> Callable:
+        """The head's forward: passed over where only what enters it is wanted, or run on given states."""
+
+        def at_head(hidden: Tensor) -> Tensor:
+            if (active := self._seen()) is None:
+                return forward(hidden)
+            if active.taken is not None:
+                active.taken.append(hidden)
+                return hidden
+            return forward(hidden if active.read is None else active.read)
+
+        return at_head
 
     @contextmanager
     def kept_below(self, trunk: Trunk) -> Iterator[None]:
@@ -305,15 +340,23 @@ class Backbone:
     # ---- forward -----------------------------------------------------------------------------------------
 
     def hidden(self, batch: Batch) -> Tensor:
-        """Final hidden states [rows, T, d] under whatever edit is active."""
-        active = ACTIVE.get() or Active(self)
+        """Final hidden states [rows, T, d] under whatever edit is active: what enters the model's head."""
+        active = self._seen() or Active(self)
         if batch.kept is not None:
             active = replace(active, entering=batch.kept[0], first=batch.first)
-        with activated(active):
-            output = self.model.base_model(
-                input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
-            )
-        return output[0].to(batch.input_ids.device)  # a model spread over several GPUs ends on the last one
+        return self._final(active, batch.input_ids, batch.attention_mask)
+
+    def finished(self, states: Tensor) -> Tensor:
+        """Final hidden states [n, d] of what leaves a block, [n, d]: nothing but the last norm is between."""
+        active = Active(self, entering=states[:, None], first=self.blocks)
+        ids = torch.full((len(states), 1), self.pad_id, device=self.device)
+        return self._final(active, ids, torch.ones_like(ids))[:, 0]
+
+    def _final(self, active: Active, ids: Tensor, mask: Tensor) -> Tensor:
+        taken: list[Tensor] = []
+        with activated(replace(active, taken=taken)):
+            self.model(input_ids=ids, attention_mask=mask, use_cache=False)
+        return taken[0].to(ids.device)  # a model spread over several GPUs ends on the last one
 
     def target_logits(self, batch: Batch, live: Live | None = None) -> Tensor:
         """Float32 logits [N, vocab] at the positions that predict target tokens, row by row.
@@ -327,12 +370,12 @@ class Backbone:
         return self.head(hidden[batch.predicting])
 
     def head(self, hidden: Tensor) -> Tensor:
-        """Float32 logits [N, vocab] of final states [N, d], on their device: c tanh(x / c) where the model
-        has a cap c.
+        """Float32 logits [N, vocab] of final states [N, d], on their device: the model's own head with all
+        that it does to its logits (a bias, a cap, a scale).
         """
-        logits = self.model.get_output_embeddings()(hidden).float().to(hidden.device)
-        cap = getattr(self.model.config, "final_logit_softcapping", None)
-        return logits if cap is None else cap * torch.tanh(logits / cap)
+        ids = torch.full((1, 1), self.pad_id, device=self.device)
+        with activated(Active(self, first=self.blocks, read=hidden[None])):
+            return self.model(input_ids=ids, use_cache=False).logits[0].float().to(hidden.device)
 
     def row_nll(self, batch: Batch, live: Live | None = None) -> Tensor:
         """Mean NLL in nats of each row's target tokens, [rows]."""

@@ -49,28 +49,65 @@ def pico_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def pico_backbone(model_type: str, seed: int = 0, **other_sizes: int) -> Backbone:
+# what a pico of each family has beside the sizes of all: the habits that its published models have
+_SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 256,
+    "head_dim": 16,
+    "initializer_range": 0.2,
+}
+_GPT2 = {"n_embd": 32, "n_layer": 4, "n_head": 2, "n_positions": 256, "n_inner": 48}
+_BLOOM = {"hidden_size": 32, "n_layer": 4, "n_head": 2}
+OWN_SIZES: dict[str, dict] = {
+    "bloom": _BLOOM,
+    "codegen": _GPT2 | {"rotary_dim": 8, "n_head": 4},
+    "falcon": _BLOOM | {"num_hidden_layers": 4, "num_attention_heads": 2, "ffn_hidden_size": 48},
+    "gpt2": _GPT2,
+    "gpt_bigcode": _GPT2,
+    "gpt_neo": {
+        "hidden_size": 32,
+        "num_layers": 4,
+        "num_heads": 2,
+        "intermediate_size": 48,
+        "max_position_embeddings": 256,
+        "attention_types": [[["global", "local"], 2]],
+        "window_size": 4,
+    },
+    "gptj": _GPT2 | {"rotary_dim": 8},
+    "mpt": {"d_model": 32, "n_heads": 2, "n_layers": 4, "max_seq_len": 256, "expansion_ratio": 2},
+    "opt": {
+        "hidden_size": 32,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 2,
+        "ffn_dim": 48,
+        "max_position_embeddings": 256,
+        "word_embed_proj_dim": 32,
+    },
+}
+_FURTHER: dict[str, dict] = {
+    "cohere": {"logit_scale": 0.5},
+    "cohere2": {"logit_scale": 0.5, "sliding_window": 4},
+    "exaone4": {"sliding_window": 4},
+    "gemma2": {"final_logit_softcapping": 2.0},  # small enough to matter
+    "granite": {"logits_scaling": 4.0, "residual_multiplier": 0.5},
+    "stablelm": {"use_parallel_residual": True},
+}
+
+
+def pico_backbone(model_type: str, seed: int = 0, **other_sizes) -> Backbone:
     """A random model of the family: 4 blocks, width 32, no network."""
     tokenizer = pico_tokenizer()
-    shared = {"vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
-    if model_type == "gpt2":
-        sizes = {"n_embd": 32, "n_layer": 4, "n_head": 2, "n_positions": 256, "n_inner": 48}
-    else:
-        sizes = {
-            "hidden_size": 32,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 2,
-            "intermediate_size": 48,
-            "max_position_embeddings": 256,
-            "head_dim": 16,
-            "initializer_range": 0.2,
-            **({"final_logit_softcapping": 2.0} if model_type == "gemma2" else {}),  # small enough to matter
-        }
+    sizes = OWN_SIZES.get(model_type, _SIZES) | _FURTHER.get(model_type, {}) | other_sizes
+    sizes |= {"vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    if model_type == "gemma3":  # it may also see pictures
+        eye = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
+        sizes = {"text_config": sizes, "vision_config": eye | {"image_size": 28, "patch_size": 14}}
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(
-        AutoConfig.for_model(model_type, **{**shared, **sizes, **other_sizes})
-    )
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **sizes))
     return Backbone(model, tokenizer, f"pico-{model_type}")
 
 

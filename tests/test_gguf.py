@@ -211,7 +211,7 @@ def test_an_unknown_version_is_a_sentence(file):
 @pytest.mark.parametrize(
     ("architecture", "message"),
     [
-        ("mamba", "architecture 'mamba' is not supported; supported are: gemma2"),
+        ("mamba", "architecture 'mamba' is not supported; supported are: bloom"),
         ("nonsense", "holds a model of the architecture 'nonsense', which cannot be read from GGUF"),
     ],
 )
