@@ -11,16 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .active import ACTIVE, SHAPE, TRUNK, Active, Live, Tape, Trunk, activated
 from .checkpoints import Checkpoint
-from .families import family_of
 from .joining import Joined, is_question, join_text, prompt_ids
+from .structure import Structure
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Batch:
         return self.predicting.nonzero()[:, 0]
 
 
-class Backbone:
+class Backbone(Structure):
     """A frozen causal LM.
 
     `name` is how people call it. `origin` says which files it came from; None for one made in memory.
@@ -73,95 +72,24 @@ class Backbone:
         name: str = "model",
         origin: Origin | None = None,
     ):
-        self.model = model.eval().requires_grad_(False)
+        super().__init__(model)
         self.tokenizer = tokenizer
         self.name, self.origin = name, origin
-        self.family = family_of(model.config.model_type, model)
         # padding is never seen: any token will do
         known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
         self.pad_id = next(i for i in known if i is not None)
-        blocks = cast(nn.ModuleList, model.get_submodule(self.family.blocks))
-        self.blocks = len(blocks)
         self._in_tuples: bool | None = None  # whether its blocks return their states in a tuple
-        for block, module in enumerate(blocks):
+        for block, module in enumerate(self.block_list):
             module.forward = self._skipping(block, module.forward)
             for path in self.family.linears(block):
                 model.get_submodule(path).register_forward_hook(self._hook(path))
         head = model.get_output_embeddings()
         head.forward = self._at_head(head.forward)
 
-    # ---- structure ---------------------------------------------------------------------------------------
-
-    @property
-    def device(self) -> torch.device:
-        return self.model.device
-
     @property
     def published_name(self) -> str:
         """The repo it came from, by which others find it too; else how people here call it."""
         return (self.origin and self.origin.repo) or self.name
-
-    @property
-    def parameters(self) -> int:
-        """Number of weights."""
-        return sum(p.numel() for p in self.model.parameters())
-
-    @property
-    def max_length(self) -> int:
-        """Tokens that it reads at most. Where no table ends (alibi), 2048: what it was trained on, mostly."""
-        config = self.model.config.get_text_config()
-        names = ("max_position_embeddings", "max_seq_len", "seq_length")
-        return next((n for name in names if (n := getattr(config, name, None))), 2048)
-
-    @property
-    def widths(self) -> tuple[int, int]:
-        """Of the states that enter a block, and of the final ones, which enter the head."""
-        head: Tensor = self.model.get_output_embeddings().weight
-        return self.model.config.get_text_config().hidden_size, head.shape[1]
-
-    def linears(self, first: int, n: int) -> tuple[str, ...]:
-        """Paths of the MLP linears of n blocks from `first` on."""
-        blocks = range(first, min(first + n, self.blocks))
-        return tuple(path for block in blocks for path in self.family.linears(block))
-
-    def last_blocks(self, n: int) -> tuple[str, ...]:
-        """Paths of the MLP linears of the last n blocks."""
-        return self.linears(max(0, self.blocks - n), n)
-
-    def weight(self, path: str) -> Tensor:
-        """The linear's weight as [d_out, d_in], also where the module stores it transposed (Conv1D)."""
-        module = self.model.get_submodule(path)
-        weight = module.weight
-        if not weight.dtype.is_floating_point:  # quantised: packed integers
-            from transformers.integrations.bitsandbytes import dequantize_bnb_weight
-
-            weight = dequantize_bnb_weight(weight, getattr(module, "state", None))
-        return weight.T if self.transposed(path) else weight
-
-    def transposed(self, path: str) -> bool:
-        """Whether the linear stores its weight as [d_in, d_out] (Conv1D)."""
-        return self.model.get_submodule(path).__class__.__name__ == "Conv1D"
-
-    def shape(self, path: str) -> tuple[int, int]:
-        """(d_out, d_in); from the module's own fields, since a quantised weight is packed."""
-        module = self.model.get_submodule(path)
-        if self.transposed(path):
-            return module.nf, module.nx
-        return module.out_features, module.in_features
-
-    @torch.no_grad()
-    def weight_device(self, path: str) -> torch.device:
-        """Where a linear's weight lies: a model may be spread over several devices."""
-        return next(self.model.get_submodule(path).parameters()).device
-
-    def linear(self, path: str, x: Tensor) -> Tensor:
-        """What a linear puts out for inputs x [n, d_in] on the base model: [n, d_out], float32."""
-        bias = getattr(self.model.get_submodule(path), "bias", None)
-        return torch.nn.functional.linear(
-            x.float().to(self.weight_device(path)),
-            self.weight(path).float(),
-            None if bias is None else bias.float(),
-        )
 
     @cached_property
     def fingerprint(self) -> str:

@@ -160,21 +160,24 @@ def write_gguf(
 def _add_sizes(writer: GGUFWriter, backbone: Backbone) -> None:
     config = backbone.model.config
     writer.add_name("Pico")
-    writer.add_context_length(config.max_position_embeddings)
+    writer.add_context_length(backbone.max_length)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
     writer.add_feed_forward_length(getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
     writer.add_head_count(config.num_attention_heads)
     writer.add_vocab_size(config.vocab_size)
-    if config.model_type == "gpt2":
-        writer.add_layer_norm_eps(config.layer_norm_epsilon)
+    for name in ("layer_norm_epsilon", "layer_norm_eps", "norm_epsilon"):
+        if hasattr(config, name):
+            writer.add_layer_norm_eps(getattr(config, name))
+    if hasattr(config, "rms_norm_eps"):
+        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    if not hasattr(config, "rope_parameters"):
         return
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_head_count_kv(getattr(config, "num_key_value_heads", None) or config.num_kv_heads)
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    writer.add_rope_dimension_count(head)
-    writer.add_key_length(head)
     rope = config.rope_parameters
+    writer.add_rope_dimension_count(int(head * rope.get("partial_rotary_factor", 1)))
+    writer.add_key_length(head)
     writer.add_rope_freq_base(rope.get("full_attention", rope)["rope_theta"])
     if getattr(config, "sliding_window", None):
         writer.add_sliding_window(config.sliding_window)
@@ -222,7 +225,7 @@ def _gguf_tensors(backbone: Backbone, name: str) -> dict[str, np.ndarray]:
     tied = config.tie_word_embeddings
     found = {}
     for key, tensor in backbone.model.state_dict().items():
-        if tied and key == "lm_head.weight":
+        if tied and key == "lm_head.weight" or key.endswith("alibi"):
             continue
         data = tensor.float().numpy()
         if arch == MODEL_ARCH.LLAMA and key.endswith(("q_proj.weight", "k_proj.weight")):
@@ -231,9 +234,15 @@ def _gguf_tensors(backbone: Backbone, name: str) -> dict[str, np.ndarray]:
             data = halves.swapaxes(1, 2).reshape(data.shape)
         elif name.startswith("gemma") and key.endswith("norm.weight"):
             data = data + 1
+        elif name == "bloom" and "query_key_value" in key:
+            by_head = data.reshape(
+                config.n_head, 3, -1, *data.shape[1:]
+            )  # head by head: by query, key, value
+            data = by_head.swapaxes(0, 1).reshape(data.shape)
         elif name == "gpt2" and data.ndim == 2 and ".h." in key:
             data = data.T
-        found[names.get_name(key, try_suffixes=(".weight", ".bias"))] = np.ascontiguousarray(data)
+        own = key.removeprefix("transformer.") if name == "bloom" else key
+        found[names.get_name(own, try_suffixes=(".weight", ".bias"))] = np.ascontiguousarray(data)
     return found
 
 

@@ -16,6 +16,9 @@ from model_zoo.families import FAMILIES, Family, family_for, family_of, skeleton
 from model_zoo.generation import generate
 from model_zoo.inspecting.inside import lens
 from model_zoo.loading import LoadOptions, load
+from model_zoo.methods import METHODS, hyperparameters, load_method
+from model_zoo.methods.hyperparameters import controls
+from model_zoo.request import EditRequest
 from model_zoo.session import EditSession
 
 from .makers import ROWS, edit_of, logits, pico_backbone, random_delta, save_model
@@ -132,6 +135,30 @@ def test_exports_load_elsewhere_and_say_the_same(made, tmp_path):
         if name == "lora":
             model = PeftModel.from_pretrained(model, folder)
         torch.testing.assert_close(whole(model, ids), ours, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3, 12])
+def test_default_blocks_follow_from_the_models_depth(blocks):
+    made = pico_backbone("gpt2", n_layer=blocks)
+    assert made.last_blocks(3) == made.linears(max(0, blocks - 3), 3) and made.last_blocks(99)
+    assert [made.from_top(n) for n in (1, 2)] == [blocks - 1, max(0, blocks - 2)]
+    assert [made.at_depth(share) for share in (0, 1)] == [0, blocks - 1]
+    shares = [made.at_depth(share / 10) for share in range(11)]
+    assert shares == sorted(shares)
+    if blocks > 1:
+        assert made.at_depth(1, above=1) == blocks - 2
+    else:
+        with pytest.raises(ValueError, match="has 1 blocks, and this method needs one with 1 above it"):
+            made.at_depth(0.5, above=1)
+
+
+@pytest.mark.parametrize("name", sorted(name for name, method in METHODS.items() if not method.needs_editor))
+def test_every_method_that_needs_no_editor_edits_a_model_of_two_blocks(name):
+    made = pico_backbone("opt", num_hidden_layers=2)
+    known = {control.name for control in controls(METHODS[name].Hyperparameters)}
+    method = load_method(name, made, hyper=hyperparameters(name, {"steps": 2} if "steps" in known else {}))
+    (change,) = method.propose([EditRequest("The capital of France is", "Rome", subject="France")])
+    assert isinstance(change, METHODS[name].kind)
 
 
 # ---- what is no family -------------------------------------------------------------------------------------

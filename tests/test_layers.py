@@ -14,7 +14,7 @@ LAYERS = [
     {"families", "joining", "checkpoints", "atlas", "hub", "request", "subjects"},
     {"gguf_files"},
     {"wheels"},
-    {"memory", "records", "active"},
+    {"memory", "records", "active", "structure"},
     {"tasks", "scopes", "benchmarks", "backbone"},
     {"changes"},
     {"generation", "loading", "trunk"},

@@ -62,7 +62,7 @@ class MetaTrainer:
         source = source.with_questions() if config.questions else source
         self.backbone, self.source, self.config, self.seed = backbone, source, config, seed
         self.progress = progress
-        self.first = max(0, backbone.blocks - config.blocks) if config.first is None else config.first
+        self.first = backbone.from_top(config.blocks) if config.first is None else config.first
         self.hyper = hyper or method.default_network
         _check_source(source, config, self.hyper)
         self.sampler = Sampler(backbone, source, config, seed)
