@@ -76,7 +76,7 @@ class Backbone(Structure):
         self.tokenizer = tokenizer
         self.name, self.origin = name, origin
         # padding is never seen: any token will do
-        known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+        known = (tokenizer.pad_token_id, self.end_id, 0)
         self.pad_id = next(i for i in known if i is not None)
         self._in_tuples: bool | None = None  # whether its blocks return their states in a tuple
         for block, module in enumerate(self.block_list):
@@ -194,6 +194,19 @@ class Backbone(Structure):
         """A prompt's tokens, up to where an answer begins."""
         return tuple(prompt_ids(self.tokenizer, prompt))
 
+    @property
+    def end_id(self) -> int | None:
+        """The token that ends a text; for a tokenizer of BERT's kind, its separator."""
+        end, separator = self.tokenizer.eos_token_id, self.tokenizer.sep_token_id
+        return separator if end is None else end
+
+    @property
+    def ends(self) -> list[int] | None:
+        """The tokens that generation stops at: the model's own, and the one that ends a text."""
+        own = self.model.generation_config.eos_token_id
+        found = {*(own if isinstance(own, list) else [own]), self.end_id} - {None}
+        return sorted(found) or None
+
     def silent(self, prompt: str) -> Joined:
         """A prompt behind which nothing comes but the model's end token."""
         ids = self.ids(prompt)
@@ -201,7 +214,7 @@ class Backbone(Structure):
 
     def stopped(self, row: Joined) -> Joined:
         """A row with the model's end token behind its target."""
-        if (end := self.tokenizer.eos_token_id) is None:
+        if (end := self.end_id) is None:
             raise ValueError(
                 f"The tokenizer of {self.name} has no end token, so no text can be ended by one."
             )

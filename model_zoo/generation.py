@@ -18,7 +18,7 @@ from transformers.generation.streamers import BaseStreamer
 from .active import Live
 from .backbone import Backbone
 from .changes import Patches, live
-from .joining import Joined
+from .joining import Joined, decoded
 
 MAX_NEW_TOKENS = 32
 AHEAD = 2  # tokens that are made before somebody reads them
@@ -43,9 +43,7 @@ class _LineStop(StoppingCriteria):
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs) -> Tensor:
         if self.cancel.is_set():
             return torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
-        texts = self.backbone.tokenizer.batch_decode(
-            input_ids[:, self.prompt_length :], skip_special_tokens=True
-        )
+        texts = decoded(self.backbone.tokenizer, input_ids[:, self.prompt_length :])
         return torch.tensor([finished(text) for text in texts], device=input_ids.device)
 
 
@@ -61,7 +59,7 @@ class _Collector(BaseStreamer):
             self.steps = []
             return
         self.steps.append(value.reshape(-1))
-        texts = self.backbone.tokenizer.batch_decode(torch.stack(self.steps, dim=1), skip_special_tokens=True)
+        texts = decoded(self.backbone.tokenizer, torch.stack(self.steps, dim=1))
         # a multi-byte character is shown once its last byte has come
         self.emit([first_line(text.rstrip("\ufffd")) for text in texts])
 
@@ -73,12 +71,11 @@ def _greedy(backbone: Backbone, max_new_tokens: int) -> GenerationConfig:
     """Plain greedy decoding: a checkpoint's own penalties would make the text disagree with the model's
     probabilities.
     """
-    eos = backbone.model.generation_config.eos_token_id
     return GenerationConfig(
         do_sample=False,
         num_beams=1,
         max_new_tokens=max_new_tokens,
-        eos_token_id=eos,
+        eos_token_id=backbone.ends,
         pad_token_id=backbone.pad_id,
     )
 
@@ -184,7 +181,7 @@ def generate(
     Row i sees patches[i], None being the base model; without patches all rows do. Prompts too long for the
     model are a ValueError.
     """
-    tokenizer, seen = backbone.tokenizer, live(patches, backbone)
+    seen = live(patches, backbone)
     rows = [backbone.ids(prompt) for prompt in _put(prompts, seen)]
     longest = max(map(len, rows))
     room = backbone.max_length - longest
@@ -203,7 +200,7 @@ def generate(
             stopping_criteria=stop,
             streamer=streamer,
         )
-    return [first_line(text) for text in tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True)]
+    return [first_line(text) for text in decoded(backbone.tokenizer, out[:, longest:])]
 
 
 @torch.no_grad()
@@ -214,13 +211,13 @@ def written(backbone: Backbone, prompts: Sequence[str], tokens: int, seed: int =
     drawn = GenerationConfig(
         do_sample=True,
         max_new_tokens=min(tokens, backbone.max_length - ids.shape[1]),
-        eos_token_id=backbone.model.generation_config.eos_token_id,
+        eos_token_id=backbone.ends,
         pad_token_id=backbone.pad_id,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         out = backbone.model.generate(input_ids=ids, attention_mask=mask, generation_config=drawn)
-    said = backbone.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
+    said = decoded(backbone.tokenizer, out[:, ids.shape[1] :])
     return [prompt + text for prompt, text in zip(prompts, said, strict=True)]
 
 

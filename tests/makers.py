@@ -1,7 +1,7 @@
 """What several tests make: pico models of every family, random changes and editors, edits of sessions."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +33,14 @@ TEXT = [
 ] * 4
 
 
-def pico_tokenizer() -> PreTrainedTokenizerFast:
+def pico_tokenizer(texts: Sequence[str] = TEXT) -> PreTrainedTokenizerFast:
+    """Byte-level BPE, its words learnt from the texts."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     tokenizer.train_from_iterator(
-        TEXT,
+        texts,
         trainers.BpeTrainer(
             vocab_size=320, special_tokens=["<|end|>"], initial_alphabet=alphabet, show_progress=False
         ),
@@ -101,8 +102,8 @@ _FURTHER: dict[str, dict] = {
 def pico_backbone(model_type: str, seed: int = 0, **other_sizes) -> Backbone:
     """A random model of the family: 4 blocks, width 32, no network."""
     tokenizer = pico_tokenizer()
-    sizes = OWN_SIZES.get(model_type, _SIZES) | _FURTHER.get(model_type, {}) | other_sizes
-    sizes |= {"vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    shared = {"vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    sizes = OWN_SIZES.get(model_type, _SIZES) | _FURTHER.get(model_type, {}) | shared | other_sizes
     if model_type == "gemma3":  # it may also see pictures
         eye = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
         sizes = {"text_config": sizes, "vision_config": eye | {"image_size": 28, "patch_size": 14}}
