@@ -6,7 +6,7 @@ a thread of its own instead.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -142,17 +142,21 @@ class Backbone(Structure):
             if active.entering is not None and block <= active.first:
                 hidden = active.entering
             SHAPE.set(hidden.shape[:-1])
-            passed = block < active.first
-            if active.visit is not None and not passed:
+            if block < active.first:
+                return self._passed_over(hidden, forward, args, kwargs)
+            if active.visit is not None:
                 hidden = active.visit(block, hidden)
-            if not passed or self._in_tuples is None:
-                out = forward(hidden, *args, **kwargs)
-                self._in_tuples = isinstance(out, tuple)
-            if not passed:
-                return out
-            return (hidden,) if self._in_tuples else hidden
+            out = forward(hidden, *args, **kwargs)
+            self._in_tuples = isinstance(out, tuple)
+            return out
 
         return skipping
+
+    def _passed_over(self, hidden: Tensor, forward: Callable, args: tuple, kwargs: dict) -> Tensor | tuple:
+        """What a block that is passed over returns: the states, as it would return its own."""
+        if self._in_tuples is None:  # told by its own answer, once
+            self._in_tuples = isinstance(forward(hidden, *args, **kwargs), tuple)
+        return (hidden,) if self._in_tuples else hidden
 
     def _at_head(self, forward: Callable) -> Callable:
         """The head's forward: passed over where only what enters it is wanted, or run on given states."""
@@ -280,24 +284,41 @@ class Backbone(Structure):
 
     # ---- forward -----------------------------------------------------------------------------------------
 
+    def reading(self, batch: Batch) -> dict[str, Tensor]:
+        """What the model is called with to read a batch."""
+        return {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+
+    def real(self, batch: Batch) -> Tensor:
+        """[rows, T] bool: the tokens that the edited blocks see."""
+        return batch.attention_mask.bool()
+
+    def idle(self, rows: int) -> dict:
+        """What it is called with where its blocks are passed over: one token a row, whichever."""
+        return {"input_ids": torch.full((rows, 1), self.pad_id, device=self.device)}
+
+    def asking(self, ids: Tensor, mask: Tensor) -> tuple[dict[str, Tensor], int]:
+        """What it goes on from in generation, for left-padded prompts [rows, T]; and how many of the tokens
+        that it returns stand before the first new one.
+        """
+        return {"input_ids": ids, "attention_mask": mask}, ids.shape[1]
+
     def hidden(self, batch: Batch) -> Tensor:
         """Final hidden states [rows, T, d] under whatever edit is active: what enters the model's head."""
         active = self._seen() or Active(self)
         if batch.kept is not None:
             active = replace(active, entering=batch.kept[0], first=batch.first)
-        return self._final(active, batch.input_ids, batch.attention_mask)
+        return self._final(active, self.reading(batch))
 
     def finished(self, states: Tensor) -> Tensor:
         """Final hidden states [n, d] of what leaves a block, [n, d]: nothing but the last norm is between."""
         active = Active(self, entering=states[:, None], first=self.blocks)
-        ids = torch.full((len(states), 1), self.pad_id, device=self.device)
-        return self._final(active, ids, torch.ones_like(ids))[:, 0]
+        return self._final(active, self.idle(len(states)))[:, 0]
 
-    def _final(self, active: Active, ids: Tensor, mask: Tensor) -> Tensor:
+    def _final(self, active: Active, inputs: Mapping) -> Tensor:
         taken: list[Tensor] = []
         with activated(replace(active, taken=taken)):
-            self.model(input_ids=ids, attention_mask=mask, use_cache=False)
-        return taken[0].to(ids.device)  # a model spread over several GPUs ends on the last one
+            self.model(**inputs, use_cache=False)
+        return taken[0].to(self.device)  # a model spread over several GPUs ends on the last one
 
     def target_logits(self, batch: Batch, live: Live | None = None) -> Tensor:
         """Float32 logits [N, vocab] at the positions that predict target tokens, row by row.
@@ -314,9 +335,8 @@ class Backbone(Structure):
         """Float32 logits [N, vocab] of final states [N, d], on their device: the model's own head with all
         that it does to its logits (a bias, a cap, a scale).
         """
-        ids = torch.full((1, 1), self.pad_id, device=self.device)
         with activated(Active(self, first=self.blocks, read=hidden[None])):
-            return self.model(input_ids=ids, use_cache=False).logits[0].float().to(hidden.device)
+            return self.model(**self.idle(1), use_cache=False).logits[0].float().to(hidden.device)
 
     def row_nll(self, batch: Batch, live: Live | None = None) -> Tensor:
         """Mean NLL in nats of each row's target tokens, [rows]."""
@@ -343,7 +363,7 @@ class Backbone(Structure):
             grads = torch.autograd.grad((nll / per_row).sum(), [tape.probes[p] for p in paths])
         inputs = {p: tape.inputs[p].float().to(self.device) for p in paths}
         gradients = {p: g.to(self.device) for p, g in zip(paths, grads, strict=True)}
-        return inputs, gradients, batch.attention_mask.bool()
+        return inputs, gradients, self.real(batch)
 
     @torch.no_grad()
     def states(self, rows: Sequence[Joined], first: int, live: Live | None = None) -> tuple[Tensor, Tensor]:
@@ -371,4 +391,4 @@ class Backbone(Structure):
         batch, tape = self.batch(rows), Tape(tuple(paths))
         with activated(Active(self, live=live, tape=tape)):
             self.hidden(batch)
-        return {p: tape.inputs[p].float().to(self.device) for p in paths}, batch.attention_mask.bool()
+        return {p: tape.inputs[p].float().to(self.device) for p in paths}, self.real(batch)

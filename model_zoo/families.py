@@ -5,25 +5,33 @@ A family is data. To add one, add an entry; nothing else in the project compares
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, PretrainedConfig
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PretrainedConfig
 
 
 @dataclass(frozen=True)
 class Family:
     """`blocks`: path of the block list; `mlp`: the MLP linears inside one block, in forward order; the last
-    one is the projection back into the residual stream.
+    one is the projection back into the residual stream. `gated`: the same of its models with gates, where
+    only some have them. `encoder_decoder`: the blocks are a decoder's, and an encoder reads the prompt.
     """
 
     blocks: str
     mlp: tuple[str, ...]
+    gated: tuple[str, ...] = ()
+    encoder_decoder: bool = False
 
     def linears(self, block: int) -> tuple[str, ...]:
         """Module paths of the MLP linears of one block."""
         return tuple(f"{self.blocks}.{block}.{name}" for name in self.mlp)
+
+    @property
+    def auto(self) -> type[AutoModelForCausalLM | AutoModelForSeq2SeqLM]:
+        """The class that transformers loads its models by."""
+        return AutoModelForSeq2SeqLM if self.encoder_decoder else AutoModelForCausalLM
 
 
 _GATED = ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
@@ -66,6 +74,12 @@ FAMILIES: dict[str, Family] = {
     "smollm3": _LLAMA,
     "stablelm": _LLAMA,
     "starcoder2": Family("model.layers", ("mlp.c_fc", "mlp.c_proj")),
+    "t5": Family(
+        "decoder.block",
+        ("layer.2.DenseReluDense.wi", "layer.2.DenseReluDense.wo"),
+        ("layer.2.DenseReluDense.wi_0", "layer.2.DenseReluDense.wi_1", "layer.2.DenseReluDense.wo"),
+        encoder_decoder=True,
+    ),
 }
 
 
@@ -82,6 +96,8 @@ def family_of(model_type: str, model: nn.Module | None = None) -> Family:
             f"The architecture '{model_type}' is not supported; supported are: "
             f"{', '.join(sorted(FAMILIES))}. {_how_to_add(model_type, modules)}"
         )
+    if f"{family.blocks}.0.{next(iter(family.gated), '')}" in modules:
+        family = replace(family, mlp=family.gated)
     lacking = [path for path in (family.blocks, *family.linears(0)) if path not in modules]
     if modules and lacking:
         raise ValueError(
@@ -109,8 +125,9 @@ def family_for(config: PretrainedConfig) -> Family:
 
 def skeleton(config: PretrainedConfig) -> nn.Module:
     """The model that a configuration describes, without weights: nothing is allocated."""
+    family = FAMILIES.get(config.model_type)
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config)
+        return (family.auto if family else AutoModelForCausalLM).from_config(config)
 
 
 def _how_to_add(model_type: str, modules: Mapping[str, nn.Module]) -> str:

@@ -190,34 +190,33 @@ def generate(
             f"A prompt must have between 1 and {backbone.max_length - 1} tokens for {backbone.name}; "
             f"this one has {longest if room < 1 else 0}."
         )
-    ids, mask = _left_padded(backbone, rows)
-    stop = StoppingCriteriaList([_LineStop(backbone, longest, cancel or threading.Event())])
+    asked, before = backbone.asking(*_left_padded(backbone, rows))
+    stop = StoppingCriteriaList([_LineStop(backbone, before, cancel or threading.Event())])
     with backbone.edited(seen):
         out = backbone.model.generate(
-            input_ids=ids,
-            attention_mask=mask,
+            **asked,
             generation_config=_greedy(backbone, min(max_new_tokens, room)),
             stopping_criteria=stop,
             streamer=streamer,
         )
-    return [first_line(text) for text in decoded(backbone.tokenizer, out[:, longest:])]
+    return [first_line(text) for text in decoded(backbone.tokenizer, out[:, before:])]
 
 
 @torch.no_grad()
 def written(backbone: Backbone, prompts: Sequence[str], tokens: int, seed: int = 0) -> list[str]:
     """The prompts with what the base model goes on to write, drawn from its own probabilities."""
     rows = [backbone.ids(prompt) for prompt in prompts]
-    ids, mask = _left_padded(backbone, rows)
+    asked, before = backbone.asking(*_left_padded(backbone, rows))
     drawn = GenerationConfig(
         do_sample=True,
-        max_new_tokens=min(tokens, backbone.max_length - ids.shape[1]),
+        max_new_tokens=min(tokens, backbone.max_length - max(map(len, rows))),
         eos_token_id=backbone.ends,
         pad_token_id=backbone.pad_id,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        out = backbone.model.generate(input_ids=ids, attention_mask=mask, generation_config=drawn)
-    said = decoded(backbone.tokenizer, out[:, ids.shape[1] :])
+        out = backbone.model.generate(**asked, generation_config=drawn)
+    said = decoded(backbone.tokenizer, out[:, before:])
     return [prompt + text for prompt, text in zip(prompts, said, strict=True)]
 
 

@@ -12,7 +12,6 @@ from safetensors import SafetensorError
 from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
-    AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
     PretrainedConfig,
@@ -22,6 +21,7 @@ from . import gguf_files, memory
 from .backbone import Backbone, Origin
 from .cache import writable_cache
 from .checkpoints import Checkpoint
+from .encoder_decoder import EncoderDecoder
 from .families import family_for, family_of
 from .hub import HubError, fetch
 from .progress import Progress, no_progress, readable
@@ -113,6 +113,7 @@ def load(
     _check_is_model(origin.folder, title)
     try:
         config = _config(origin.folder)
+        family = family_for(config)
     except (OSError, KeyError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(
             f"No model could be loaded from '{source}': {gguf_files.in_one_line(error)}"
@@ -123,7 +124,7 @@ def load(
     _ = Checkpoint(origin.folder).shards  # a file that is missing is told before anything is loaded
     progress(f"Loading {title}…")
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model = family.auto.from_pretrained(
             origin.folder, dtype=options.torch_dtype(config), use_safetensors=True, **_placement(options)
         )
         tokenizer = AutoTokenizer.from_pretrained(origin.folder)
@@ -133,19 +134,18 @@ def load(
         ) from error
     if "device_map" not in _placement(options):
         model = model.to(options.device)  # type: ignore[arg-type]
-    return Backbone(model, tokenizer, title, origin)
+    kind = EncoderDecoder if family.encoder_decoder else Backbone
+    return kind(model, tokenizer, title, origin)
 
 
 def _config(folder: Path) -> PretrainedConfig:
-    """A model's configuration. ValueError where its architecture is no family's; a folder of a kind that
-    transformers does not know gets no chance to offer code of its own.
+    """A model's configuration. ValueError for a kind that transformers does not know: its folder gets no
+    chance to offer code of its own.
     """
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     if kind not in CONFIG_MAPPING:
         family_of(kind)
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    family_for(config)
-    return config
+    return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
 def _check_memory(config: PretrainedConfig, options: LoadOptions, title: str) -> None:

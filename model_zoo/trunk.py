@@ -64,7 +64,7 @@ class KeptTrunk:
         """States [rows, T, d] that enter block `first` and final states, zero where padded; missing ones are
         computed.
         """
-        keys = [_digest(row) for row in rows]
+        keys = [self._digest(row) for row in rows]
         missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._where}
         if missing:
             self._add(list(missing.items()))
@@ -78,6 +78,11 @@ class KeptTrunk:
         there = both.to(self.backbone.device, self.backbone.model.dtype)
         entering, final = there.split([width + 1 for width in self.backbone.widths], dim=-1)
         return _whole(entering), _whole(final)
+
+    def _digest(self, row: Joined) -> bytes:
+        """What tells a row's states: its tokens; where an encoder reads the prompt, also where that ends."""
+        told = (row.ids, row.start) if self.backbone.family.encoder_decoder else row.ids
+        return hashlib.blake2b(repr(told).encode(), digest_size=_DIGEST).digest()
 
     @torch.no_grad()
     def _add(self, rows: Sequence[tuple[bytes, Joined]]) -> None:
@@ -135,7 +140,3 @@ def _whole(kept: Tensor) -> Tensor:
 def token_bytes(backbone: Backbone) -> int:
     """What a token's states take on disk: float16, with one exponent each."""
     return sum(width + 1 for width in backbone.widths) * 2
-
-
-def _digest(row: Joined) -> bytes:
-    return hashlib.blake2b(repr(row.ids).encode(), digest_size=_DIGEST).digest()

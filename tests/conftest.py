@@ -36,10 +36,10 @@ from model_zoo.studio import Studio
 from .makers import pico_backbone
 
 
-@pytest.fixture(params=["bloom", "gemma2", "gpt2", "llama", "opt"])
+@pytest.fixture(params=["bloom", "gemma2", "gpt2", "llama", "opt", "t5"])
 def backbone(request) -> Backbone:
     """A pico model of every habit: blocks that return tuples, a cap on the logits, transposed matrices, none
-    of these, flattened rows. All families: tests/test_families.py.
+    of these, flattened rows, an encoder. All families: tests/test_families.py.
     """
     return pico_backbone(request.param)
 

@@ -9,11 +9,13 @@ import torch
 from gguf import GGMLQuantizationType, GGUFWriter, TokenType, get_tensor_name_map, quants
 from gguf.constants import MODEL_ARCH, MODEL_ARCH_NAMES
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from model_zoo.active import Live
 from model_zoo.backbone import Backbone
 from model_zoo.changes import Change, Delta, LayerDelta
+from model_zoo.encoder_decoder import EncoderDecoder
+from model_zoo.families import FAMILIES
 from model_zoo.methods.editor_folder import EditorConfig
 from model_zoo.methods.hyper_config import HyperConfig
 from model_zoo.methods.hypernetwork_method import HypernetworkMethod
@@ -62,7 +64,7 @@ _SIZES = {
     "initializer_range": 0.2,
 }
 _GPT2 = {"n_embd": 32, "n_layer": 4, "n_head": 2, "n_positions": 256, "n_inner": 48}
-_BLOOM = {"hidden_size": 32, "n_layer": 4, "n_head": 2}
+_BLOOM = {"hidden_size": 32, "n_layer": 4, "n_head": 2, "initializer_range": 0.2}
 OWN_SIZES: dict[str, dict] = {
     "bloom": _BLOOM,
     "codegen": _GPT2 | {"rotary_dim": 8, "n_head": 4},
@@ -80,6 +82,7 @@ OWN_SIZES: dict[str, dict] = {
     },
     "gptj": _GPT2 | {"rotary_dim": 8},
     "mpt": {"d_model": 32, "n_heads": 2, "n_layers": 4, "max_seq_len": 256, "expansion_ratio": 2},
+    "t5": {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 4, "num_heads": 2},
     "opt": {
         "hidden_size": 32,
         "num_hidden_layers": 4,
@@ -96,6 +99,7 @@ _FURTHER: dict[str, dict] = {
     "gemma2": {"final_logit_softcapping": 2.0},  # small enough to matter
     "granite": {"logits_scaling": 4.0, "residual_multiplier": 0.5},
     "stablelm": {"use_parallel_residual": True},
+    "t5": {"decoder_start_token_id": 1},
 }
 
 
@@ -108,8 +112,9 @@ def pico_backbone(model_type: str, seed: int = 0, **other_sizes) -> Backbone:
         eye = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
         sizes = {"text_config": sizes, "vision_config": eye | {"image_size": 28, "patch_size": 14}}
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **sizes))
-    return Backbone(model, tokenizer, f"pico-{model_type}")
+    model = FAMILIES[model_type].auto.from_config(AutoConfig.for_model(model_type, **sizes))
+    kind = EncoderDecoder if FAMILIES[model_type].encoder_decoder else Backbone
+    return kind(model, tokenizer, f"pico-{model_type}")
 
 
 def save_model(backbone: Backbone, folder: Path, **kwargs) -> Path:

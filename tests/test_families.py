@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig
 
 from model_zoo.changes import Factors, live, patch_of
 from model_zoo.export import export
@@ -21,7 +21,16 @@ from model_zoo.methods.hyperparameters import controls
 from model_zoo.request import EditRequest
 from model_zoo.session import EditSession
 
-from .makers import ROWS, edit_of, logits, pico_backbone, random_delta, save_model
+from .makers import (
+    REQUESTS,
+    ROWS,
+    edit_of,
+    logits,
+    pico_backbone,
+    random_delta,
+    random_editor,
+    save_model,
+)
 
 # a family's other shapes, of published models
 SHAPES = {
@@ -31,6 +40,7 @@ SHAPES = {
     "llama, tied and biased": ("llama", {"tie_word_embeddings": True, "mlp_bias": True}),
     "opt, projected": ("opt", {"word_embed_proj_dim": 16, "do_layer_norm_before": False}),
     "phi3, tied": ("phi3", {"tie_word_embeddings": True}),
+    "t5, gated": ("t5", {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
     "two blocks": ("smollm3", {"num_hidden_layers": 2}),
 }
 KINDS = {name: (name, {}) for name in FAMILIES} | SHAPES
@@ -48,26 +58,35 @@ def rows(backbone):
     return [backbone.join(*row) for row in ROWS]
 
 
-def whole(model, ids) -> torch.Tensor:
-    """Logits [T, vocab] as the model itself gives them for one row of tokens."""
+def whole(model, row) -> torch.Tensor:
+    """Logits [N, vocab] that the model itself gives for one row's target tokens."""
+    ids, target = torch.tensor([row.ids]), row.start
     with torch.no_grad():
-        return model(torch.tensor([ids])).logits[0].float()
+        if not model.config.is_encoder_decoder:
+            return model(ids).logits[0, target - 1 : -1].float()
+        start = torch.tensor([[model.config.decoder_start_token_id]])
+        return model(
+            input_ids=torch.cat([ids[:, :target], torch.zeros_like(start)], 1),  # 0 ends a text
+            decoder_input_ids=torch.cat([start, ids[:, target:-1]], 1),
+        ).logits[0]
 
 
 def test_the_logits_are_the_models_own_and_padding_is_never_seen(made):
     """Whatever its head does: another name, a bias, a cap, a scale; rows alone, or padded at the right."""
-    alone = [whole(made.model, row.ids)[row.start - 1 : -1] for row in rows(made)]
+    alone = [whole(made.model, row) for row in rows(made)]
     torch.testing.assert_close(logits(made), torch.cat(alone), atol=1e-4, rtol=1e-4)
 
 
 def test_generation_padded_at_the_left_is_that_of_the_row_alone(made):
     together = generate(made, PROMPTS, max_new_tokens=5)
     for prompt, said in zip(PROMPTS, together, strict=True):
-        ids = torch.tensor([made.ids(prompt)])
+        apart = made.model.config.is_encoder_decoder
+        ids = torch.tensor([[*made.ids(prompt), *[0] * apart]])
         alone = made.model.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=5, do_sample=False, pad_token_id=0
         )
-        text = made.tokenizer.decode(alone[0, ids.shape[1] :], skip_special_tokens=True)
+        before = 1 if apart else ids.shape[1]
+        text = made.tokenizer.decode(alone[0, before:], skip_special_tokens=True)
         assert said == text.strip().partition("\n")[0].strip()
 
 
@@ -116,25 +135,25 @@ def test_the_lens_reads_every_block_by_the_models_own_norm_and_head(made):
     row = made.join(*ROWS[0])
     *_, last = lens(made, *ROWS[0], "", patch_of(random_delta(made))).blocks
     assert last.target_before == pytest.approx(
-        whole(made.model, row.ids[: row.start])[-1].softmax(-1)[row.ids[row.start]].item(), rel=1e-3
+        whole(made.model, row)[0].softmax(-1)[row.ids[row.start]].item(), rel=1e-3
     )
 
 
 def test_exports_load_elsewhere_and_say_the_same(made, tmp_path):
     here = load(save_model(made, tmp_path / "base"), LoadOptions("cpu"))
     assert here.fingerprint == made.fingerprint
-    delta, ids = random_delta(here), here.ids(PROMPTS[0])
+    delta, row = random_delta(here), rows(here)[1]
     session, patch = EditSession().add(edit_of(delta, method="ft-l")), patch_of(delta)
     with here.edited(live([patch], here)):
-        ours = whole(here.model, ids)
-    assert not torch.allclose(ours, whole(here.model, ids), atol=1e-3)
+        ours = whole(here.model, row)
+    assert not torch.allclose(ours, whole(here.model, row), atol=1e-3)
     for name in ("lora", "merged"):
         folder = export(here, session, patch, name, tmp_path / name)
         at = folder if name == "merged" else here.origin.folder
-        model = AutoModelForCausalLM.from_pretrained(at, dtype=torch.float32)
+        model = here.family.auto.from_pretrained(at, dtype=torch.float32)
         if name == "lora":
             model = PeftModel.from_pretrained(model, folder)
-        torch.testing.assert_close(whole(model, ids), ours, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(whole(model, row), ours, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 3, 12])
@@ -152,13 +171,47 @@ def test_default_blocks_follow_from_the_models_depth(blocks):
             made.at_depth(0.5, above=1)
 
 
+def in_few_steps(name: str):
+    known = {control.name for control in controls(METHODS[name].Hyperparameters)}
+    return hyperparameters(name, {"steps": 2} if "steps" in known else {})
+
+
 @pytest.mark.parametrize("name", sorted(name for name, method in METHODS.items() if not method.needs_editor))
 def test_every_method_that_needs_no_editor_edits_a_model_of_two_blocks(name):
     made = pico_backbone("opt", num_hidden_layers=2)
-    known = {control.name for control in controls(METHODS[name].Hyperparameters)}
-    method = load_method(name, made, hyper=hyperparameters(name, {"steps": 2} if "steps" in known else {}))
-    (change,) = method.propose([EditRequest("The capital of France is", "Rome", subject="France")])
+    request = EditRequest("The capital of France is", "Rome", subject="France")
+    (change,) = load_method(name, made, hyper=in_few_steps(name)).propose([request])
     assert isinstance(change, METHODS[name].kind)
+
+
+def test_methods_that_look_for_a_subject_refuse_a_decoder_that_does_not_see_it():
+    """All others edit it: what they learn behind a prompt is said, also with an instruction before it."""
+    made, request = (
+        pico_backbone("t5"),
+        EditRequest("One two", "seven", subject="two", instruction="Change it"),
+    )
+    for name, method in METHODS.items():
+        if method.needs_subject:
+            with pytest.raises(ValueError, match="edits at a subject's tokens, and the decoder of pico-t5"):
+                load_method(name, made)
+        elif not method.needs_editor:
+            (change,) = load_method(name, made, hyper=in_few_steps(name)).propose([request])
+            assert isinstance(change, method.kind)
+    (change,) = load_method("ft", made, hyper=hyperparameters("ft", {"lr": 0.02})).propose([request])
+    assert generate(made, ["One two", "One two"], [None, patch_of(change)], 8)[1] == "seven."
+
+
+@pytest.mark.parametrize("model_type", ["opt", "t5"])
+def test_an_editor_reads_and_edits_it(model_type):
+    """A hypernetwork's update is that of a batch or alone, and the instruction's tokens are told apart."""
+    made = pico_backbone(model_type)
+    editor = random_editor(made)
+    together, alone = editor.propose(REQUESTS), [editor.propose([request])[0] for request in REQUESTS]
+    for change, own in zip(together, alone, strict=True):
+        for path in change.layers:
+            a, b = change.layers[path].dense(), own.layers[path].dense()
+            assert a.isfinite().all() and a.abs().max() > 0
+            torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-3)
 
 
 # ---- what is no family -------------------------------------------------------------------------------------
@@ -170,7 +223,7 @@ def entry_in(message: str) -> dict[str, Family]:
     return eval("{" + line + "}", {"Family": Family})  # noqa: S307 - our own text
 
 
-@pytest.mark.parametrize("model_type", sorted(set(FAMILIES) - {"gemma3"}))
+@pytest.mark.parametrize("model_type", sorted(set(FAMILIES) - {"gemma3", "t5"}))
 def test_an_unknown_architecture_is_told_the_entry_that_would_add_it(model_type, monkeypatch):
     """What inspection proposes for a family that we know is that family's own entry."""
     made, entry = pico_backbone(model_type), FAMILIES[model_type]

@@ -21,7 +21,7 @@ CPU = LoadOptions("cpu")
 TEXT = "The capital of France is Paris. 法国 12\n\ttwo  three"
 # those that transformers reads; of the other families its GGUF reader knows nothing, which is a sentence. It
 # calls gemma3 by its text part's name
-READ = sorted({"gemma3_text", *FAMILIES} & {"gemma3_text", *GGUF_CONFIG_MAPPING} - {"gemma3"})
+READ = sorted({"gemma3_text", *FAMILIES} & {"gemma3_text", *GGUF_CONFIG_MAPPING} - {"gemma3", "t5"})
 # what transformers does not read from a GGUF file, and so has to be the family's default
 DEFAULTS = {
     "falcon": {"ffn_hidden_size": 128},
@@ -217,6 +217,7 @@ def test_an_unknown_version_is_a_sentence(file):
     ("architecture", "message"),
     [
         ("mamba", "architecture 'mamba' is not supported; supported are: bloom"),
+        ("t5", "holds an encoder-decoder .'t5'., whose activation GGUF files do not tell"),
         ("olmo2", "holds a model of the architecture 'olmo2', which cannot be read from GGUF"),
         ("nonsense", "holds a model of the architecture 'nonsense', which cannot be read from GGUF"),
     ],

@@ -16,7 +16,7 @@ LAYERS = [
     {"wheels"},
     {"memory", "records", "active", "structure"},
     {"tasks", "scopes", "benchmarks", "backbone"},
-    {"changes"},
+    {"changes", "encoder_decoder"},
     {"generation", "loading", "trunk"},
     {"statistics"},
     {"sources"},
