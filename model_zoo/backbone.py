@@ -17,8 +17,9 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .active import ACTIVE, SHAPE, TRUNK, Active, Live, Tape, Trunk, activated
+from .chat import Chat
 from .checkpoints import Checkpoint
-from .joining import Joined, is_question, join_text, prompt_ids
+from .joining import Joined, join_text, prompt_ids
 from .structure import Structure
 
 
@@ -59,7 +60,7 @@ class Batch:
         return self.predicting.nonzero()[:, 0]
 
 
-class Backbone(Structure):
+class Backbone(Structure, Chat):
     """A frozen causal LM.
 
     `name` is how people call it. `origin` says which files it came from; None for one made in memory.
@@ -228,41 +229,6 @@ class Backbone(Structure):
                 f"{self.name} has room for {self.max_length - 1}; shorten them."
             )
         return replace(row, ids=(*row.ids, end))
-
-    @property
-    def chats(self) -> bool:
-        """Whether its tokenizer has a chat template."""
-        return bool(self.tokenizer.chat_template)
-
-    def asked(self, prompt: str, chat: bool) -> str:
-        """What is put to the model: with `chat`, a question as a user's turn of its chat template, up to the
-        answer's beginning; else, and for a model without a template, the prompt as it is.
-        """
-        if not (chat and self.chats and is_question(prompt)):
-            return prompt
-        turn = [{"role": "user", "content": prompt}]
-        text = str(self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
-        first = self.tokenizer.bos_token
-        # the tokenizer adds that one by itself
-        return text.removeprefix(first) if first and self._adds_first_token else text
-
-    def in_chat(self, put: str) -> bool:
-        """Whether what is put to the model is a turn of its chat template, answered in sentences."""
-        return self.chats and bool(self._turn_end) and put.endswith(self._turn_end)
-
-    def bare(self, put: str) -> str:
-        """The question inside what is put to the model as a turn of its chat template; all else as it is."""
-        before, _, after = self.asked("?", True).rpartition("?")
-        inside = self.in_chat(put) and put.startswith(before)
-        return put[len(before) : len(put) - len(after)] if inside else put
-
-    @cached_property
-    def _turn_end(self) -> str:
-        return self.asked("?", True).rpartition("?")[2]
-
-    @cached_property
-    def _adds_first_token(self) -> bool:
-        return self.tokenizer("a")["input_ids"][:1] == [self.tokenizer.bos_token_id]
 
     def batch(self, rows: Sequence[Joined]) -> Batch:
         """Right-pad joined rows into one batch on the model's device, with what a trunk keeps of them."""

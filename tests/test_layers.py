@@ -14,7 +14,7 @@ LAYERS = [
     {"families", "joining", "checkpoints", "atlas", "hub", "request", "subjects"},
     {"gguf_files"},
     {"wheels"},
-    {"memory", "records", "active", "structure"},
+    {"memory", "records", "active", "structure", "chat"},
     {"tasks", "scopes", "benchmarks", "backbone"},
     {"changes", "encoder_decoder"},
     {"generation", "loading", "trunk"},
