@@ -15,7 +15,8 @@ from model_zoo.families import FAMILIES
 from model_zoo.loading import LoadOptions, load
 from model_zoo.studio import Studio
 
-from .makers import ROWS, logits, pico_backbone, save_model, write_gguf
+from .gguf_writer import write_gguf
+from .makers import ROWS, logits, pico_backbone, save_model
 
 CPU = LoadOptions("cpu")
 TEXT = "The capital of France is Paris. 法国 12\n\ttwo  three"
