@@ -260,7 +260,8 @@ class Backbone(Structure, Chat):
 
     def idle(self, rows: int) -> dict:
         """What it is called with where its blocks are passed over: one token a row, whichever."""
-        return {"input_ids": torch.full((rows, 1), self.pad_id, device=self.device)}
+        ids = torch.full((rows, 1), self.pad_id, device=self.device)
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
     def asking(self, ids: Tensor, mask: Tensor) -> tuple[dict[str, Tensor], int]:
         """What it goes on from in generation, for left-padded prompts [rows, T]; and how many of the tokens

@@ -41,6 +41,13 @@ _GPT2 = Family("transformer.h", ("mlp.c_fc", "mlp.c_proj"))
 _GPTJ = Family("transformer.h", ("mlp.fc_in", "mlp.fc_out"))
 _BLOOM = Family("transformer.h", ("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"))
 
+_T5 = Family(
+    "decoder.block",
+    ("layer.2.DenseReluDense.wi", "layer.2.DenseReluDense.wo"),
+    ("layer.2.DenseReluDense.wi_0", "layer.2.DenseReluDense.wi_1", "layer.2.DenseReluDense.wo"),
+    encoder_decoder=True,
+)
+
 # by the `model_type` of a Hugging Face configuration
 FAMILIES: dict[str, Family] = {
     "bloom": _BLOOM,
@@ -63,6 +70,7 @@ FAMILIES: dict[str, Family] = {
     "llama": _LLAMA,
     "mistral": _LLAMA,
     "mpt": Family("transformer.blocks", ("ffn.up_proj", "ffn.down_proj")),
+    "mt5": _T5,
     "olmo": _LLAMA,
     "olmo2": _LLAMA,
     "olmo3": _LLAMA,
@@ -74,12 +82,7 @@ FAMILIES: dict[str, Family] = {
     "smollm3": _LLAMA,
     "stablelm": _LLAMA,
     "starcoder2": Family("model.layers", ("mlp.c_fc", "mlp.c_proj")),
-    "t5": Family(
-        "decoder.block",
-        ("layer.2.DenseReluDense.wi", "layer.2.DenseReluDense.wo"),
-        ("layer.2.DenseReluDense.wi_0", "layer.2.DenseReluDense.wi_1", "layer.2.DenseReluDense.wo"),
-        encoder_decoder=True,
-    ),
+    "t5": _T5,
 }
 
 

@@ -45,8 +45,8 @@ class Structure:
     @property
     def widths(self) -> tuple[int, int]:
         """Of the states that enter a block, and of the final ones, which enter the head."""
-        head: Tensor = self.model.get_output_embeddings().weight
-        return self.model.config.get_text_config().hidden_size, head.shape[1]
+        head = self.model.get_output_embeddings()
+        return self.model.config.get_text_config().hidden_size, head.in_features
 
     def linears(self, first: int, n: int) -> tuple[str, ...]:
         """Paths of the MLP linears of n blocks from `first` on."""

@@ -61,6 +61,7 @@ _SIZES = {
 }
 _GPT2 = {"n_embd": 32, "n_layer": 4, "n_head": 2, "n_positions": 256, "n_inner": 48}
 _BLOOM = {"hidden_size": 32, "n_layer": 4, "n_head": 2, "initializer_range": 0.2}
+_T5 = {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 4, "num_heads": 2} | {"decoder_start_token_id": 1}
 OWN_SIZES: dict[str, dict] = {
     "bloom": _BLOOM,
     "codegen": _GPT2 | {"rotary_dim": 8, "n_head": 4},
@@ -78,7 +79,8 @@ OWN_SIZES: dict[str, dict] = {
     },
     "gptj": _GPT2 | {"rotary_dim": 8},
     "mpt": {"d_model": 32, "n_heads": 2, "n_layers": 4, "max_seq_len": 256, "expansion_ratio": 2},
-    "t5": {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 4, "num_heads": 2},
+    "mt5": _T5,
+    "t5": _T5,
     "opt": {
         "hidden_size": 32,
         "num_hidden_layers": 4,
@@ -95,7 +97,6 @@ _FURTHER: dict[str, dict] = {
     "gemma2": {"final_logit_softcapping": 2.0},  # small enough to matter
     "granite": {"logits_scaling": 4.0, "residual_multiplier": 0.5},
     "stablelm": {"use_parallel_residual": True},
-    "t5": {"decoder_start_token_id": 1},
 }
 
 
