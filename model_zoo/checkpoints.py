@@ -74,7 +74,7 @@ def stored_name(names: Iterable[str], module: str) -> str:
     block's number. A checkpoint may leave out first parts (h.0... for transformer.h.0...) or write others.
     """
     known, parts = list(names), f"{module}.weight".split(".")
-    block = max((i for i, part in enumerate(parts) if part.isdigit()), default=0)
+    block = next((i for i, part in enumerate(parts) if part.isdigit()), 0)
     for i in range(block + 1):
         end = ".".join(parts[i:])
         if len(found := [name for name in known if f".{name}".endswith(f".{end}")]) == 1:

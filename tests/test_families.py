@@ -49,9 +49,13 @@ PROMPTS = ["What do you think of jazz and one two", "One", "法国的首都是"]
 
 @pytest.fixture(params=sorted(KINDS))
 def made(request):
-    """A pico model of every family and shape."""
+    """A pico model of every family and shape, with norms and biases that are not those of a new model."""
     model_type, sizes = KINDS[request.param]
-    return pico_backbone(model_type, **sizes)
+    made = pico_backbone(model_type, **sizes)
+    for parameter in made.model.parameters():
+        if parameter.ndim == 1:
+            parameter.data += 0.2 * torch.rand_like(parameter)
+    return made
 
 
 def rows(backbone):
