@@ -61,8 +61,11 @@ class Trunk(Protocol):
 
 @dataclass(frozen=True)
 class Active:
-    """What one backbone's forward passes see. With `entering` the blocks below `first` are passed over.
-    `visit` is called with each block's number and what enters it, and returns what enters in its place.
+    """What one backbone's forward passes see.
+
+    The blocks below `first` are passed over, and `entering` enters that one in place of what they left.
+    `visit` is called with each block's number and what enters it, and returns what enters in its place. What
+    enters the head goes into `taken` and no further; or `read` enters it in its place.
     """
 
     backbone: Any  # whose forward passes see it
@@ -71,9 +74,13 @@ class Active:
     first: int = 0
     entering: Tensor | None = None
     visit: Callable[[int, Tensor], Tensor] | None = None
+    taken: list[Tensor] | None = None
+    read: Tensor | None = None
 
 
 ACTIVE: contextvars.ContextVar[Active | None] = contextvars.ContextVar("active_edit", default=None)
+# of the states that entered the block: some blocks flatten rows and tokens before their MLP
+SHAPE: contextvars.ContextVar[torch.Size] = contextvars.ContextVar("rows_and_tokens")
 TRUNK: contextvars.ContextVar[tuple[Any, Trunk] | None] = contextvars.ContextVar("trunk", default=None)
 
 

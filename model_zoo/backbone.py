@@ -6,21 +6,21 @@ a thread of its own instead.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .active import ACTIVE, TRUNK, Active, Live, Tape, Trunk, activated
+from .active import ACTIVE, SHAPE, TRUNK, Active, Live, Tape, Trunk, activated
+from .chat import Chat
 from .checkpoints import Checkpoint
-from .families import family_of
-from .joining import Joined, is_question, join_text, prompt_ids
+from .joining import Joined, join_text, prompt_ids
+from .structure import Structure
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Batch:
         return self.predicting.nonzero()[:, 0]
 
 
-class Backbone:
+class Backbone(Structure, Chat):
     """A frozen causal LM.
 
     `name` is how people call it. `origin` says which files it came from; None for one made in memory.
@@ -73,83 +73,24 @@ class Backbone:
         name: str = "model",
         origin: Origin | None = None,
     ):
-        self.model = model.eval().requires_grad_(False)
+        super().__init__(model)
         self.tokenizer = tokenizer
         self.name, self.origin = name, origin
-        self.family = family_of(model.config.model_type)
         # padding is never seen: any token will do
-        known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+        known = (tokenizer.pad_token_id, self.end_id, 0)
         self.pad_id = next(i for i in known if i is not None)
-        blocks = cast(nn.ModuleList, model.get_submodule(self.family.blocks))
-        self.blocks = len(blocks)
-        for block, module in enumerate(blocks):
+        self._in_tuples: bool | None = None  # whether its blocks return their states in a tuple
+        for block, module in enumerate(self.block_list):
             module.forward = self._skipping(block, module.forward)
             for path in self.family.linears(block):
                 model.get_submodule(path).register_forward_hook(self._hook(path))
-
-    # ---- structure ---------------------------------------------------------------------------------------
-
-    @property
-    def device(self) -> torch.device:
-        return self.model.device
+        head = model.get_output_embeddings()
+        head.forward = self._at_head(head.forward)
 
     @property
     def published_name(self) -> str:
         """The repo it came from, by which others find it too; else how people here call it."""
         return (self.origin and self.origin.repo) or self.name
-
-    @property
-    def parameters(self) -> int:
-        """Number of weights."""
-        return sum(p.numel() for p in self.model.parameters())
-
-    @property
-    def max_length(self) -> int:
-        return self.model.config.max_position_embeddings
-
-    def linears(self, first: int, n: int) -> tuple[str, ...]:
-        """Paths of the MLP linears of n blocks from `first` on."""
-        blocks = range(first, min(first + n, self.blocks))
-        return tuple(path for block in blocks for path in self.family.linears(block))
-
-    def last_blocks(self, n: int) -> tuple[str, ...]:
-        """Paths of the MLP linears of the last n blocks."""
-        return self.linears(max(0, self.blocks - n), n)
-
-    def weight(self, path: str) -> Tensor:
-        """The linear's weight as [d_out, d_in], also where the module stores it transposed (Conv1D)."""
-        module = self.model.get_submodule(path)
-        weight = module.weight
-        if not weight.dtype.is_floating_point:  # quantised: packed integers
-            from transformers.integrations.bitsandbytes import dequantize_bnb_weight
-
-            weight = dequantize_bnb_weight(weight, getattr(module, "state", None))
-        return weight.T if self.transposed(path) else weight
-
-    def transposed(self, path: str) -> bool:
-        """Whether the linear stores its weight as [d_in, d_out] (Conv1D)."""
-        return self.model.get_submodule(path).__class__.__name__ == "Conv1D"
-
-    def shape(self, path: str) -> tuple[int, int]:
-        """(d_out, d_in); from the module's own fields, since a quantised weight is packed."""
-        module = self.model.get_submodule(path)
-        if self.transposed(path):
-            return module.nf, module.nx
-        return module.out_features, module.in_features
-
-    @torch.no_grad()
-    def weight_device(self, path: str) -> torch.device:
-        """Where a linear's weight lies: a model may be spread over several devices."""
-        return next(self.model.get_submodule(path).parameters()).device
-
-    def linear(self, path: str, x: Tensor) -> Tensor:
-        """What a linear puts out for inputs x [n, d_in] on the base model: [n, d_out], float32."""
-        bias = getattr(self.model.get_submodule(path), "bias", None)
-        return torch.nn.functional.linear(
-            x.float().to(self.weight_device(path)),
-            self.weight(path).float(),
-            None if bias is None else bias.float(),
-        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -175,16 +116,22 @@ class Backbone:
 
     # ---- edits -------------------------------------------------------------------------------------------
 
+    def _seen(self) -> Active | None:
+        """What this backbone's forward pass sees, in this thread."""
+        active = ACTIVE.get()
+        return active if active is not None and active.backbone is self else None
+
     def _hook(self, path: str):
         def hook(module, args, output: Tensor) -> Tensor | None:
-            active = ACTIVE.get()
-            if active is None or active.backbone is not self:
+            if (active := self._seen()) is None:
                 return None
-            if active.live is not None and (changed := active.live.output(path, args[0], output)) is not None:
-                output = changed
+            shape = SHAPE.get()
+            x, y = args[0].reshape(*shape, -1), output.reshape(*shape, -1)
+            if active.live is not None and (changed := active.live.output(path, x, y)) is not None:
+                y = changed
             if active.tape is not None and path in active.tape.paths:
-                output = active.tape.record(path, args[0], output)
-            return output
+                y = active.tape.record(path, x, y)
+            return y.reshape(output.shape)
 
         return hook
 
@@ -198,18 +145,39 @@ class Backbone:
         """A block's forward that is passed over while kept states stand for what it makes."""
 
         def skipping(hidden: Tensor, *args, **kwargs):
-            active = ACTIVE.get()
-            if active is None or active.backbone is not self:
+            if (active := self._seen()) is None:
                 return forward(hidden, *args, **kwargs)
-            if active.entering is not None and block < active.first:
-                return hidden
-            if active.entering is not None and block == active.first:
+            if active.entering is not None and block <= active.first:
                 hidden = active.entering
+            SHAPE.set(hidden.shape[:-1])
+            if block < active.first:
+                return self._passed_over(hidden, forward, args, kwargs)
             if active.visit is not None:
                 hidden = active.visit(block, hidden)
-            return forward(hidden, *args, **kwargs)
+            out = forward(hidden, *args, **kwargs)
+            self._in_tuples = isinstance(out, tuple)
+            return out
 
         return skipping
+
+    def _passed_over(self, hidden: Tensor, forward: Callable, args: tuple, kwargs: dict) -> Tensor | tuple:
+        """What a block that is passed over returns: the states, as it would return its own."""
+        if self._in_tuples is None:  # told by its own answer, once
+            self._in_tuples = isinstance(forward(hidden, *args, **kwargs), tuple)
+        return (hidden,) if self._in_tuples else hidden
+
+    def _at_head(self, forward: Callable) -> Callable:
+        """The head's forward: passed over where only what enters it is wanted, or run on given states."""
+
+        def at_head(hidden: Tensor) -> Tensor:
+            if (active := self._seen()) is None:
+                return forward(hidden)
+            if active.taken is not None:
+                active.taken.append(hidden)
+                return hidden
+            return forward(hidden if active.read is None else active.read)
+
+        return at_head
 
     @contextmanager
     def kept_below(self, trunk: Trunk) -> Iterator[None]:
@@ -238,6 +206,19 @@ class Backbone:
         """A prompt's tokens, up to where an answer begins."""
         return tuple(prompt_ids(self.tokenizer, prompt))
 
+    @property
+    def end_id(self) -> int | None:
+        """The token that ends a text; for a tokenizer of BERT's kind, its separator."""
+        end, separator = self.tokenizer.eos_token_id, self.tokenizer.sep_token_id
+        return separator if end is None else end
+
+    @property
+    def ends(self) -> list[int] | None:
+        """The tokens that generation stops at: the model's own, and the one that ends a text."""
+        own = self.model.generation_config.eos_token_id
+        found = {*(own if isinstance(own, list) else [own]), self.end_id} - {None}
+        return sorted(found) or None
+
     def silent(self, prompt: str) -> Joined:
         """A prompt behind which nothing comes but the model's end token."""
         ids = self.ids(prompt)
@@ -245,7 +226,7 @@ class Backbone:
 
     def stopped(self, row: Joined) -> Joined:
         """A row with the model's end token behind its target."""
-        if (end := self.tokenizer.eos_token_id) is None:
+        if (end := self.end_id) is None:
             raise ValueError(
                 f"The tokenizer of {self.name} has no end token, so no text can be ended by one."
             )
@@ -255,41 +236,6 @@ class Backbone:
                 f"{self.name} has room for {self.max_length - 1}; shorten them."
             )
         return replace(row, ids=(*row.ids, end))
-
-    @property
-    def chats(self) -> bool:
-        """Whether its tokenizer has a chat template."""
-        return bool(self.tokenizer.chat_template)
-
-    def asked(self, prompt: str, chat: bool) -> str:
-        """What is put to the model: with `chat`, a question as a user's turn of its chat template, up to the
-        answer's beginning; else, and for a model without a template, the prompt as it is.
-        """
-        if not (chat and self.chats and is_question(prompt)):
-            return prompt
-        turn = [{"role": "user", "content": prompt}]
-        text = str(self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
-        first = self.tokenizer.bos_token
-        # the tokenizer adds that one by itself
-        return text.removeprefix(first) if first and self._adds_first_token else text
-
-    def in_chat(self, put: str) -> bool:
-        """Whether what is put to the model is a turn of its chat template, answered in sentences."""
-        return self.chats and bool(self._turn_end) and put.endswith(self._turn_end)
-
-    def bare(self, put: str) -> str:
-        """The question inside what is put to the model as a turn of its chat template; all else as it is."""
-        before, _, after = self.asked("?", True).rpartition("?")
-        inside = self.in_chat(put) and put.startswith(before)
-        return put[len(before) : len(put) - len(after)] if inside else put
-
-    @cached_property
-    def _turn_end(self) -> str:
-        return self.asked("?", True).rpartition("?")[2]
-
-    @cached_property
-    def _adds_first_token(self) -> bool:
-        return self.tokenizer("a")["input_ids"][:1] == [self.tokenizer.bos_token_id]
 
     def batch(self, rows: Sequence[Joined]) -> Batch:
         """Right-pad joined rows into one batch on the model's device, with what a trunk keeps of them."""
@@ -311,16 +257,42 @@ class Backbone:
 
     # ---- forward -----------------------------------------------------------------------------------------
 
+    def reading(self, batch: Batch) -> dict[str, Tensor]:
+        """What the model is called with to read a batch."""
+        return {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+
+    def real(self, batch: Batch) -> Tensor:
+        """[rows, T] bool: the tokens that the edited blocks see."""
+        return batch.attention_mask.bool()
+
+    def idle(self, rows: int) -> dict:
+        """What it is called with where its blocks are passed over: one token a row, whichever."""
+        ids = torch.full((rows, 1), self.pad_id, device=self.device)
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+    def asking(self, ids: Tensor, mask: Tensor) -> tuple[dict[str, Tensor], int]:
+        """What it goes on from in generation, for left-padded prompts [rows, T]; and how many of the tokens
+        that it returns stand before the first new one.
+        """
+        return {"input_ids": ids, "attention_mask": mask}, ids.shape[1]
+
     def hidden(self, batch: Batch) -> Tensor:
-        """Final hidden states [rows, T, d] under whatever edit is active."""
-        active = ACTIVE.get() or Active(self)
+        """Final hidden states [rows, T, d] under whatever edit is active: what enters the model's head."""
+        active = self._seen() or Active(self)
         if batch.kept is not None:
             active = replace(active, entering=batch.kept[0], first=batch.first)
-        with activated(active):
-            output = self.model.base_model(
-                input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
-            )
-        return output[0].to(batch.input_ids.device)  # a model spread over several GPUs ends on the last one
+        return self._final(active, self.reading(batch))
+
+    def finished(self, states: Tensor) -> Tensor:
+        """Final hidden states [n, d] of what leaves a block, [n, d]: nothing but the last norm is between."""
+        active = Active(self, entering=states[:, None], first=self.blocks)
+        return self._final(active, self.idle(len(states)))[:, 0]
+
+    def _final(self, active: Active, inputs: Mapping) -> Tensor:
+        taken: list[Tensor] = []
+        with activated(replace(active, taken=taken)):
+            self.model(**inputs, use_cache=False)
+        return taken[0].to(self.device)  # a model spread over several GPUs ends on the last one
 
     def target_logits(self, batch: Batch, live: Live | None = None) -> Tensor:
         """Float32 logits [N, vocab] at the positions that predict target tokens, row by row.
@@ -334,12 +306,11 @@ class Backbone:
         return self.head(hidden[batch.predicting])
 
     def head(self, hidden: Tensor) -> Tensor:
-        """Float32 logits [N, vocab] of final states [N, d], on their device: c tanh(x / c) where the model
-        has a cap c.
+        """Float32 logits [N, vocab] of final states [N, d], on their device: the model's own head with all
+        that it does to its logits (a bias, a cap, a scale).
         """
-        logits = self.model.get_output_embeddings()(hidden).float().to(hidden.device)
-        cap = getattr(self.model.config, "final_logit_softcapping", None)
-        return logits if cap is None else cap * torch.tanh(logits / cap)
+        with activated(Active(self, first=self.blocks, read=hidden[None])):
+            return self.model(**self.idle(1), use_cache=False).logits[0].float().to(hidden.device)
 
     def row_nll(self, batch: Batch, live: Live | None = None) -> Tensor:
         """Mean NLL in nats of each row's target tokens, [rows]."""
@@ -366,7 +337,7 @@ class Backbone:
             grads = torch.autograd.grad((nll / per_row).sum(), [tape.probes[p] for p in paths])
         inputs = {p: tape.inputs[p].float().to(self.device) for p in paths}
         gradients = {p: g.to(self.device) for p, g in zip(paths, grads, strict=True)}
-        return inputs, gradients, batch.attention_mask.bool()
+        return inputs, gradients, self.real(batch)
 
     @torch.no_grad()
     def states(self, rows: Sequence[Joined], first: int, live: Live | None = None) -> tuple[Tensor, Tensor]:
@@ -394,4 +365,4 @@ class Backbone:
         batch, tape = self.batch(rows), Tape(tuple(paths))
         with activated(Active(self, live=live, tape=tape)):
             self.hidden(batch)
-        return {p: tape.inputs[p].float().to(self.device) for p in paths}, batch.attention_mask.bool()
+        return {p: tape.inputs[p].float().to(self.device) for p in paths}, self.real(batch)

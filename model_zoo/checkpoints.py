@@ -70,11 +70,13 @@ class Checkpoint:
 
 
 def stored_name(names: Iterable[str], module: str) -> str:
-    """The stored name of a module's weight. A checkpoint may leave out the first parts of the path (h.0...
-    for transformer.h.0...).
+    """The stored name of a module's weight: the one that shares the longest end of the path, down to the
+    block's number. A checkpoint may leave out first parts (h.0... for transformer.h.0...) or write others.
     """
-    known, parts = set(names), f"{module}.weight".split(".")
-    for i in range(len(parts)):
-        if (name := ".".join(parts[i:])) in known:
-            return name
+    known, parts = list(names), f"{module}.weight".split(".")
+    block = next((i for i, part in enumerate(parts) if part.isdigit()), 0)
+    for i in range(block + 1):
+        end = ".".join(parts[i:])
+        if len(found := [name for name in known if f".{name}".endswith(f".{end}")]) == 1:
+            return found[0]
     raise ValueError(f"The checkpoint holds no weight for {module}.")

@@ -18,7 +18,7 @@ from transformers.generation.streamers import BaseStreamer
 from .active import Live
 from .backbone import Backbone
 from .changes import Patches, live
-from .joining import Joined
+from .joining import Joined, decoded
 
 MAX_NEW_TOKENS = 32
 AHEAD = 2  # tokens that are made before somebody reads them
@@ -52,9 +52,7 @@ class _LineStop(StoppingCriteria):
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs) -> Tensor:
         if self.stopped():
             return torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
-        texts = self.backbone.tokenizer.batch_decode(
-            input_ids[:, self.prompt_length :], skip_special_tokens=True
-        )
+        texts = decoded(self.backbone.tokenizer, input_ids[:, self.prompt_length :])
         return torch.tensor([finished(text) for text in texts], device=input_ids.device)
 
 
@@ -70,7 +68,7 @@ class _Collector(BaseStreamer):
             self.steps = []
             return
         self.steps.append(value.reshape(-1))
-        texts = self.backbone.tokenizer.batch_decode(torch.stack(self.steps, dim=1), skip_special_tokens=True)
+        texts = decoded(self.backbone.tokenizer, torch.stack(self.steps, dim=1))
         # a multi-byte character is shown once its last byte has come
         self.emit([first_line(text.rstrip("\ufffd")) for text in texts])
 
@@ -82,12 +80,11 @@ def _greedy(backbone: Backbone, max_new_tokens: int) -> GenerationConfig:
     """Plain greedy decoding: a checkpoint's own penalties would make the text disagree with the model's
     probabilities.
     """
-    eos = backbone.model.generation_config.eos_token_id
     return GenerationConfig(
         do_sample=False,
         num_beams=1,
         max_new_tokens=max_new_tokens,
-        eos_token_id=eos,
+        eos_token_id=backbone.ends,
         pad_token_id=backbone.pad_id,
     )
 
@@ -192,8 +189,7 @@ def generate(
     Row i sees patches[i], None being the base model; without patches all rows do. Prompts too long for the
     model are a ValueError. GivenUp where nobody waits for the texts any more.
     """
-    given_up = GIVEN_UP.get()
-    tokenizer, seen = backbone.tokenizer, live(patches, backbone)
+    seen, given_up = live(patches, backbone), GIVEN_UP.get()
     rows = [backbone.ids(prompt) for prompt in _put(prompts, seen)]
     longest = max(map(len, rows))
     room = backbone.max_length - longest
@@ -202,36 +198,35 @@ def generate(
             f"A prompt must have between 1 and {backbone.max_length - 1} tokens for {backbone.name}; "
             f"this one has {longest if room < 1 else 0}."
         )
-    ids, mask = _left_padded(backbone, rows)
-    stop = _LineStop(backbone, longest, given_up)
+    asked, before = backbone.asking(*_left_padded(backbone, rows))
+    stop = _LineStop(backbone, before, given_up)
     with backbone.edited(seen):
         out = backbone.model.generate(
-            input_ids=ids,
-            attention_mask=mask,
+            **asked,
             generation_config=_greedy(backbone, min(max_new_tokens, room)),
             stopping_criteria=StoppingCriteriaList([stop]),
             streamer=streamer,
         )
     if given_up():
         raise GivenUp
-    return [first_line(text) for text in tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True)]
+    return [first_line(text) for text in decoded(backbone.tokenizer, out[:, before:])]
 
 
 @torch.no_grad()
 def written(backbone: Backbone, prompts: Sequence[str], tokens: int, seed: int = 0) -> list[str]:
     """The prompts with what the base model goes on to write, drawn from its own probabilities."""
     rows = [backbone.ids(prompt) for prompt in prompts]
-    ids, mask = _left_padded(backbone, rows)
+    asked, before = backbone.asking(*_left_padded(backbone, rows))
     drawn = GenerationConfig(
         do_sample=True,
-        max_new_tokens=min(tokens, backbone.max_length - ids.shape[1]),
-        eos_token_id=backbone.model.generation_config.eos_token_id,
+        max_new_tokens=min(tokens, backbone.max_length - max(map(len, rows))),
+        eos_token_id=backbone.ends,
         pad_token_id=backbone.pad_id,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        out = backbone.model.generate(input_ids=ids, attention_mask=mask, generation_config=drawn)
-    said = backbone.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
+        out = backbone.model.generate(**asked, generation_config=drawn)
+    said = decoded(backbone.tokenizer, out[:, before:])
     return [prompt + text for prompt, text in zip(prompts, said, strict=True)]
 
 

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from .cache import cache_folder, check_room, made_whole, sha256_of, writable_cache
-from .families import family_of
+from .families import family_for
 from .progress import Progress, no_progress
 
 SUFFIX = ".gguf"
@@ -105,7 +105,11 @@ def header_of(path: Path) -> Header:
             f"{path} holds a model of the architecture '{architecture}', which cannot be read from GGUF: "
             f"{in_one_line(error)}"
         ) from error
-    family_of(config.model_type)
+    if family_for(config).encoder_decoder:  # transformers takes the default one, which is wrong for most
+        raise ValueError(
+            f"{path} holds an encoder-decoder ('{architecture}'), whose activation GGUF files do not tell; "
+            "load the model from its safetensors files."
+        )
     whole = {GGMLQuantizationType.F32, GGMLQuantizationType.F64}
     return Header(path, config, not types <= whole)
 

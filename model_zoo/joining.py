@@ -3,13 +3,16 @@
 import re
 from dataclasses import dataclass
 
+from tokenizers import decoders
+from torch import Tensor
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 # Scripts that put no space between words: CJK ideographs and punctuation, kana, hangul, Thai, full-width
 # forms.
-_UNSPACED = re.compile(
+_SCRIPTS = (
     r"[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0e7f\uff00-\uffef\U00020000-\U0003134f]"
 )
+_UNSPACED, _BESIDE_UNSPACED = re.compile(_SCRIPTS), re.compile(f"(?<={_SCRIPTS}) | (?={_SCRIPTS})")
 
 
 def unspaced(character: str) -> bool:
@@ -32,6 +35,17 @@ class Joined:
     start: int
     prefix: int = 0
     labels: tuple[int, ...] = ()
+
+
+def decoded(tokenizer: PreTrainedTokenizerBase, rows: list[list[int]] | Tensor) -> list[str]:
+    """Rows of token ids as text, special tokens left out. Where the tokenizer puts a space between any two
+    words (as BERT's do, of characters too), none stays beside a script that is written without.
+    """
+    texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
+    decoder = tokenizer.backend_tokenizer.decoder
+    if decoder is None or isinstance(decoder, decoders.WordPiece):
+        texts = [_BESIDE_UNSPACED.sub("", text) for text in texts]
+    return texts
 
 
 def is_question(prompt: str) -> bool:

@@ -9,13 +9,20 @@ from typing import cast
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PretrainedConfig
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PretrainedConfig,
+)
 
 from . import gguf_files, memory
 from .backbone import Backbone, Origin
 from .cache import writable_cache
 from .checkpoints import Checkpoint
-from .families import family_of
+from .encoder_decoder import EncoderDecoder
+from .families import family_for, family_of
 from .hub import HubError, fetch
 from .processes import own_gpu, together
 from .progress import Progress, no_progress, readable
@@ -108,9 +115,8 @@ def load(
     origin = _locate(source, title, options, progress)
     _check_is_model(origin.folder, title)
     try:
-        # before transformers sees it: a folder of an unknown kind must not get to offer code of its own
-        family_of(json.loads((origin.folder / "config.json").read_text(encoding="utf-8")).get("model_type"))
-        config = AutoConfig.from_pretrained(origin.folder)
+        config = _config(origin.folder)
+        family = family_for(config)
     except (OSError, KeyError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(
             f"No model could be loaded from '{source}': {gguf_files.in_one_line(error)}"
@@ -121,7 +127,7 @@ def load(
     _ = Checkpoint(origin.folder).shards  # a file that is missing is told before anything is loaded
     progress(f"Loading {title}…")
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model = family.auto.from_pretrained(
             origin.folder, dtype=options.torch_dtype(config), use_safetensors=True, **_placement(options)
         )
         tokenizer = AutoTokenizer.from_pretrained(origin.folder)
@@ -131,7 +137,18 @@ def load(
         ) from error
     if "device_map" not in _placement(options):
         model = model.to(options.device)  # type: ignore[arg-type]
-    return Backbone(model, tokenizer, title, origin)
+    kind = EncoderDecoder if family.encoder_decoder else Backbone
+    return kind(model, tokenizer, title, origin)
+
+
+def _config(folder: Path) -> PretrainedConfig:
+    """A model's configuration. ValueError for a kind that transformers does not know: its folder gets no
+    chance to offer code of its own.
+    """
+    kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    if kind not in CONFIG_MAPPING:
+        family_of(kind)
+    return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
 def _check_memory(config: PretrainedConfig, options: LoadOptions, title: str) -> None:

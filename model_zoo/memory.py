@@ -7,8 +7,9 @@ from pathlib import Path
 
 import psutil
 import torch
-from transformers import AutoModelForCausalLM, PretrainedConfig
+from transformers import PretrainedConfig
 
+from .families import skeleton
 from .progress import readable
 
 EDIT_TOKENS = 512  # tokens of the longest batch that is reckoned with: edit rows, paraphrases, neighbours
@@ -49,14 +50,12 @@ class Need:
 
 def parameter_count(config: PretrainedConfig) -> int:
     """Weights of the model that this configuration describes, tied ones once; nothing is allocated."""
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    return sum(p.numel() for p in model.parameters())
+    return sum(p.numel() for p in skeleton(config).parameters())
 
 
 def need(config: PretrainedConfig, bits: int, device: str) -> Need:
     """`bits`: of one weight as it will lie in memory."""
-    parameters = parameter_count(config)
+    parameters, config = parameter_count(config), config.get_text_config()
     activations = EDIT_TOKENS * config.num_hidden_layers * config.hidden_size * ACTIVATIONS * 4
     logits = EDIT_TOKENS * config.vocab_size * 4
     return Need(parameters, parameters * bits // 8, activations + logits, free_memory(device))

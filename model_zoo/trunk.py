@@ -21,7 +21,6 @@ from .backbone import Backbone
 from .joining import Joined
 
 ROWS = 64  # of one forward pass
-STATES = 2  # kept per token
 _DIGEST = 16  # bytes
 _LARGEST = 2.0**15  # number of a state as it is kept
 
@@ -33,7 +32,6 @@ class KeptTrunk:
 
     def __init__(self, backbone: Backbone, first: int, folder: Path):
         self.backbone, self.first = backbone, first
-        self.width = backbone.model.get_input_embeddings().embedding_dim
         self.folder = folder / f"{backbone.fingerprint}-{first}-{str(backbone.model.dtype).split('.')[-1]}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._where: dict[bytes, tuple[int, int]] = {}  # by digest: first token, tokens
@@ -60,28 +58,31 @@ class KeptTrunk:
 
     @property
     def _token_bytes(self) -> int:
-        return STATES * (self.width + 1) * 2
+        return token_bytes(self.backbone)
 
     def kept(self, rows: Sequence[Joined]) -> tuple[Tensor, Tensor]:
         """States [rows, T, d] that enter block `first` and final states, zero where padded; missing ones are
         computed.
         """
-        keys = [_digest(row) for row in rows]
+        keys = [self._digest(row) for row in rows]
         missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._where}
         if missing:
             self._add(list(missing.items()))
         longest = max(len(row.ids) for row in rows)
-        both = torch.zeros(len(rows), longest, STATES, self.width + 1, dtype=torch.float16)
+        both = torch.zeros(len(rows), longest, self._token_bytes // 2, dtype=torch.float16)
         with mmap.mmap(self._states.fileno(), 0, access=mmap.ACCESS_READ) as states:
             for i, key in enumerate(keys):
                 start, n = self._where[key]
                 part = states[start * self._token_bytes : (start + n) * self._token_bytes]
-                both[i, :n] = torch.frombuffer(bytearray(part), dtype=torch.float16).view(
-                    n, STATES, self.width + 1
-                )
+                both[i, :n] = torch.frombuffer(bytearray(part), dtype=torch.float16).view(n, -1)
         there = both.to(self.backbone.device, self.backbone.model.dtype)
-        entering, final = (there[..., :-1] * there[..., -1:].exp2()).unbind(2)
-        return entering, final
+        entering, final = there.split([width + 1 for width in self.backbone.widths], dim=-1)
+        return _whole(entering), _whole(final)
+
+    def _digest(self, row: Joined) -> bytes:
+        """What tells a row's states: its tokens; where an encoder reads the prompt, also where that ends."""
+        told = (row.ids, row.start) if self.backbone.family.encoder_decoder else row.ids
+        return hashlib.blake2b(repr(told).encode(), digest_size=_DIGEST).digest()
 
     @torch.no_grad()
     def _add(self, rows: Sequence[tuple[bytes, Joined]]) -> None:
@@ -89,8 +90,8 @@ class KeptTrunk:
         ordered = sorted(rows, key=lambda pair: len(pair[1].ids))
         for i in range(0, len(ordered), ROWS):
             part = ordered[i : i + ROWS]
-            entering, final = self.backbone.states([row for _, row in part], self.first)
-            both = _scaled(torch.stack([entering, final], dim=2)).cpu()  # (rows, T, 2, d + 1)
+            found = self.backbone.states([row for _, row in part], self.first)
+            both = torch.cat([_scaled(states) for states in found], dim=-1).cpu()
             if not bool(both.isfinite().all()):
                 raise ValueError(
                     f"Some states of {self.backbone.name} are no finite numbers; load it in another dtype "
@@ -131,5 +132,11 @@ def _scaled(states: Tensor) -> Tensor:
     return torch.cat([states.float() / exponent.exp2(), exponent], dim=-1).half()
 
 
-def _digest(row: Joined) -> bytes:
-    return hashlib.blake2b(repr(row.ids).encode(), digest_size=_DIGEST).digest()
+def _whole(kept: Tensor) -> Tensor:
+    """The inverse of `_scaled`."""
+    return kept[..., :-1] * kept[..., -1:].exp2()
+
+
+def token_bytes(backbone: Backbone) -> int:
+    """What a token's states take on disk: float16, with one exponent each."""
+    return sum(width + 1 for width in backbone.widths) * 2

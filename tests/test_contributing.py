@@ -62,8 +62,10 @@ def test_every_kind_of_entry_has_an_example():
 
 
 @pytest.mark.slow
-def test_the_example_methods_keep_the_contract(copy):
-    """Two methods, each one file and one line: one needs a subject and statistics, one rewrites prompts."""
+def test_the_examples_keep_the_contract(copy):
+    """Two methods, each one file and one line: one needs a subject and statistics, one rewrites prompts; and
+    a family.
+    """
     out = run(
         copy,
         "-m",
@@ -73,10 +75,11 @@ def test_the_example_methods_keep_the_contract(copy):
         "no:cacheprovider",
         "tests/test_contract.py",
         "tests/test_layers.py",
+        "tests/test_families.py",
         "-k",
-        "rank-one or reminder or layer or corner",
+        "rank-one or reminder or layer or corner or nanochat",
     )
-    assert int(re.search(r"(\d+) passed", out)[1]) >= 36 and "skipped" not in out
+    assert int(re.search(r"(\d+) passed", out)[1]) >= 45 and "skipped" not in out
 
 
 FIFTY = """

@@ -12,6 +12,7 @@ from model_zoo.experiments.methods_page import document as methods_page
 from model_zoo.experiments.methods_page import read as read_tables
 from model_zoo.experiments.render import as_csv
 from model_zoo.experiments.results import document, read
+from model_zoo.families import FAMILIES
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,6 +35,11 @@ def test_the_page_of_side_effects_is_generated_too():
     assert tables and (ROOT / "docs" / "SIDE_EFFECTS.md").read_text(encoding="utf-8") == effects_page(tables)
     drawn = (ROOT / "docs" / "results" / "side_effects" / "tracing.svg").read_text(encoding="utf-8")
     assert drawn == tracing_figure(tables[TRACING])
+
+
+def test_the_architectures_that_the_guide_lists_are_the_registered_ones():
+    guide = (ROOT / "docs" / "GUIDE.md").read_text(encoding="utf-8")
+    assert f"`config.json`): {', '.join(sorted(FAMILIES))};" in guide
 
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

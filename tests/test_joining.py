@@ -1,18 +1,22 @@
 """How prompts and targets become tokens."""
 
+import json
+
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from model_zoo.backbone import Backbone
 from model_zoo.changes import patch_of
-from model_zoo.generation import generate
-from model_zoo.joining import join_text, joint_text
-from model_zoo.methods import load_method
+from model_zoo.generation import generate, stream
+from model_zoo.inspecting.inside import subject_tokens
+from model_zoo.joining import decoded, join_text, joint_text
+from model_zoo.methods import hyperparameters, load_method
 from model_zoo.methods.capture import request_row
+from model_zoo.methods.values import subject_end
 from model_zoo.request import EditRequest
 
-from .makers import pico_backbone, pico_tokenizer
+from .makers import TEXT, pico_backbone, pico_tokenizer
 from .test_session import same
 
 
@@ -137,3 +141,130 @@ def test_a_target_that_the_tokenizer_has_no_tokens_for_is_refused():
     assert join_text(few, "Three", "two").start == 1  # what is asked may hold what it does not know
     with pytest.raises(ValueError, match="has no tokens for parts of 'seven'"):
         join_text(few, "One", "seven")
+
+
+# characters of Chinese alone: no token straddles a boundary
+LEARNT = [text for text in TEXT if text.isascii()] + [*"法国的首都是巴黎"]
+
+
+def byte_fallback() -> PreTrainedTokenizerFast:
+    """As Llama's: a space is a letter, what is not known is spelt in bytes, a first token."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    special = ["<unk>", "<s>", "</s>"]
+    tokenizer.train_from_iterator(
+        LEARNT, trainers.BpeTrainer(vocab_size=200, special_tokens=special, show_progress=False)
+    )
+    told = json.loads(tokenizer.to_str())
+    told["model"]["byte_fallback"] = True
+    for i in range(256):
+        told["model"]["vocab"][f"<0x{i:02X}>"] = len(told["model"]["vocab"])
+    tokenizer = Tokenizer.from_str(json.dumps(told))
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(content=" ", left=1, right=0),
+        ]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    )
+
+
+def pieces() -> PreTrainedTokenizerFast:
+    """As BERT's for Chinese: every character a word, spaces between words, [CLS] first and [SEP] last."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(LEARNT, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+    )
+
+
+def unigram() -> PreTrainedTokenizerFast:
+    """As sentencepiece's unigrams: a space before the first word, an end token behind the last."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    special = ["<pad>", "</s>", "<unk>"]
+    trainer = trainers.UnigramTrainer(
+        vocab_size=120, special_tokens=special, unk_token="<unk>", show_progress=False
+    )
+    tokenizer.train_from_iterator(LEARNT, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", eos_token="</s>"
+    )
+
+
+HABITS = {
+    "byte-level": lambda: pico_tokenizer(LEARNT),
+    "byte fallback": byte_fallback,
+    "pieces": pieces,
+    "unigram": unigram,
+}
+PAIRS = [
+    ("The capital of France is", "Paris"),
+    ("法国的首都是", "巴黎"),
+    ("What do you think of jazz?", "One two"),
+    ("The capital of France is", "巴黎"),
+    ("法国的首都是", "Paris"),
+]
+SPELT = [("The capital of France is", "Ōsaka"), ("法国的首都是", "鄂州"), ("鄂", "Paris")]  # letters unknown
+
+
+@pytest.fixture(params=HABITS, scope="module")
+def habit(request) -> Backbone:
+    """A pico model behind a tokenizer of each habit."""
+    tokenizer = HABITS[request.param]()
+    made = pico_backbone("gpt2", vocab_size=len(tokenizer), eos_token_id=None, n_positions=64)
+    return Backbone(made.model, tokenizer, request.param)
+
+
+def pairs_of(habit: Backbone) -> list[tuple[str, str]]:
+    """What its vocabulary can write."""
+    return PAIRS + (SPELT if habit.name.startswith("byte") else [])
+
+
+def test_a_rows_target_is_the_target_whatever_the_tokenizers_habit(habit):
+    for prompt, target in pairs_of(habit):
+        row = habit.join(prompt, target)
+        assert row.ids[: row.start] == habit.ids(prompt), prompt
+        assert not {*row.ids[row.start :]} & {*habit.tokenizer.all_special_ids}
+        text, written = decoded(habit.tokenizer, [[*row.ids[row.start :]], [*row.ids]])
+        assert text.strip() == target
+        assert written == joint_text(prompt, target)[0]
+        assert habit.stopped(row).ids == (*row.ids, habit.end_id)
+
+
+def test_an_edit_is_said_and_ended_whatever_the_tokenizers_habit(habit):
+    for prompt, target in pairs_of(habit)[::3]:
+        method = load_method("ft", habit, hyper=hyperparameters("ft", {"lr": 0.02, "steps": 40}))
+        (change,) = method.propose([EditRequest(prompt, target)])
+        texts = generate(habit, [prompt, PAIRS[2][0]], [patch_of(change), None], max_new_tokens=20)
+        assert texts[0] == f"{target}."  # the sentence is learnt to its end
+        *_, last = stream(habit, [prompt], [patch_of(change)], max_new_tokens=20)
+        assert last == texts[:1]
+
+
+def test_a_subject_is_found_whatever_the_tokenizers_habit(habit):
+    for prompt, subject in (("The capital of France is", "France"), ("法国的首都是", "法国")):
+        place = subject_end(habit, prompt, prompt, subject)
+        before = decoded(habit.tokenizer, [[*habit.ids(prompt)[: place + 1]]])[0]
+        assert before == prompt[: prompt.index(subject) + len(subject)]
+        start, end = subject_tokens(habit, prompt, subject)
+        assert end == place + 1
+        assert decoded(habit.tokenizer, [[*habit.ids(prompt)[start:end]]])[0].strip() == subject

@@ -40,7 +40,7 @@ def trainer(model_type: str = "gpt2", method=InstructEdit, **changes) -> MetaTra
     )
 
 
-@pytest.mark.parametrize("model_type", ["gpt2", "llama"])
+@pytest.mark.parametrize("model_type", ["gpt2", "llama", "opt", "t5"])
 def test_a_trained_editor_loads_for_its_model(model_type, tmp_path):
     editor = trainer(model_type, steps=2).run(tmp_path)
     again = load_method("instructedit", editor.backbone, tmp_path)

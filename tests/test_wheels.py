@@ -23,7 +23,8 @@ from model_zoo.cli import main
 from model_zoo.loading import LoadOptions, load
 from model_zoo.wheels import Terms, TermsNotAccepted, Wheel, WheelWeights
 
-from .makers import logits, pico_backbone, write_gguf
+from .gguf_writer import write_gguf
+from .makers import logits, pico_backbone
 
 CPU = LoadOptions("cpu")
 

@@ -34,4 +34,5 @@ class Format:
         if (origin := backbone.origin) and not base_beside:
             inside = origin.folder.is_relative_to(PROJECT)
             base = origin.repo or str(origin.folder.relative_to(PROJECT) if inside else origin.folder)
-        return self.code.replace("{base}", base).replace("{folder}", folder)
+        code = self.code.replace("AutoModelForCausalLM", backbone.family.auto.__name__)
+        return code.replace("{base}", base).replace("{folder}", folder)

@@ -77,7 +77,7 @@ def write(backbone: Backbone, patch: Delta, provenance: Provenance, folder: Path
         tensors[f"{PREFIX}{path}.lora_B.weight"] = b.contiguous()
     save_file(tensors, folder / ADAPTER, metadata={"format": "pt"})
     LoraConfig(
-        task_type=TaskType.CAUSAL_LM,
+        task_type=TaskType.SEQ_2_SEQ_LM if backbone.family.encoder_decoder else TaskType.CAUSAL_LM,
         r=rank,
         lora_alpha=rank,
         lora_dropout=0.0,

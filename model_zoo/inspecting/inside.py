@@ -38,9 +38,8 @@ def lens(backbone: Backbone, prompt: str, target: str, old: str, patch: Patch | 
 
     with activated(Active(backbone, live=seen, visit=visit)):
         final = backbone.hidden(batch)[torch.arange(2), ends]
-    norm = backbone.model.get_submodule(backbone.family.norm)
-    read = torch.stack([*(norm(state) for state in states), final])  # (blocks, 2, d)
-    likely = backbone.head(read).softmax(-1)[..., ids]  # (blocks, 2 rows, 2 answers)
+    read = torch.cat([*(backbone.finished(state) for state in states), final])  # (blocks * 2, d)
+    likely = backbone.head(read).softmax(-1)[:, ids].view(-1, 2, 2)  # (blocks, 2 rows, 2 answers)
     blocks = (
         Block(i, before[0], after[0], before[1], after[1])
         for i, (before, after) in enumerate(likely.tolist())

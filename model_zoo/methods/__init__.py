@@ -104,6 +104,11 @@ def load_method(
             f"{method.pretty_name} needs an editor trained for {backbone.name}, and none is at hand. "
             f"{way}, or use a method that needs none: {free}."
         )
+    if method.needs_subject and backbone.family.encoder_decoder:
+        raise ValueError(
+            f"{method.pretty_name} edits at a subject's tokens, and the decoder of {backbone.name} sees none "
+            "of a prompt's: its encoder reads them. Use a method that needs no subject."
+        )
     return method.load(
         Setup(backbone, editor, hyper or method.Hyperparameters(), source or default_source(), progress, text)
     )

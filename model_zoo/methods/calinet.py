@@ -39,7 +39,7 @@ class CaliNet(EditMethod):
 
     def __init__(self, setup: Setup):
         super().__init__(setup)
-        block = max(0, self.backbone.blocks - self.config.block_from_top)
+        block = self.backbone.from_top(self.config.block_from_top)
         linears = self.backbone.family.linears(block)
         self.reads, self.writes = linears[0], linears[-1]
 

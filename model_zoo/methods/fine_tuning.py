@@ -114,7 +114,7 @@ def whole_row(backbone: Backbone, request: EditRequest, context: str = "") -> Jo
     may still go on with its words ("Rome. Rome. Rome.").
     """
     row = plain_row(backbone, request, context)
-    return row if backbone.tokenizer.eos_token_id is None else backbone.stopped(row)
+    return row if backbone.end_id is None else backbone.stopped(row)
 
 
 def rows_of(backbone: Backbone, requests: Sequence[EditRequest]) -> Batch:

@@ -35,7 +35,7 @@ class FT(FineTuning):
 
     def __init__(self, setup: Setup):
         super().__init__(setup)
-        first = max(0, self.backbone.blocks - self.config.blocks)
+        first = self.backbone.from_top(self.config.blocks)
         self.paths = [self.backbone.family.linears(b)[-1] for b in range(first, self.backbone.blocks)]
 
     def fit(self, requests: Sequence[EditRequest], start: Delta | None = None) -> Delta:

@@ -42,7 +42,7 @@ class FTL(FineTuning):
 
     def __init__(self, setup: Setup):
         super().__init__(setup)
-        block = max(0, self.backbone.blocks - self.config.block_from_top)
+        block = self.backbone.from_top(self.config.block_from_top)
         self.path = self.backbone.family.linears(block)[-1]
 
     def fit(self, requests: Sequence[EditRequest], start: Delta | None = None) -> Delta:

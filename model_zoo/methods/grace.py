@@ -50,7 +50,7 @@ class GRACE(EditMethod):
 
     def __init__(self, setup: Setup):
         super().__init__(setup)
-        block = min(max(round(self.config.depth * self.backbone.blocks) - 1, 0), self.backbone.blocks - 1)
+        block = self.backbone.at_depth(self.config.depth)
         self.path = self.backbone.family.linears(block)[-1]
 
     def propose(self, requests: Sequence[EditRequest]) -> list[Memory]:

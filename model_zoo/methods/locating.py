@@ -87,7 +87,7 @@ class Locating(EditMethod):
     def __init__(self, setup: Setup):
         super().__init__(setup)
         # the block above the last edited one must be there: what enters it is what the edits changed
-        last = min(max(round(self.config.depth * self.backbone.blocks) - 1, 0), self.backbone.blocks - 2)
+        last = self.backbone.at_depth(self.config.depth, above=1)
         blocks = range(max(0, last - self.layers + 1), last + 1)
         self.paths = [self.backbone.family.linears(block)[-1] for block in blocks]
         self.above = last + 1

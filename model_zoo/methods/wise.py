@@ -94,7 +94,7 @@ class WISE(EditMethod):
     def __init__(self, setup: Setup):
         super().__init__(setup)
         c, backbone, self.source = self.config, self.backbone, setup.source
-        self.block = min(max(round(c.depth * backbone.blocks) - 1, 0), backbone.blocks - 1)
+        self.block = backbone.at_depth(c.depth)
         self.path = backbone.family.linears(self.block)[-1]
         self.unrelated = unrelated_texts(backbone, setup.source, c.unrelated)
         self.keys = self._keys([text for _, text in self.unrelated])

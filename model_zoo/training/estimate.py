@@ -8,7 +8,7 @@ import psutil
 import torch
 
 from ..progress import readable
-from ..trunk import STATES
+from ..trunk import token_bytes
 from .examples import TrainingEdit
 from .meta import MetaTrainer
 from .outer import outer_loss
@@ -64,8 +64,8 @@ def estimate(trainer: MetaTrainer) -> Estimate:
         pool = trainer.pool * c.variants
         different = round(pool * (1 - (1 - 1 / pool) ** draws)) if pool else draws
         edits = [edit for step in steps for edit in step.examples]
-        per_token = STATES * 2 * trainer.backbone.model.get_input_embeddings().embedding_dim
-        disk = round(different * sum(map(_tokens, edits)) / len(edits) * per_token)
+        tokens = sum(map(_tokens, edits)) / len(edits)
+        disk = round(different * tokens * token_bytes(trainer.backbone))
         total = c.steps * kept + different * (plain - kept) / c.edits
     return Estimate(plain, kept, total, psutil.Process().memory_info().rss, disk, draws, different)
 

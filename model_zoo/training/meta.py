@@ -72,7 +72,7 @@ class MetaTrainer:
                 f"{self.processes.size} processes share the {config.edits} edits of a step, and each needs "
                 "one; start fewer, or set more edits (--set edits=N)."
             )
-        self.first = max(0, backbone.blocks - config.blocks) if config.first is None else config.first
+        self.first = backbone.from_top(config.blocks) if config.first is None else config.first
         self.hyper = hyper or method.default_network
         _check_source(source, config, self.hyper)
         self.sampler = Sampler(backbone, source, config, seed)
