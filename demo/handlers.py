@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
+import torch
+
+from model_zoo.cache import is_full
+from model_zoo.memory import is_exhausted
 
 from .sharing import MOST_TOGETHER, Gone
 
@@ -26,6 +30,11 @@ QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
 
 _TITLE = "That did not work"
 _UNEXPECTED = "Something failed inside; your inputs are kept. The server's log has the details."
+_NO_MEMORY = (
+    "There was not enough memory for this; your edits and inputs are kept, and everything else goes on. Try "
+    "a shorter text, fewer edits at once, or a smaller model."
+)
+_NO_DISK = "The server's disk is full, so no file was written; your edits are kept. Try again later."
 MOST_OF_A_MESSAGE, MOST_OF_A_LINE = 1200, 300  # characters; what a visitor typed may be in them
 
 
@@ -62,9 +71,18 @@ def errors_as_messages(handler: Callable, escaped: bool = True) -> Callable:
             raise refusal(str(error), escaped) from error
         except Exception as error:
             logging.getLogger(__name__).error("handler failed\n%s", _cut(traceback.format_exc()))
-            raise refusal(_UNEXPECTED) from error
+            raise refusal(_lacking(error) or _UNEXPECTED) from error
 
     return wrapped
+
+
+def _lacking(error: Exception) -> str:
+    """What the server had too little of, memory or disk; empty for another error."""
+    if is_exhausted(error):
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return _NO_MEMORY
+    return _NO_DISK if is_full(error) else ""
 
 
 def _cut(text: str) -> str:

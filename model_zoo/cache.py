@@ -1,14 +1,22 @@
 """The folder where what was computed or fetched once is kept. Everything in it can be made again."""
 
+import errno
 import hashlib
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from .progress import readable
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+LEFT_SECONDS = 3600.0  # a half-made folder that nobody wrote to for so long was left behind
 
 
 def cache_folder() -> Path:
@@ -39,6 +47,9 @@ def made_whole(folder: Path) -> Iterator[Path]:
 
     `folder` lies in the cache. Whoever finishes first wins: it is never half there.
     """
+    for left in folder.parent.glob(f"{folder.name}.part-*"):  # by a process that was killed
+        if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
     part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
     try:
         yield part
@@ -49,6 +60,14 @@ def made_whole(folder: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that a disk has no more room."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    code = re.search(r"\(os error (\d+)\)", str(error)) if isinstance(error, SafetensorError) else None
+    return code is not None and int(code[1]) in _FULL
 
 
 def check_room(

@@ -19,7 +19,7 @@ from transformers import (
 
 from . import gguf_files, memory
 from .backbone import Backbone, Origin
-from .cache import writable_cache
+from .cache import cache_folder, writable_cache
 from .checkpoints import Checkpoint
 from .encoder_decoder import EncoderDecoder
 from .families import family_for, family_of
@@ -118,9 +118,7 @@ def load(
         config = _config(origin.folder)
         family = family_for(config)
     except (OSError, KeyError, AttributeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"No model could be loaded from '{source}': {gguf_files.in_one_line(error)}"
-        ) from error
+        raise _unloadable(source, origin.folder, error) from error
     _check_memory(config, options, title)
     if origin.repo and not (origin.folder / gguf_files.NOTE).exists():  # a GGUF file came whole
         origin = _from_hub(f"{origin.repo}@{origin.commit}", MODEL_FILES, title, progress)
@@ -132,13 +130,18 @@ def load(
         )
         tokenizer = AutoTokenizer.from_pretrained(origin.folder)
     except (OSError, ValueError, SafetensorError) as error:
-        raise ValueError(
-            f"No model could be loaded from '{source}': {gguf_files.in_one_line(error)}"
-        ) from error
+        raise _unloadable(source, origin.folder, error) from error
     if "device_map" not in _placement(options):
         model = model.to(options.device)  # type: ignore[arg-type]
     kind = EncoderDecoder if family.encoder_decoder else Backbone
     return kind(model, tokenizer, title, origin)
+
+
+def _unloadable(source: object, folder: Path, error: Exception) -> ValueError:
+    """What is wrong with a model's files, and what to do where they are copies that can be made again."""
+    kept = cache_folder().resolve() in folder.resolve().parents
+    again = f" Delete the folder {folder}, and it is made anew." if kept else ""
+    return ValueError(f"No model could be loaded from '{source}': {gguf_files.in_one_line(error)}{again}")
 
 
 def _config(folder: Path) -> PretrainedConfig:

@@ -48,6 +48,13 @@ class Need:
         )
 
 
+def is_exhausted(error: BaseException) -> bool:
+    """Whether an error says that memory, of a GPU or of this machine, was not enough."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's, on a CPU
+    )
+
+
 def parameter_count(config: PretrainedConfig) -> int:
     """Weights of the model that this configuration describes, tied ones once; nothing is allocated."""
     return sum(p.numel() for p in skeleton(config).parameters())

@@ -72,7 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if error.format_message():  # empty when the help was printed instead
                 print(f"error: {error.format_message()}", file=sys.stderr)
             return 2
-        if isinstance(error, ValueError | OSError):
+        from ..cache import is_full
+        from ..memory import is_exhausted
+
+        if isinstance(error, ValueError | OSError) or is_full(error) or is_exhausted(error):
             print(f"error: {error}", file=sys.stderr)
             return 2
         raise

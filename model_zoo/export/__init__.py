@@ -1,6 +1,5 @@
 """Taking an edit home: one format per file and one line in FORMATS. Every export carries its provenance."""
 
-import shutil
 import tempfile
 from pathlib import Path
 from types import MappingProxyType
@@ -70,6 +69,6 @@ def export(
         usage = entry.usage(backbone, folder.name, beside)
         provenance.write(whole, entry.title, usage, notes, entry.library)
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.replace(Path(making) / "earlier")
         whole.replace(folder)
     return folder

@@ -318,7 +318,11 @@ class MetaTrainer:
             tensors |= {f"adam.{i}.{k}": v.contiguous() for k, v in state.items()}
         weights, meta = self._checkpoint_files(folder)
         save_file(tensors, weights.with_suffix(".part"), metadata={"step": str(self.step)})
-        meta.write_text(json.dumps(self._identity()))
+        told = json.dumps(self._identity())
+        if not meta.exists() or meta.read_text() != told:
+            part = meta.with_name(f"{meta.name}.part")
+            part.write_text(told)
+            part.replace(meta)
         weights.with_suffix(".part").replace(weights)
 
     def resume(self, folder: Path) -> bool:
