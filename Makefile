@@ -40,6 +40,8 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check . --fix
 	$(BIN)/ruff format .
 	$(BIN)/mypy
+	$(BIN)/pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --progress-spinner off
 
 space: $(VENV)/.installed
 	rm -rf build/space

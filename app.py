@@ -5,8 +5,9 @@ serves `demo`).
 import argparse
 import os
 import sys
+from pathlib import Path
 
-from demo import LAUNCH, Settings, build
+from demo import LAUNCH, Settings, build, logins
 from model_zoo.catalog import entry_for
 from model_zoo.progress import Printed
 
@@ -35,6 +36,9 @@ def parse(arguments: list[str]) -> Settings:
         "--demo", action=argparse.BooleanOptionalAction, help="listed models only; on for a Space and --share"
     )
     parser.add_argument("--share", action="store_true", help="open a public Gradio link")
+    parser.add_argument(
+        "--auth", type=Path, help="who may come in: a file with a line NAME:PASSWORD for each person"
+    )
     flags = vars(parser.parse_args(arguments))
     if flags["demo"] is None:
         flags["demo"] = flags["share"] or "SPACE_ID" in os.environ
@@ -45,6 +49,7 @@ settings, progress = parse(sys.argv[1:] if __name__ == "__main__" else []), Prin
 try:
     if settings.accept_licence and (terms := entry_for(settings.model).terms):
         terms.accept()
+    people = logins(settings.auth) if settings.auth else None
     demo = build(settings, progress)
 except ValueError as error:
     sys.exit(f"error: {error}")
@@ -52,4 +57,6 @@ finally:
     progress.done()
 
 if __name__ == "__main__":
-    demo.launch(server_name=settings.host, server_port=settings.port, share=settings.share, **LAUNCH)
+    demo.launch(
+        server_name=settings.host, server_port=settings.port, share=settings.share, auth=people, **LAUNCH
+    )

@@ -26,7 +26,7 @@ from . import (
     tab_scope,
 )
 from .allocator import keep_little
-from .door import DOOR, MOST_OF_A_FILE, MOST_WAITING, Page
+from .door import DOOR, MOST_OF_A_FILE, MOST_WAITING, Page, logins
 from .first_edit import make_first_edit
 from .handlers import QUIET
 from .picker import listed
@@ -36,7 +36,7 @@ from .tab import PageParts
 from .theme import STYLE, build_theme, colour_variables
 from .visitor import ModelChoice, VisitorState
 
-__all__ = ["LAUNCH", "Settings", "build"]
+__all__ = ["LAUNCH", "Settings", "build", "logins"]
 
 # The Edit tab comes first: the others use its inputs.
 TABS = (

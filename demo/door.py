@@ -5,6 +5,7 @@ sentence.
 import logging
 import resource
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -135,6 +136,29 @@ class Door:
 
         await self.app(scope, again, send)
         return None
+
+
+def logins(path: Path) -> list[tuple[str, str]]:
+    """The (name, password) pairs of a file with a line NAME:PASSWORD each. ValueError names a wrong line, not
+    what is in it.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path} cannot be read as names and passwords: {type(error).__name__}; give a text file with a "
+            "line NAME:PASSWORD for each person."
+        ) from error
+    found = []
+    for n, line in enumerate(lines, start=1):
+        if line.strip():
+            name, colon, password = line.partition(":")
+            if not (name.strip() and colon and password):
+                raise ValueError(f"Line {n} of {path} is not NAME:PASSWORD.")
+            found.append((name.strip(), password))
+    if not found:
+        raise ValueError(f"{path} names nobody, so nobody could come in; write NAME:PASSWORD in it.")
+    return found
 
 
 def health(request: Request) -> JSONResponse:

@@ -97,6 +97,20 @@ def lay_out() -> Offer:
     return Offer(kept, offered, frame, told, again, no)
 
 
+# while the page waits for an answer, it looks whether the server is still there
+_WATCH = """() => setInterval(async () => {
+    const waiting = document.querySelector('#verdicts .waiting');
+    if (!waiting || waiting.dataset.lost) return;
+    try {
+        await fetch(window.gradio_config.root + '/health', {cache: 'no-store'});
+    } catch {
+        waiting.dataset.lost = 'yes';
+        waiting.firstElementChild.textContent = 'The server has gone, and with it what it was doing. '
+            + 'Reload the page when it is back: this browser kept your edits as text and offers them again.';
+    }
+}, 3000)"""
+
+
 class KeptEdits:
     """The handlers."""
 
@@ -153,6 +167,7 @@ class KeptEdits:
 def wire(page: gr.Blocks, runtime: Runtime, parts: PageParts, offer: Offer) -> None:
     """Keep the edits whenever they change, and offer them when the page is loaded."""
     kept = KeptEdits(runtime, parts, offer)
+    page.load(None, js=_WATCH)
     page.load(kept.arrive, offer.kept, [offer.offered, offer.told, offer.frame], **QUIET)
     parts.state.change(as_text, parts.state, offer.kept, **QUIET)
     made = offer.again.click(

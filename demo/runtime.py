@@ -75,6 +75,7 @@ class Settings:
     share: bool = False
     demo: bool = field(default_factory=lambda: "SPACE_ID" in os.environ)
     accept_licence: bool = False  # of `model`
+    auth: Path | None = None  # names and passwords of who may come in
 
     @property
     def options(self) -> LoadOptions:

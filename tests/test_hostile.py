@@ -6,14 +6,17 @@ import json
 import socket
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import gradio as gr
 import pytest
 
 from demo import LAUNCH, Settings, build
 from demo.arguments import MOST_CHARACTERS
+from demo.door import logins
 
 GOOD = ["atlas", "counterfact", "", "The capital of France is", "Rome", 1, "", "", "", True]
 MODEL, TASK, INSTRUCTION, PROMPT, TARGET, STRENGTH, METHOD, EDITOR, SUBJECT, CHAT = range(10)
@@ -174,3 +177,52 @@ def test_a_page_whose_session_is_gone_is_told_so(url):
     sent(f"{url}/queue/join", json.dumps(body).encode())
     with urllib.request.urlopen(f"{url}/queue/data?session_hash=stranger", timeout=60) as stream:
         assert "no longer here" in stream.read().decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [("ann secret", "Line 1 .* is not NAME:PASSWORD"), ("ann:one\n\n:two", "Line 3"), ("\n", "names nobody")],
+)
+def test_a_file_of_logins_that_is_wrong_is_told_without_its_words(tmp_path, text, wrong):
+    (tmp_path / "people").write_text(text)
+    with pytest.raises(ValueError, match=wrong) as refusal:
+        logins(tmp_path / "people")
+    assert "secret" not in str(refusal.value)
+    with pytest.raises(ValueError, match="cannot be read as names"):
+        logins(tmp_path)
+
+
+def test_who_is_not_named_stays_outside(tmp_path):
+    """The page itself with --auth: nothing but health answers before the login."""
+    (tmp_path / "people").write_text("ann:a:b c\n")
+    page = gr.Blocks()
+    with page:
+        gr.Textbox()
+    page.launch(
+        auth=logins(tmp_path / "people"),
+        prevent_thread_lock=True,
+        quiet=True,
+        app_kwargs=LAUNCH["app_kwargs"],
+    )
+    root = page.local_url.rstrip("/")
+
+    def status(path: str, cookie: str = "") -> int:
+        request = urllib.request.Request(root + path, headers={"Cookie": cookie})
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    try:
+        assert status("/config") == 401
+        body = urllib.parse.urlencode({"username": "ann", "password": "a:b c"}).encode()
+        with urllib.request.urlopen(urllib.request.Request(root + "/login", body), timeout=20) as answer:
+            cookie = "; ".join(value.partition(";")[0] for value in answer.headers.get_all("Set-Cookie"))
+        assert status("/config", cookie) == 200
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(
+                urllib.request.Request(root + "/login", body.replace(b"ann", b"bob")), timeout=20
+            )
+    finally:
+        page.close(verbose=False)

@@ -40,7 +40,14 @@ def test_after_a_restart_the_visitor_is_told_and_has_the_edits_back(browser: Bro
     with serve(port=port) as url:
         page = open_page(browser, url)
         apply_edit(page, "The capital of Japan is", "Cairo")
+        busy = open_page(browser, url)
+        apply_edit(busy, "The capital of Peru is", "Kiel")
+        busy.locator("#apply").click()
+        busy.locator("#verdicts .waiting").wait_for(timeout=20 * SECOND)
+    expect(busy.locator("#verdicts")).to_contain_text("The server has gone", timeout=30 * SECOND)
     with serve(port=port):
+        expect(busy.locator("#offer-text")).to_contain_text("Peru is → Kiel", timeout=60 * SECOND)
+        busy.close()
         toast = page.get_by_test_id("toast-body").filter(has_text="no longer here")
         for _ in range(4):  # the page may still be looking for the server that went
             page.locator("#ask-button").click()
