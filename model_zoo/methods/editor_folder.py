@@ -71,7 +71,7 @@ def read_config(folder: Path) -> EditorConfig:
         wrong = error.errors()[0]
         place = ".".join(map(str, wrong["loc"]))
         raise ValueError(f"{path} is not an editor's configuration: {place}: {wrong['msg']}.") from error
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise _unreadable(folder, error) from error
 
 
