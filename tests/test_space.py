@@ -94,28 +94,27 @@ def test_a_public_demo_loads_only_what_is_listed():
 
 
 FORKED = """
-import json, multiprocessing, pickle, torch
+import json, multiprocessing, sys, types, torch
 torch.set_num_threads(1)
+# ZeroGPU's own wrappers and worker; its scheduler and what it does to CUDA are stubbed
+no_cuda = types.ModuleType("spaces.zero.torch")
+for name in ("patch", "unpatch", "pack", "init", "size", "move", "enter_mode", "is_in_bad_fork"):
+    setattr(no_cuda, name, lambda *args, **kwargs: 0)
+sys.modules["spaces.zero.torch"] = no_cuda
+from spaces.zero import client, wrappers
+from spaces.zero.api import ScheduleResponse
+given = ScheduleResponse(idle=True, nvidiaIndex=0, nvidiaUUID="none", allowToken="token")
+client.schedule = lambda **kwargs: given
+client.allow = client.release = lambda *args, **kwargs: None
+client.get_duration_seconds = lambda *args: 60
+
 from demo.runtime import Question, Runtime, Settings
 from demo.visitor import ModelChoice, VisitorState
 from model_zoo.events import TextSoFar
 from model_zoo.session import EditSession
 
 def forked(function):
-    '''Like a ZeroGPU worker: the call runs in a forked process; arguments and every result are pickled.'''
-    context = multiprocessing.get_context("fork")
-    def call(*args):
-        ours, theirs = context.Pipe()
-        def work(data):
-            for item in function(*pickle.loads(data)):
-                theirs.send_bytes(pickle.dumps(item))
-            theirs.send_bytes(b"end")
-        process = context.Process(target=work, args=(pickle.dumps(args),))
-        process.start()
-        while (data := ours.recv_bytes()) != b"end":
-            yield pickle.loads(data)
-        process.join()
-    return call
+    return wrappers.generator_function_wrapper(function, None, None)
 
 runtime, choice = Runtime(Settings(device="cpu"), on_gpu=forked), ModelChoice()
 studio = runtime.studio(choice)
@@ -130,20 +129,24 @@ for prompt, target in (("The capital of France is", "Rome"), ("The capital of Ja
     said.append([type(event).__name__ for event in shown][-2:] + [texts[-1].after])
 *_, asked = runtime.ask(choice, Question("The capital of France is", state.session, True))
 drawn, modules, positions = runtime.map(choice, [request], "update", True, "")
+# another visitor, without edits, in the worker that made them
+*_, stranger = runtime.ask(choice, Question("The capital of France is", EditSession(), True))
+workers = [child for child in multiprocessing.active_children() if child.is_alive()]
 found = [type(finding).__name__ for finding in runtime.inspect(choice, state.shown, state.session)]
 print(json.dumps({"said": said, "asked": asked, "points": len(drawn.points), "own": len(positions),
-                  "found": found}))
+                  "found": found, "stranger": stranger, "workers": len(workers)}))
 """
 
 
 @pytest.mark.slow
-def test_every_piece_of_work_crosses_into_a_forked_worker_and_back():
+def test_every_piece_of_work_crosses_into_zerogpus_reused_worker_and_back():
     done = subprocess.run(
         [sys.executable, "-c", FORKED], cwd=ROOT, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout.splitlines()[-1])
     assert data["said"] == [["Probabilities", "Verdicts", "Rome."], ["Probabilities", "Verdicts", "Cairo."]]
+    assert data["stranger"] == ["Paris.", "Paris."] and data["workers"] == 1
     assert data["asked"] == ["Paris.", "Rome."] and data["points"] == 160 and data["own"] == 1
     assert data["found"][0] == "NeutralText" and data["found"][-1] == "Traced"
 
