@@ -36,7 +36,7 @@ def read_export(path: Path) -> tuple[Delta, Provenance]:
         raise ValueError(
             f"{path} does not say which edits of which model it holds, so it cannot be gone on from."
         ) from error
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read as an export: {error}.") from error
     if not provenance.edits:
         raise ValueError(f"{path} names no edit, so it cannot be gone on from.")
@@ -51,4 +51,7 @@ def _adapter(folder: Path) -> Delta:
         if side not in ("A", "B") or not path:
             raise ValueError(f"{folder / ADAPTER} holds '{key}', which no adapter of this program does.")
         layers.setdefault(path, {})[side] = tensor
-    return Delta({path: LayerDelta(**sides) for path, sides in layers.items()})
+    try:
+        return Delta({path: LayerDelta(**sides) for path, sides in layers.items()})
+    except ValueError as error:
+        raise ValueError(f"{folder / ADAPTER} cannot be read as an adapter: {error}") from error
