@@ -5,7 +5,7 @@ Every event of the page and of the API comes through `checked`. Each refusal is 
 """
 
 import inspect
-import math
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -94,7 +94,7 @@ def _number(name: str, value: Any, component: Any) -> float | None:
     if value is None and isinstance(component, gr.Number):
         return None  # its default
     span = "" if low is None or high is None else f" from {low:g} to {high:g}"
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
         raise ValueError(f"The {_plain(name)} must be a number{span}; found {in_words(value)}.")
     if (low is not None and value < low) or (high is not None and value > high):
         raise ValueError(f"The {_plain(name)} is {shown(value)}; it must be a number{span}.")
@@ -147,10 +147,15 @@ _CHECKS: tuple[tuple[tuple[type, ...], Callable[[str, Any, Any], Any]], ...] = (
 
 def in_words(value: Any) -> str:
     """What kind of JSON value this is."""
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, int | float) and not _is_finite(value):
         return "no finite number"
     kinds = {bool: "true or false", str: "text", int: "a number", float: "a number", list: "a list"}
     return "nothing" if value is None else kinds.get(type(value), "an object")
+
+
+def _is_finite(value: float) -> bool:
+    """Whether a float can hold it; JSON knows integers of any length, which none can."""
+    return abs(value) <= sys.float_info.max
 
 
 def shown(value: Any) -> str:

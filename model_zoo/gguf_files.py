@@ -35,6 +35,9 @@ _ONE_OF_SEVERAL = (
     "{} is one of several shards; merge them into one file first (llama.cpp: llama-gguf-split --merge)."
 )
 _SHARD = re.compile(r"-\d{5}-of-(\d{5})$")
+# bytes of a value by GGUF's number for its type (ggml/docs/gguf.md); texts and lists carry their lengths
+_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+_TEXT, _LIST = 8, 9
 # what a reader of headers raises when the bytes end too early or mean nothing
 _BROKEN = (ValueError, IndexError, KeyError, TypeError, OverflowError, struct.error, NotImplementedError)
 
@@ -86,6 +89,7 @@ def header_of(path: Path) -> Header:
     from gguf import GGMLQuantizationType, GGUFReader
 
     try:
+        _check_counts(path)
         reader = GGUFReader(path)
         shards = int(reader.fields["split.count"].contents()) if "split.count" in reader.fields else 1
         architecture = str(reader.fields["general.architecture"].contents())
@@ -112,6 +116,41 @@ def header_of(path: Path) -> Header:
         )
     whole = {GGMLQuantizationType.F32, GGMLQuantizationType.F64}
     return Header(path, config, not types <= whole)
+
+
+def _check_counts(path: Path) -> None:
+    """ValueError or struct.error where a header counts more than its file holds: GGUFReader would count on
+    behind the end until the memory is full.
+    """
+    size, order = path.stat().st_size, "<"
+    with path.open("rb") as file:
+
+        def number(form: str) -> int:
+            return struct.unpack(order + form, file.read(struct.calcsize(order + form)))[0]
+
+        def skip(n: int) -> None:
+            if n > size - file.tell():
+                raise ValueError(f"it counts {n} bytes behind byte {file.tell()}, and has {size} in all")
+            file.seek(n, 1)
+
+        file.seek(len(_MAGIC))
+        if number("I") & 0xFFFF == 0:  # the version, written in the other order
+            order = ">"
+        tensors, values = number("Q"), number("Q")
+        for _ in range(values):
+            skip(number("Q"))  # its name
+            kind, n = number("I"), 1
+            if kind == _LIST:
+                kind, n = number("I"), number("Q")
+            if kind == _TEXT:
+                for _ in range(n):
+                    skip(number("Q"))
+            else:  # no list within a list: models have none
+                skip(n * _SIZES[kind])
+        for _ in range(tensors):
+            skip(number("Q"))
+            skip(8 * number("I"))  # its sizes
+            skip(12)  # its type and place
 
 
 def convert(header: Header, sha256: str, progress: Progress = no_progress) -> Path:

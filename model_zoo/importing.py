@@ -111,7 +111,7 @@ def read_archive(path: Path) -> Archive:
     shapes: dict[tuple[int, int], dict[str, Tensor]] = {}
     tensors = {name: value for name, value in state.items() if name != "model_config"}
     for name, value in tensors.items():
-        if not isinstance(value, Tensor) or not value.is_floating_point() or not value.ndim:
+        if not _holds_numbers(value):
             raise ValueError(f"{name} in {path} is no tensor of numbers: the archive is broken.")
         place = _SHAPE.fullmatch(str(name))
         if place:
@@ -128,6 +128,17 @@ def read_archive(path: Path) -> Archive:
     step = held.get("step", 0)
     lrs = state["edit_lrs"].float().flatten()
     return Archive(path, shapes, lrs, state["model_config"], step if isinstance(step, int) else 0)
+
+
+def _holds_numbers(value: Any) -> bool:
+    """Whether it is a tensor whose numbers all lie in the file: a view may repeat one of them without end."""
+    plain = isinstance(value, Tensor) and value.layout is torch.strided and value.device.type == "cpu"
+    return (
+        plain
+        and value.is_floating_point()
+        and value.ndim > 0
+        and value.nbytes <= value.untyped_storage().nbytes()
+    )
 
 
 def _load(path: Path) -> Any:

@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,21 +17,23 @@ from typing import Any
 
 import torch
 import transformers
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .changes import Change, Delta, LayerDelta
 from .export import is_export, read_export
-from .methods import hyperparameters
+from .methods import get_method, hyperparameters
 from .request import EditRequest
 from .session import Edit, Edits, EditSession
 from .studio import Studio
 
 SESSION, CHANGES = "session.json", "changes.safetensors"
 FORMAT = 1
-LARGEST = 4 << 30  # bytes of a packed file
+LARGEST = {SESSION: 64 << 20, CHANGES: 4 << 30}  # bytes of a packed file, unpacked
+# what a broken zip file raises: cut short, locked, packed in a way that is not known here
+_BROKEN = (KeyError, OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 class _Told(BaseModel):
@@ -79,8 +82,11 @@ class SavedSession(_Told):
 def is_session(path: Path) -> bool:
     """Whether a folder or a zip file holds a session."""
     if path.is_file() and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as packed:
-            return SESSION in packed.namelist()
+        try:
+            with zipfile.ZipFile(path) as packed:
+                return SESSION in packed.namelist()
+        except _BROKEN:  # its directory cannot be read
+            return False
     return (path / SESSION).is_file()
 
 
@@ -167,14 +173,26 @@ def load_session(path: Path, studio: Studio) -> EditSession:
 def _of_export(path: Path, studio: Studio) -> EditSession:
     delta, told = read_export(path)
     _check_base(path, told.base_model, told.base_fingerprint, studio)
-    wrong = [name for name, layer in delta.layers.items() if layer.shape != studio.backbone.shape(name)]
-    if wrong:
-        raise ValueError(f"{path}: the change does not fit {wrong[0]}.")
+    if wrong := _misfit(delta, studio):
+        raise ValueError(f"{path}: the change does not fit {wrong}.")
     *others, last = told.edits
-    request = EditRequest(
-        **{field.name: last[field.name] for field in fields(EditRequest) if field.name in last}
-    )
-    return EditSession().add(Edit(request, last["method"], delta, on_top=True, more=len(others)))
+    try:
+        request = TypeAdapter(EditRequest).validate_python(
+            {field.name: last[field.name] for field in fields(EditRequest) if field.name in last}
+        )
+        method = get_method(str(last.get("method"))).name
+    except ValueError as error:
+        raise ValueError(f"{path} names no edit that can be gone on from: {_first(error)}.") from error
+    return EditSession().add(Edit(request, method, delta, on_top=True, more=len(others)))
+
+
+def _misfit(delta: Delta, studio: Studio) -> str:
+    """The first matrix of a change that the base model lacks or has in another shape; none where all fit."""
+    present = dict(studio.backbone.model.named_modules())
+    for name, layer in delta.layers.items():
+        if name not in present or layer.shape != studio.backbone.shape(name):
+            return name
+    return ""
 
 
 def _check_base(path: Path, name: str, fingerprint: str, studio: Studio) -> None:
@@ -192,11 +210,11 @@ def _unpacked(path: Path, folder: Path) -> Path:
     try:
         with zipfile.ZipFile(path) as packed:
             for name in (SESSION, CHANGES):
-                if packed.getinfo(name).file_size > LARGEST:
-                    raise ValueError(f"{path.name}: {name} is larger than {LARGEST >> 30} GB.")
+                if packed.getinfo(name).file_size > LARGEST[name]:
+                    raise ValueError(f"{name} is larger than {LARGEST[name] >> 20} MB")
                 with packed.open(name) as source, (folder / name).open("wb") as target:
                     shutil.copyfileobj(source, target)
-    except (KeyError, zipfile.BadZipFile, OSError) as error:
+    except _BROKEN as error:
         raise ValueError(f"{path.name} cannot be read as a session: {error}.") from error
     return folder
 
@@ -245,12 +263,18 @@ def _read(folder: Path) -> SavedSession:
         if any(not 0 <= place.edit < len(saved.edits) for place in places):
             raise ValueError("a stack names an edit that is not there")
     except ValidationError as error:
-        wrong = error.errors()[0]
-        where = ".".join(map(str, wrong["loc"]))
-        raise ValueError(f"{path} cannot be read as a session: {where}: {wrong['msg']}.") from error
-    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as a session: {_first(error)}.") from error
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as a session: {error}.") from error
     return saved
+
+
+def _first(error: ValueError) -> str:
+    """What an error says; of several, where the first is and what it says."""
+    if not isinstance(error, ValidationError):
+        return str(error).rstrip(".")
+    wrong = error.errors()[0]
+    return f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
 
 
 def _tensors(change: Change, n: int) -> dict[str, Tensor]:
@@ -281,11 +305,11 @@ def _edit(
         return studio.propose(saved.request, saved.method, hyper=hyper)[0]
     try:
         change = Delta({path: LayerDelta(**parts) for path, parts in layers.items()})
-        wrong = [path for path, layer in change.layers.items() if layer.shape != studio.backbone.shape(path)]
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        wrong = _misfit(change, studio)
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{folder / CHANGES}: the change of edit {n + 1} is broken: {error}.") from error
     if wrong or not layers:
-        what = f"does not fit {wrong[0]}" if wrong else "is missing"
+        what = f"does not fit {wrong}" if wrong else "is missing"
         raise ValueError(f"{folder / CHANGES}: the change of edit {n + 1} {what}.")
     return Edit(
         saved.request, saved.method, change, hyperparameters=hyper, on_top=saved.on_top, more=saved.more

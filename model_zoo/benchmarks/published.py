@@ -50,9 +50,9 @@ def rewrites(row: Row, task: str) -> Iterator[Record]:
     name = " ".join(texts_of(row.take("case_id"))) or row.where
     answers = (*texts_of(row.needed("new_answer")), *texts_of(row.take("new_answer_alias")))
     asked = [Probe(text, answers[0], answers[1:], "Reasoning") for text in texts_of(row.take("questions"))]
-    for hop in row.take("new_single_hops") or ():
-        said = (*texts_of(hop.get("answer")), *texts_of(hop.get("answer_alias")))
-        asked += [Probe(text, said[0], said[1:], "Hop") for text in texts_of(hop.get("question")) if said]
+    for _, hop in row.parts("new_single_hops"):
+        said = (*texts_of(hop.take("answer")), *texts_of(hop.take("answer_alias")))
+        asked += [Probe(text, said[0], said[1:], "Hop") for text in texts_of(hop.take("question")) if said]
     for i, part in enumerate(told):
         prompt, target, subject, truth = _rewritten(part)
         paraphrases = tuple(texts_of(part.get("question")))
@@ -82,7 +82,7 @@ def ripple(row: Row, task: str) -> Iterator[Record]:
     edit = Row(row.where, row.take("edit"), row.problems)
     said = edit.needed("prompt").rstrip(".")
     old = edit.take("previous_fact", "original_fact")
-    before = texts_of(old.get("prompt"))[0].rstrip(".") if isinstance(old, dict) and old.get("prompt") else ""
+    before = next(iter(texts_of(old.get("prompt") if isinstance(old, dict) else None)), "").rstrip(".")
     shared = os.path.commonprefix([said, before]).rpartition(" ")[0]
     if not shared:
         shared = said.rpartition(" is ")[0] + " is" if " is " in said else ""
@@ -103,13 +103,13 @@ def _subject_of(prompt: str) -> str:
 
 
 def _tests(row: Row, kind: str) -> Iterator[Probe]:
-    for i, test in enumerate(row.take(kind) or ()):
-        for query in test.get("test_queries", ()):
-            answers = [text for answer in query.get("answers", ()) for text in texts_of(answer)]
-            if answers and (prompt := texts_of(query.get("prompt"))):
+    for place, test in row.parts(kind):
+        for _, query in test.parts("test_queries"):
+            answers = texts_of(query.take("answers"))
+            if answers and (prompt := texts_of(query.take("prompt"))):
                 yield Probe(prompt[0], answers[0], tuple(answers[1:]), kind)
             else:
-                row.wrong(f"{kind}[{i}]", "the probe has no answer; left out")
+                row.wrong(place, "the probe has no answer; left out")
 
 
 def conversation(row: Row, task: str) -> Iterator[Record]:

@@ -163,6 +163,16 @@ class Row:
             self.wrong(name, f"of {len(texts)} answers the first is the target, not {', '.join(texts[1:])}")
         return texts[0]
 
+    def parts(self, name: str) -> "Iterator[tuple[str, Row]]":
+        """(place, row) of every object in the list of a field; what is none is left out and listed."""
+        value = self.take(name)
+        for i, part in enumerate(value if isinstance(value, list) else [] if value is None else [value]):
+            place = f"{name}[{i}]"
+            if isinstance(part, dict):
+                yield place, Row(self.where, part, self.problems)
+            else:
+                self.wrong(place, f"found {in_words(part)}, needed an object; left out")
+
     def wrong(self, field: str, reason: str, refused: bool = False) -> None:
         """List something that is left out or read otherwise than it stands."""
         self.problems.append(Problem(self.where, field, reason, refused))

@@ -41,6 +41,9 @@ class LayerDelta:
     def __post_init__(self) -> None:
         if (self.A is not None and self.B is not None) == (self.D is not None):
             raise ValueError("A layer's change needs either both A and B, or D alone.")
+        for name, tensor in self.tensors().items():
+            if tensor.ndim != 2:
+                raise ValueError(f"{name} has {tensor.ndim} dimensions, and a matrix has 2.")
         if self.D is None:
             a, b = self.factors
             if a.shape[0] != b.shape[1]:

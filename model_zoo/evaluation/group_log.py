@@ -23,7 +23,7 @@ class GroupLog:
         head, own = json.dumps(config, sort_keys=True), out.with_name(f"{out.name}.partial{rank or ''}")
         goes_on = False  # another editor, base or file is another run
         for path in self._files():
-            lines = path.read_text(encoding="utf-8").split("\n")
+            lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
             if lines[0] == head:
                 goes_on |= path == own
                 for line in lines[1:]:
@@ -39,9 +39,9 @@ class GroupLog:
     def _take(self, line: str) -> None:
         try:
             data = json.loads(line)
-        except json.JSONDecodeError:  # the line that was being written when the run was killed
+            self.rows[data["method"], data["task"], data["start"]] = [Row(**row) for row in data["rows"]]
+        except (ValueError, KeyError, TypeError):  # the line that was being written when the run was killed
             return
-        self.rows[data["method"], data["task"], data["start"]] = [Row(**row) for row in data["rows"]]
 
     def _write(self, line: str) -> None:
         self.file.write(line + "\n")

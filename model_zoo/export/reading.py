@@ -51,4 +51,7 @@ def _adapter(folder: Path) -> Delta:
         if side not in ("A", "B") or not path:
             raise ValueError(f"{folder / ADAPTER} holds '{key}', which no adapter of this program does.")
         layers.setdefault(path, {})[side] = tensor
-    return Delta({path: LayerDelta(**sides) for path, sides in layers.items()})
+    try:
+        return Delta({path: LayerDelta(**sides) for path, sides in layers.items()})
+    except ValueError as error:
+        raise ValueError(f"{folder / ADAPTER} cannot be read as an adapter: {error}") from error

@@ -71,7 +71,7 @@ def read_config(folder: Path) -> EditorConfig:
         wrong = error.errors()[0]
         place = ".".join(map(str, wrong["loc"]))
         raise ValueError(f"{path} is not an editor's configuration: {place}: {wrong['msg']}.") from error
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # no JSON, no text, or lists without end
         raise _unreadable(folder, error) from error
 
 
@@ -133,8 +133,11 @@ def read_tensors(folder: Path, config: EditorConfig) -> EditorTensors:
     network, covariance = {}, {}
     for name, tensor in tensors.items():
         if name.startswith(COVARIANCE):
-            root = tensor.float()
-            covariance[name.removeprefix(COVARIANCE)] = root.T @ root
+            root, path = tensor.float(), name.removeprefix(COVARIANCE)
+            if path not in config.modules or root.shape[1:] != config.modules[path][1:]:
+                sizes = tuple(root.shape)
+                raise _unreadable(folder, ValueError(f"{name} of sizes {sizes} fits none of its matrices."))
+            covariance[path] = root.T @ root
         else:
             network[_name_of_today(name, config.format_version)] = tensor.float()
     return EditorTensors(network, covariance)
@@ -166,8 +169,8 @@ def _name_of_today(name: str, format_version: int) -> str:
     """`fit.weight` -> `strength_head.weight`; names that were not changed stay."""
     if format_version > 3:
         return name
-    *before, head, last = name.split(".")
-    return ".".join([*before, RENAMED.get(head, head), last])
+    parts = name.split(".")
+    return ".".join([*parts[:-2], *(RENAMED.get(head, head) for head in parts[-2:-1]), parts[-1]])
 
 
 def _named(model: str, commit: str | None) -> str:
