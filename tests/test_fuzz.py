@@ -205,6 +205,8 @@ def test_any_bytes_are_records_or_refused(tmp_path, name, data):
 
 
 @given(data=JSON)
+@example({"\n": None})
+@example({"k" * 5000: None})
 @bounded(60)
 def test_any_json_is_records_or_refused(tmp_path, data):
     records_of(put(tmp_path, "any.json", json.dumps(data).encode()))

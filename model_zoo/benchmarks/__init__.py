@@ -16,7 +16,7 @@ from types import MappingProxyType
 from ..hub import fetch
 from ..records import Record
 from .files import raw_file
-from .rows import Problem, texts_of
+from .rows import Problem, in_one_line, texts_of
 from .shapes import SHAPES, Shape, read_row
 
 __all__ = [
@@ -139,11 +139,7 @@ def read(source: str | Path, task: str | None = None, most: int | None = None) -
     found = [read_row(data, where, task or "counterfact", problems) for where, data in raw.rows]
     records = tuple(record for row in found for record in row.records)
     if not records:
-        first = (
-            f" The first problem: {problems[0].place}, {problems[0].field}: {problems[0].reason}."
-            if problems
-            else ""
-        )
+        first = f" The first problem: {in_one_line(problems[0].in_words)}." if problems else ""
         raise ValueError(
             f"{path.name} holds no record that can be used.{first} A record needs at least a prompt and a "
             "target."

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .encodings import binary, decoded
-from .rows import FIELDS, Problem, in_words
+from .rows import FIELDS, Problem, in_one_line, in_words
 from .tables import table
 
 # a key with all rows under it, and those of a file that holds several such
@@ -93,7 +93,7 @@ def _json(path: Path, text: str, most: int | None) -> RawFile:
 def _why(error: ValueError, text: str) -> str:
     """What is wrong with a text that is no JSON, and the usual remedy."""
     if not isinstance(error, json.JSONDecodeError):
-        return str(error)
+        return in_one_line(str(error))
     before, behind = text[: error.pos].rstrip(), text[error.pos :].lstrip()
     where = f"line {error.lineno}, column {error.colno}"
     if before[-1:] == "," and behind[:1] in ("}", "]"):

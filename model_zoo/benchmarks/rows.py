@@ -80,6 +80,10 @@ class Problem:
         """Where it stands, in words."""
         return f"row {self.row}" if self.row[:1].isdigit() else self.row
 
+    @property
+    def in_words(self) -> str:
+        return f"{self.place}, {self.field}: {self.reason}"
+
 
 class Missing(Exception):
     """Why a row is none: the field and the reason."""
@@ -92,6 +96,11 @@ class Missing(Exception):
 def shortened(text: str, most: int = 60) -> str:
     """The text, cut to at most so many characters."""
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def in_one_line(text: str) -> str:
+    """A text of a file for a message: line breaks are spaces, and it is never long."""
+    return shortened(" ".join(text.split()), 500)
 
 
 def in_words(value: Any) -> str:
