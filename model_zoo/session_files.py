@@ -300,9 +300,12 @@ def _layers(tensors: dict[str, Tensor]) -> dict[str, dict[str, dict[str, Tensor]
 def _edit(
     saved: SavedEdit, n: int, layers: dict[str, dict[str, Tensor]], studio: Studio, folder: Path
 ) -> Edit:
-    hyper = hyperparameters(saved.method, saved.hyperparameters) if saved.hyperparameters else None
-    if not saved.stored:
-        return studio.propose(saved.request, saved.method, hyper=hyper)[0]
+    try:
+        hyper = hyperparameters(saved.method, saved.hyperparameters) if saved.hyperparameters else None
+        if not saved.stored:
+            return studio.propose(saved.request, saved.method, hyper=hyper)[0]
+    except ValueError as error:
+        raise ValueError(f"{folder / SESSION}: edit {n + 1} cannot be made: {error}") from error
     try:
         change = Delta({path: LayerDelta(**parts) for path, parts in layers.items()})
         wrong = _misfit(change, studio)
