@@ -215,7 +215,7 @@ def _unpacked(path: Path, folder: Path) -> Path:
                 with packed.open(name) as source, (folder / name).open("wb") as target:
                     shutil.copyfileobj(source, target)
     except _BROKEN as error:
-        raise ValueError(f"{path.name} cannot be read as a session: {error}.") from error
+        raise ValueError(f"{path.name} cannot be read as a session: {str(error)[:200]}.") from error
     return folder
 
 
