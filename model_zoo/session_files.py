@@ -223,7 +223,11 @@ def _load(folder: Path, studio: Studio) -> EditSession:
     saved = _read(folder)
     _check_base(folder, saved.base_model, saved.base_fingerprint, studio)
     for name, made in saved.editors.items():
-        if (found := studio.method(name).fingerprint) != made:
+        try:
+            found = studio.method(name).fingerprint
+        except ValueError as error:
+            raise ValueError(f"{folder / SESSION} has edits by {name!r}: {error}") from error
+        if found != made:
             raise ValueError(
                 f"The session in {folder} has edits by {name} with the editor, settings or text of "
                 f"statistics {made}, and here are {found}; load it with that editor, or the same --text."
