@@ -1,5 +1,6 @@
 """The base models a person can pick, and the one cache of loaded backbones."""
 
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -217,7 +218,7 @@ def entry_for(model: str) -> CatalogEntry:
     if model in CATALOG:
         return CATALOG[model]
     folder = Path(model)
-    if (folder / "base").is_dir():
+    if os.path.isdir(folder / "base"):  # no error for a name that is too long for one
         return CatalogEntry(model, model, folder / "base", _editors_in(folder), "fp32")
     return CatalogEntry(model, model, model)
 

@@ -3,6 +3,7 @@ tag, never by organisation.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,9 +41,9 @@ class FoundEditor:
 def resolve(editor: str | Path, report: Report | None = None) -> Path:
     """The folder of an editor given as a folder, `org/name` or `org/name@revision`."""
     path = Path(editor)
-    if (path / CONFIG_FILE).is_file():
+    if os.path.isfile(path / CONFIG_FILE):  # no error for a name that is too long for one
         return path
-    if path.is_absolute() or path.exists():
+    if path.is_absolute() or os.path.exists(path):
         raise HubError(f"There is no folder with an editor {editor}; check the path, or give a Hub repo id.")
     return pull(str(editor), report=report)
 

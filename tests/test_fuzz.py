@@ -23,13 +23,16 @@ from demo.kept_edits import Kept
 from demo.kept_edits import read as read_kept
 from model_zoo.benchmarks import SHAPES, TEMPLATE_CSV, Loaded
 from model_zoo.benchmarks import read as read_records
+from model_zoo.catalog import entry_for
 from model_zoo.changes import Delta
+from model_zoo.editors import resolve
 from model_zoo.evaluation.group_log import GroupLog
 from model_zoo.evaluation.scoring import Row
 from model_zoo.export import export, read_export
 from model_zoo.gguf_files import Header, header_of
 from model_zoo.importing import Archive, read_archive
 from model_zoo.joining import Joined
+from model_zoo.loading import LoadOptions
 from model_zoo.methods import load_method
 from model_zoo.methods.editor_folder import CONFIG_FILE, WEIGHTS_FILE
 from model_zoo.request import EditRequest
@@ -165,6 +168,13 @@ def test_a_subject_stands_in_its_prompt(prompt, names):
 def test_what_a_browser_kept_is_read_or_refused(kept):
     found = read_or_refused(lambda: read_kept(kept), "this browser")
     assert found is None or isinstance(found, Kept)
+
+
+@pytest.mark.parametrize("name", ["w" * 300, "w" * 3000, "a/" * 3000, "nul\0", "<b>"])
+def test_a_name_that_is_no_model_or_editor_is_refused(name, hub):
+    assert entry_for(name).name == name
+    read_or_refused(partial(Studio.open, name, LoadOptions("cpu")), name[:20], "name")
+    read_or_refused(partial(resolve, name), name[:20], "name")
 
 
 # ---- files of records --------------------------------------------------------------------------------------

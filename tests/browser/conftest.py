@@ -80,10 +80,8 @@ def open_page(
     height: int = 1000,
     dark: bool = False,
     requests: list | None = None,
-    script: str = "",
 ) -> Page:
     page = browser.new_page(viewport={"width": width, "height": height})
-    page.add_init_script(script)
     if requests is not None:
         page.on("request", lambda r: requests.append(r.url))
     page.goto(url + ("?__theme=dark" if dark else "?__theme=light"), wait_until="domcontentloaded")
