@@ -5,6 +5,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from statistics import quantiles
 from typing import Any
@@ -179,7 +180,8 @@ class Crowd:
 
     def run(self, seconds: float, told: Callable[[str], None]) -> Load:
         """Each client alone first, then all together: a warm-up of WARM_UP times so long, and so long."""
-        asyncio.run(self._run(seconds, told))
+        with ThreadPoolExecutor(1) as own:  # a thread of its own: the caller's may run a loop already
+            own.submit(asyncio.run, self._run(seconds, told)).result()
         return self.load
 
     async def _run(self, seconds: float, told: Callable[[str], None]) -> None:
