@@ -66,7 +66,10 @@ def test_the_space_starts_by_itself_as_a_demo_with_no_thread_left(space):
     """As a Space runs it: app.py imported from the pushed folder alone; ZeroGPU forks, so no thread may live
     at that point. Its package is left out: it wants CUDA.
     """
-    script = "import sys, threading\nsys.modules['spaces'] = None\nimport app\nprint(app.settings.demo, threading.active_count(), type(app.demo).__name__)"
+    script = (
+        "import sys, threading\nsys.modules['spaces'] = None\nimport app\n"
+        "print(app.settings.demo, threading.active_count(), type(app.demo).__name__)"
+    )
     env = {**os.environ, "SPACE_ID": "me/space", "SPACES_ZERO_GPU": "1", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, "-c", script], cwd=space, capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
