@@ -73,7 +73,7 @@ class Page(gr.Blocks):
             raise refusal(_UNREADABLE) from error
 
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any, *more: Any, **named: Any):
-        """As Gradio does it; sessions that are longest unused go where all together keep too much."""
+        """As Gradio does it; sessions that are over, or too many, make room."""
         data = await super().postprocess_data(block_fn, predictions, state, *more, **named)
         if any(isinstance(component, gr.State) for component in block_fn.outputs):
             make_room(self.state_holder, state)

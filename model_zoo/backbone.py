@@ -111,7 +111,7 @@ class Backbone(Structure, Chat):
         """A digest of all parameters as they are in memory now: no edit, whoever made it, changes it."""
         digest = hashlib.sha256()
         for _, parameter in sorted(self.model.named_parameters()):
-            digest.update(parameter.detach().contiguous().cpu().view(torch.uint8).numpy())
+            digest.update(parameter.detach().cpu().flatten().view(torch.uint8).numpy())
         return digest.hexdigest()[:16]
 
     # ---- edits -------------------------------------------------------------------------------------------

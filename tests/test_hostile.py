@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import socket
 import threading
 import urllib.error
 import urllib.parse
@@ -14,9 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 import gradio as gr
 import pytest
 
-from demo import LAUNCH, Settings, build
+from demo import LAUNCH
 from demo.arguments import MOST_CHARACTERS
 from demo.door import logins
+
+from .served_page import served_page
 
 GOOD = ["atlas", "counterfact", "", "The capital of France is", "Rome", 1, "", "", "", True]
 MODEL, TASK, INSTRUCTION, PROMPT, TARGET, STRENGTH, METHOD, EDITOR, SUBJECT, CHAT = range(10)
@@ -26,14 +27,8 @@ LONE, LONG = "\ud800 is", "word " * (MOST_CHARACTERS // 4)
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """The page on the atlas, in this process."""
-    page = build(Settings(model="atlas", device="cpu", demo=False))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    page.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True, **LAUNCH)
-    yield f"http://127.0.0.1:{port}/gradio_api"
-    page.close(verbose=False)
+    with served_page(demo=False) as address:
+        yield f"{address}/gradio_api"
 
 
 def sent(address: str, body: bytes, kind: str = "application/json") -> tuple[int, str]:

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from demo import LAUNCH, Settings, build
 from demo.sessions import KEPT_CLOSED, make_room
 from demo.visitor import VisitorState
 from model_zoo.cli import main
@@ -20,19 +19,15 @@ from model_zoo.soaking import Crowd, Server, served_here, summed_up
 from model_zoo.soaking.crowd import EDITS, Load, Visitor, pairs
 from model_zoo.sources import get_source
 
+from .served_page import served_page
+
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """The page on the atlas, in this process."""
-    page = build(Settings(model="atlas", device="cpu", demo=True))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    page.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True, **LAUNCH)
-    yield Server(f"http://127.0.0.1:{port}")
-    page.close(verbose=False)
+    with served_page(demo=True) as address:
+        yield Server(address)
 
 
 @pytest.mark.timeout(120)
