@@ -1,0 +1,96 @@
+"""Looks at held-out edits while an editor is trained: a handful of the source's test records, always the same
+ones, made with the editor as it is.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import torch
+
+from ..changes import patch_of
+from ..evaluation.planning import Plan, cases_of
+from ..evaluation.scoring import Baseline, Row, score
+from ..methods.hypernetwork_method import HypernetworkMethod
+from ..processes import together
+from ..records import Record
+from ..sources import Source
+from ..tasks import TASKS
+from .config import MetaConfig
+from .examples import Sampler
+from .outer import Step, outer_loss
+
+LOOKS = 10  # in a training
+FEWEST_STEPS = 20  # between two looks
+PROBES = 2  # of each kind that a held-out edit is asked
+METRICS = ("reliability", "generality", "locality")
+
+
+@dataclass(frozen=True)
+class Looks:
+    """How often (in steps) and at how many held-out edits of all tasks; with `patience`, training ends after
+    so many looks in a row that were not better than the best.
+    """
+
+    every: int
+    edits: int = 9
+    patience: int = 0
+
+    @classmethod
+    def during(cls, steps: int, patience: int = 0) -> "Looks":
+        """A few times in a training of so many steps."""
+        return cls(max(FEWEST_STEPS, math.ceil(steps / LOOKS)), patience=patience)
+
+
+class HeldOut:
+    """The held-out edits of a training. ValueError where the source has none."""
+
+    def __init__(self, editor: HypernetworkMethod, source: Source, sampler: Sampler, looks: Looks, seed: int):
+        self.editor, self.config = editor, sampler.config
+        drawn = _drawn(source, sampler.config, max(looks.edits, together().size), seed)
+        if not drawn:
+            raise ValueError(
+                f"{source.title} holds no records for testing, so there are no held-out edits to stop "
+                "by; give files for them (--test), or leave --patience out."
+            )
+        rng, backbone = random.Random(f"{seed} held out"), editor.backbone
+        pairs = [(TASKS[name], record) for name, records in drawn.items() for record in records]
+        self._step = Step(sampler.of_records(pairs, rng, joint=False, few=False))
+        plan = Plan(backbone.name, (), (), len(pairs), most_probes=PROBES)
+        self._cases = [
+            case
+            for name, records in drawn.items()
+            for case in cases_of(records, name, plan, backbone, source)[0]
+        ]
+        self._baseline = Baseline(backbone)
+
+    def look(self) -> tuple[float, dict[str, float]]:
+        """(outer loss, share of prompts by metric) with the editor as it is."""
+        with torch.no_grad():
+            loss, _ = outer_loss(self.editor, self._step, self.config)
+        told = together().sums({"loss": loss.item()})
+        patches = [patch_of(change) for change in self.editor.propose([c.request for c in self._cases])]
+        rows = score(self.editor.backbone, self._baseline, self._cases, patches) if self._cases else []
+        return told["loss"], _shares(rows)
+
+
+def _drawn(source: Source, config: MetaConfig, n: int, seed: int) -> dict[str, list[Record]]:
+    """n different test records of the tasks in equal parts, fewer where there are no more."""
+    found: dict[str, list[Record]] = {}
+    for name in config.tasks:
+        rng = random.Random(f"{seed} held out {name}")
+        try:
+            records = source.records(name, "test", math.ceil(n / len(config.tasks)), rng)
+        except ValueError:  # no file for testing, and too few subjects to keep any aside
+            continue
+        found[name] = list(dict.fromkeys(records))
+    return found
+
+
+def _shares(rows: Sequence[Row]) -> dict[str, float]:
+    values = {
+        m: [row.generated for row in rows if row.metric == m and row.generated is not None] for m in METRICS
+    }
+    return {metric: fmean(own) for metric, own in values.items() if own}
