@@ -69,8 +69,10 @@ def test_a_stopped_training_leaves_a_checkpoint_and_goes_on_as_an_unbroken_one(t
         "checkpoint.safetensors",
     ]
     second = trainer(looks)
-    steps = [e.step for e in second.events(tmp_path / "broken") if isinstance(e, Stepped)]
-    assert steps == [4, 5, 6] and [look.step for look in second.looked] == [2, 4, 6]
+    events = list(second.events(tmp_path / "broken"))
+    assert events[0] == Preparing("Going on from step 3…")
+    steps = [e.step for e in events if isinstance(e, Stepped)]
+    assert steps == [4, 5, 6] and [look.step for look in second.watch.looked] == [2, 4, 6]
     assert weights(tmp_path / "whole").keys() == weights(tmp_path / "broken").keys()
     for name, tensor in weights(tmp_path / "whole").items():
         assert torch.equal(tensor, weights(tmp_path / "broken")[name]), name
@@ -90,7 +92,7 @@ def test_training_ends_once_held_out_edits_get_no_better_and_keeps_the_best(tmp_
     assert all(torch.equal(v, states[2][k]) for k, v in run.editor.network.state_dict().items())
     kept = load_method("instructedit", run.backbone, tmp_path).config.training
     assert (kept["patience"], kept["taken"], kept["kept"]) == (2, 4, 2)
-    assert run.looked[1] == Look(2, 2.0, {"reliability": 0.5}, True)
+    assert run.watch.looked[1] == Look(2, 2.0, {"reliability": 0.5}, True)
 
 
 def test_without_held_out_edits_nothing_is_looked_at_and_nothing_stops_by_them(tmp_path):
@@ -101,7 +103,7 @@ def test_without_held_out_edits_nothing_is_looked_at_and_nothing_stops_by_them(t
     source.statements = ATLAS.statements
     run = trainer(Looks(1), source, tasks=("counterfact",), steps=2)
     run.run(tmp_path / "editor")
-    assert not run.looked
+    assert not run.watch.looked
     patient = trainer(Looks(1, patience=1), source, tasks=("counterfact",), steps=2)
     with pytest.raises(ValueError, match="no held-out edits to stop by; give files"):
         patient.run(tmp_path / "patient")

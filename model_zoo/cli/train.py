@@ -97,7 +97,7 @@ def train(
         return
     takes = ready.estimate()
     if together().first:
-        print(takes)
+        print("\n".join(f"{name:<13}{figure}" for name, figure in takes.items()))
 
 
 def _on_stderr(text: str) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import psutil
 import torch
 
-from ..progress import readable
+from ..progress import duration, readable
 from ..trunk import STATES
 from .examples import TrainingEdit
 from .meta import MetaTrainer
@@ -40,29 +40,21 @@ class Estimate:
     draws: int
     different: int
 
-    def in_words(self) -> str:
-        """A few lines for people."""
-        lines = [
-            f"edits        {self.draws}, {self.different} different",
-            f"memory       about {readable(self.memory)}",
-            f"before       {self.before:.0f} s until the first step",
-        ]
+    def in_words(self) -> dict[str, str]:
+        """What it comes to, for people: figures by name."""
+        told = {
+            "edits": f"{self.draws}, {self.different} different",
+            "memory": f"about {readable(self.memory)}",
+            "before": f"{duration(self.before)} until the first step",
+            "a step": f"{self.plain_step:.2f} s",
+        }
         if self.kept_step is not None:
-            lines.append(
-                f"a step       {self.kept_step:.2f} s on kept states, {self.plain_step:.2f} s without "
-                f"({self.plain_step / self.kept_step:.1f} times)"
+            times = self.plain_step / self.kept_step
+            told["a step"] = (
+                f"{self.kept_step:.2f} s on kept states, {self.plain_step:.2f} s without ({times:.1f} times)"
             )
-            lines.append(f"disk         {readable(self.disk)} of kept states")
-        else:
-            lines.append(f"a step       {self.plain_step:.2f} s")
-        return "\n".join([*lines, f"time         {duration(self.total)}"])
-
-
-def duration(seconds: float) -> str:
-    """How long something takes, as people say it."""
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+            told["disk"] = f"{readable(self.disk)} of kept states"
+        return told | {"time": duration(self.total)}
 
 
 @dataclass

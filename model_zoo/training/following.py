@@ -11,6 +11,8 @@ from tqdm import tqdm
 from ..processes import together
 
 SHOWN_EVERY = 20  # steps
+SMOOTH = 0.95  # of a running mean stays at every step
+MOST_POINTS = 400  # of a curve
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,29 @@ class Finished:
 TrainingEvent = Preparing | Stepped | Finished
 
 
+class Curve:
+    """The loss of a training so far, `smoothed` as a running mean, as (step, loss) `points`, no more than
+    MOST_POINTS of them, and the looks at held-out edits, each with the smoothed loss there.
+    """
+
+    def __init__(self) -> None:
+        self.points: list[tuple[int, float]] = []
+        self.looks: list[tuple[Look, float]] = []
+        self.smoothed: dict[str, float] = {}
+        self._every = 1
+
+    def add(self, event: Stepped) -> None:
+        before = self.smoothed
+        self.smoothed = {k: SMOOTH * before.get(k, v) + (1 - SMOOTH) * v for k, v in event.parts.items()}
+        if event.step % self._every == 0:
+            self.points.append((event.step, self.smoothed["loss"]))
+        if len(self.points) > MOST_POINTS:
+            self._every *= 2
+            self.points = [point for point in self.points if point[0] % self._every == 0]
+        if event.look:
+            self.looks.append((event.look, self.smoothed["loss"]))
+
+
 class Pace:
     """Seconds that the rest of a training will take, from the pace since this was made."""
 
@@ -75,7 +100,7 @@ class Pace:
 
 def follow(events: Iterable[TrainingEvent]) -> None:
     """Run a training to its end behind a progress bar, and tell its looks at held-out edits."""
-    mean: dict[str, float] = {}
+    curve = Curve()
     with tqdm(desc="editor", unit="step", mininterval=2, disable=not together().first) as bar:
         for event in events:
             if not isinstance(event, Stepped):
@@ -83,9 +108,9 @@ def follow(events: Iterable[TrainingEvent]) -> None:
             if bar.total is None:
                 bar.reset(event.steps)
                 bar.initial = bar.n = event.step - 1  # a resumed one
-            mean = {name: 0.95 * mean.get(name, v) + 0.05 * v for name, v in event.parts.items()}
+            curve.add(event)
             bar.update()
             if event.step % SHOWN_EVERY == 0:
-                bar.set_postfix({name: f"{v:.3f}" for name, v in mean.items()})
+                bar.set_postfix({name: f"{v:.3f}" for name, v in curve.smoothed.items()})
             if event.look and not bar.disable:
                 bar.write(event.look.in_words(), file=sys.stderr)

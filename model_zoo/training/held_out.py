@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 import torch
+from torch import Tensor
 
 from ..changes import patch_of
 from ..evaluation.planning import Plan, cases_of
@@ -20,6 +21,7 @@ from ..sources import Source
 from ..tasks import TASKS
 from .config import MetaConfig
 from .examples import Sampler
+from .following import Look
 from .outer import Step, outer_loss
 
 LOOKS = 10  # in a training
@@ -42,6 +44,51 @@ class Looks:
     def during(cls, steps: int, patience: int = 0) -> "Looks":
         """A few times in a training of so many steps."""
         return cls(max(FEWEST_STEPS, math.ceil(steps / LOOKS)), patience=patience)
+
+
+class Watch:
+    """What was seen of held-out edits so far: `looked`, and the network's tensors at the `best` look, which
+    are kept where training ends by them.
+    """
+
+    def __init__(self, looks: Looks):
+        self.looks, self.looked = looks, list[Look]()
+        self.best: dict[str, Tensor] = {}
+        self._edits: HeldOut | None = None
+
+    def begin(self, editor: HypernetworkMethod, source: Source, sampler: Sampler, seed: int) -> None:
+        """Draw the held-out edits, if any are asked for. ValueError where training should end by them and the
+        source has none.
+        """
+        if not self.looks.every:
+            return
+        try:
+            self._edits = HeldOut(editor, source, sampler, self.looks, seed)
+        except ValueError:
+            if self.looks.patience:
+                raise
+
+    def look(self, step: int, last: bool) -> Look | None:
+        """How held-out edits fare after a step, where a look is due, as it is after the last step."""
+        if not self._edits or (step % self.looks.every and not last):
+            return None
+        loss, shares = self._edits.look()
+        look = Look(step, loss, shares, all(loss < before.loss for before in self.looked))
+        self.looked.append(look)
+        if look.better and self.looks.patience:
+            network = self._edits.editor.network.state_dict()
+            self.best = {name: tensor.detach().clone() for name, tensor in network.items()}
+        return look
+
+    def kept(self, step: int) -> int:
+        """The step whose weights are kept where training ends after this one."""
+        return max(look.step for look in self.looked if look.better) if self.best else step
+
+    @property
+    def tired(self) -> bool:
+        """Whether patience is over: so many looks in a row were not better."""
+        n = self.looks.patience
+        return 0 < n <= len(self.looked) and not any(look.better for look in self.looked[-n:])
 
 
 class HeldOut:

@@ -34,8 +34,8 @@ from . import checkpoint
 from .config import MetaConfig
 from .examples import Sampler
 from .fitting import refit
-from .following import Finished, Look, Pace, Preparing, Stepped, TrainingEvent, follow
-from .held_out import HeldOut, Looks
+from .following import Finished, Pace, Preparing, Stepped, TrainingEvent, follow
+from .held_out import Looks, Watch
 from .outer import Step, outer_loss
 
 CHECKPOINT_EVERY = 200
@@ -118,8 +118,7 @@ class MetaTrainer:
         )
         self.peaks = [config.lr, config.edit_rate_lr]
         self.step = 0
-        self.looks, self.looked, self.best = looks, list[Look](), dict[str, Tensor]()
-        self.held_out: HeldOut | None = None
+        self.watch = Watch(looks)
 
     def _begin_from(self, folder: Path) -> str:
         """Take over a finished editor's network; its fingerprint."""
@@ -288,19 +287,19 @@ class MetaTrainer:
 
     def _events(self, folder: Path, trunk: KeptTrunk | None) -> Iterator[TrainingEvent]:
         new, first = not self.resume(folder), self.processes.first
-        yield Preparing("Measuring the base model's keys…")
+        yield Preparing("Measuring the base model's keys…" if new else f"Going on from step {self.step}…")
         with self._on(trunk):
             self.prepare(new and (not self.start or self.config.rewhitened))
             if new and not self.start:
                 self.calibrate()
         self._agree(folder)
-        self.held_out = self._held_out()
+        self.watch.begin(self.editor, self.source, self.sampler, self.seed)
         steps, pace = self.config.steps, Pace(self.step, self.config.steps)
         try:
-            while self.step < steps and not self._tired:
+            while self.step < steps and not self.watch.tired:
                 with self._on(trunk):
                     parts = self.train_step()
-                look = self._look()
+                look = self.watch.look(self.step, self.step == steps)
                 if self.step % CHECKPOINT_EVERY == 0 and first:
                     self.checkpoint(folder)
                 yield Stepped(self.step, steps, parts, pace.left(self.step), look)
@@ -309,13 +308,14 @@ class MetaTrainer:
                 self.checkpoint(folder)
             raise
         self._finish(folder)
-        yield Finished(folder, self.step, steps, self._kept)
+        yield Finished(folder, self.step, steps, self.watch.kept(self.step))
 
     def _finish(self, folder: Path) -> None:
         """The best weights, if any were kept, fitted and written."""
-        if self.best:
-            self.editor.network.load_state_dict(self.best)
-            stopped = {"patience": self.looks.patience, "taken": self.step, "kept": self._kept}
+        if self.watch.best:
+            self.editor.network.load_state_dict(self.watch.best)
+            patience, kept = self.watch.looks.patience, self.watch.kept(self.step)
+            stopped = {"patience": patience, "taken": self.step, "kept": kept}
             training = self.editor.config.training | stopped
             self.editor.config = self.editor.config.model_copy(update={"training": training})
         self.editor.network.eval()
@@ -323,44 +323,6 @@ class MetaTrainer:
         if self.processes.first:
             self.editor.save(folder)
             checkpoint.remove(folder)
-
-    # ---- held-out edits ------------------------------------------------------------------------------------
-
-    def _held_out(self) -> HeldOut | None:
-        """The held-out edits that are looked at, if any are asked for and the source has some."""
-        if self.looks.every == 0:
-            return None
-        try:
-            return HeldOut(self.editor, self.source, self.sampler, self.looks, self.seed)
-        except ValueError:
-            if self.looks.patience:
-                raise
-            return None
-
-    def _look(self) -> Look | None:
-        """How held-out edits fare now, where a look is due; the best weights are kept if anything stops by
-        them.
-        """
-        due = self.looks.every and (self.step % self.looks.every == 0 or self.step == self.config.steps)
-        if not due or not self.held_out:
-            return None
-        loss, shares = self.held_out.look()
-        look = Look(self.step, loss, shares, all(loss < before.loss for before in self.looked))
-        self.looked.append(look)
-        if look.better and self.looks.patience:
-            self.best = {k: v.detach().clone() for k, v in self.editor.network.state_dict().items()}
-        return look
-
-    @property
-    def _kept(self) -> int:
-        """The step whose weights the editor has when training ends."""
-        return max((look.step for look in self.looked if look.better), default=0) if self.best else self.step
-
-    @property
-    def _tired(self) -> bool:
-        """Whether patience is over: so many looks in a row were not better."""
-        last = self.looked[-self.looks.patience :] if self.looks.patience else []
-        return len(last) == self.looks.patience > 0 and not any(look.better for look in last)
 
     def _agree(self, folder: Path) -> None:
         """All processes begin at one step with the first one's numbers; ValueError where they do not see one
@@ -383,14 +345,14 @@ class MetaTrainer:
             "seed": self.seed,
             "start": self.start,
         }
-        if self.looks.patience:
-            own |= {"looks": asdict(self.looks)}
+        if self.watch.looks.patience:
+            own |= {"looks": asdict(self.watch.looks)}
         return json.loads(json.dumps(own | {"base": self.backbone.fingerprint}))
 
     def checkpoint(self, folder: Path) -> None:
         """Write everything a resumed run needs."""
         network, adam = self.editor.network.state_dict(), self.adam.state_dict()["state"]
-        now = checkpoint.Checkpoint(self.step, network, adam, self.looked, self.best)
+        now = checkpoint.Checkpoint(self.step, network, adam, self.watch.looked, self.watch.best)
         checkpoint.write(folder, now, self._identity())
 
     def resume(self, folder: Path) -> bool:
@@ -402,7 +364,8 @@ class MetaTrainer:
             return False
         self.editor.network.load_state_dict(found.network)
         self.adam.load_state_dict(self.adam.state_dict() | {"state": found.adam})
-        self.step, self.looked, self.best = found.step, list(found.looks), dict(found.best)
+        self.step = found.step
+        self.watch.looked, self.watch.best = list(found.looks), dict(found.best)
         return True
 
 

@@ -13,7 +13,7 @@ from ..methods.hypernetwork_method import HypernetworkMethod
 from ..methods.mend import MEND
 from ..methods.reader import Reader
 from ..processes import together
-from ..progress import Progress, no_progress
+from ..progress import Progress, duration, no_progress
 from ..registry import find
 from ..sources import Source
 from .aligning import AligningTrainer
@@ -50,10 +50,10 @@ class Order:
 
 @dataclass(frozen=True)
 class Training:
-    """What is ready to run into a folder, as events, and what it will take in words."""
+    """What is ready to run into a folder, as events, and what it will take: figures in words, by name."""
 
     events: Callable[[Path], Iterator[TrainingEvent]]
-    estimate: Callable[[], str]
+    estimate: Callable[[], dict[str, str]]
 
     def run(self, folder: Path) -> None:
         """Train to the end behind a progress bar."""
@@ -116,9 +116,9 @@ def _aligning(order: Order) -> Training:
     config = changed_aligning(config, order.values)
     trainer = AligningTrainer(order.method, order.backbone, order.source, config, order.seed, order.start)
 
-    def takes() -> str:
+    def takes() -> dict[str, str]:
         step = trainer.seconds()
-        return f"a step       {step:.2f} s\ntime         {step * config.steps / 60:.0f} minutes"
+        return {"a step": f"{step:.2f} s", "time": duration(step * config.steps)}
 
     return Training(trainer.events, takes)
 
