@@ -261,11 +261,13 @@ def loss_figure(curve: Curve, steps: int) -> go.Figure:
                 mode=mode,
                 line={"color": colour, "width": 2},
                 marker={"size": 9},
+                cliponaxis=False,
                 hovertemplate="step %{x}: %{y:.3f}<extra>" + name + "</extra>",
             )
         )
     figure.update_layout(_curve_layout("step", "loss"), height=300, showlegend=True)
     figure.update_xaxes(range=[0, steps])
     figure.update_yaxes(rangemode="tozero")
-    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
+    legend = {"orientation": "h", "y": -0.24, "yanchor": "top", "x": 0}
+    figure.update_layout(legend=legend, margin={"b": 80})
     return figure

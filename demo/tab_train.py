@@ -287,9 +287,9 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     about = gr.HTML(elem_id="train-about")
     inputs, files = _lay_out_inputs()
     with gr.Row():
-        train = gr.Button("Train", variant="primary", elem_id="train", scale=4)
-        estimate = gr.Button("Estimate", elem_id="train-estimate", scale=1, min_width=100)
-        stop = gr.Button("Stop", elem_id="train-stop", scale=1, min_width=90)
+        train = gr.Button("Train", variant="primary", elem_id="train", scale=4, min_width=110)
+        estimate = gr.Button("Estimate", elem_id="train-estimate", scale=1, min_width=95)
+        stop = gr.Button("Stop", elem_id="train-stop", scale=1, min_width=75)
     outputs = _lay_out_outputs()
     tab = TrainTab(parts, outputs)
     frame.select(errors_as_messages(tab.about), parts.state, about, **QUIET)

@@ -17,7 +17,7 @@ from model_zoo.training.following import Stepped, TrainingEvent
 from model_zoo.training.order import Order
 
 STEPS_SECONDS = 0.5  # of steps in one turn: others wait no longer
-_LET_GO = 5.0  # seconds in which a training that was stopped a moment ago ends
+_LET_GO = 1.0  # seconds in which a training that was stopped a moment ago ends
 _NAME = re.compile(r"\w[\w.-]{0,63}")
 
 

@@ -36,7 +36,7 @@ class Look:
 
     def in_words(self) -> str:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items())
-        return f"step {self.step}: held-out loss {self.loss:.3f}, {shares}"
+        return f"step {self.step}: loss {self.loss:.3f}, {shares}"
 
 
 @dataclass(frozen=True)
@@ -113,4 +113,4 @@ def follow(events: Iterable[TrainingEvent]) -> None:
             if event.step % SHOWN_EVERY == 0:
                 bar.set_postfix({name: f"{v:.3f}" for name, v in curve.smoothed.items()})
             if event.look and not bar.disable:
-                bar.write(event.look.in_words(), file=sys.stderr)
+                bar.write(f"Held-out edits after {event.look.in_words()}", file=sys.stderr)

@@ -67,3 +67,13 @@ def test_an_editor_is_trained_stopped_gone_on_with_and_used(train_page: Page, tm
     expect(page.locator("#verdicts")).to_contain_text("tiny is ready", timeout=30 * SECOND)
     page.locator("#apply").click()
     expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)
+
+
+def test_all_tabs_are_reached_on_a_phone(browser: Browser, address: str):
+    page = open_page(browser, address, 390, 844)
+    assert not page.get_by_role("tab", name="Train", exact=True).is_visible()
+    page.get_by_label("More tabs").click()
+    page.locator(".overflow-dropdown").get_by_text("Train", exact=True).click()
+    expect(page.locator("#train-about")).to_contain_text("Trains a new editor", timeout=20 * SECOND)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
