@@ -14,6 +14,7 @@ import psutil
 import torch
 
 from ..progress import duration, readable
+from ..sources import Neighbours
 from ..trunk import STATES
 from .examples import TrainingEdit
 from .meta import MetaTrainer
@@ -85,8 +86,10 @@ class _Memory:
 
 def estimate(trainer: MetaTrainer) -> Estimate:
     """Run some edits of the first steps without learning from them. Where states are kept, every different
-    edit is paid for once in full.
+    edit is paid for once in full. The trainer is for nothing else afterwards: it knows no neighbours, for
+    which the base would read every fact of a source first; as many others take their place.
     """
+    trainer.sampler.neighbours = Neighbours()
     c = trainer.config
     few, memory = min(EDITS, c.edits), _Memory()
     whole = c.edits / few  # a step is so many times what is timed
