@@ -24,6 +24,7 @@ def parse(arguments: list[str]) -> Settings:
         "--model", default="atlas", help="a listed model (atlas, gpt2, ...), a local folder, or a Hub repo id"
     )
     parser.add_argument("--editor", help="a trained editor for that model: a folder or a Hub repo id")
+    parser.add_argument("--editors", default="editors", help="the folder for editors that the page trains")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--dtype", default="auto", help="auto, fp32, bf16 or fp16")
     parser.add_argument("--quantize", default="", help="8bit or 4bit, with bitsandbytes")

@@ -24,6 +24,7 @@ from . import (
     tab_evaluate,
     tab_many,
     tab_scope,
+    tab_train,
 )
 from .allocator import keep_little
 from .door import DOOR, MOST_OF_A_FILE, MOST_WAITING, Page, logins
@@ -47,6 +48,7 @@ TABS = (
     tab_directions.TAB,
     tab_many.TAB,
     tab_evaluate.TAB,
+    tab_train.TAB,
 )
 
 LAUNCH: dict[str, Any] = {
@@ -81,7 +83,7 @@ def build(settings: Settings | None = None, progress: Progress = no_progress) ->
         state = gr.State(VisitorState(choice))
         with gr.Tabs(elem_id="tabs") as tabs:
             parts = PageParts(runtime, state, first, tabs)
-            for tab in TABS:
+            for tab in (tab for tab in TABS if tab.in_demo or not runtime.settings.demo):
                 with gr.Tab(tab.name, id=tab.id) as frame:
                     tab.build(parts, frame)
         page.load(lambda: first.state, None, state, queue=False, **QUIET)

@@ -8,9 +8,10 @@ import plotly.graph_objects as go
 
 from model_zoo.directions import DirectionMap
 from model_zoo.events import Reached
-from model_zoo.palette import CLEAR, EDGE, GREY, GRID, PINK, WHITE
+from model_zoo.palette import BLUE, CLEAR, EDGE, GREY, GRID, PINK, WHITE
 from model_zoo.scopes import Kind
 from model_zoo.tasks import TASKS
+from model_zoo.training.following import Curve
 
 from .theme import OWN_COLOUR, TASK_COLOURS, TASK_SYMBOLS
 
@@ -214,6 +215,18 @@ def _probe_hover(r: Reached, side: int) -> str:
 # ---- many edits --------------------------------------------------------------------------------------------
 
 
+def _curve_layout(x: str, y: str) -> dict:
+    """Of a figure with one curve or two and plain axes."""
+    axis = {"gridcolor": GRID, "zeroline": False}
+    return {
+        **COMMON,
+        "height": 240,
+        "margin": {"l": 56, "r": 16, "t": 12, "b": 44},
+        "xaxis": {**axis, "title": {"text": x, "font": {"size": 13}}, "rangemode": "tozero"},
+        "yaxis": {**axis, "title": {"text": y, "font": {"size": 13}}},
+    }
+
+
 def held_figure(curve: Sequence[tuple[int, float]]) -> go.Figure:
     """How many of the first k edits hold after all of them."""
     ks, shares = zip(*curve, strict=True)
@@ -226,23 +239,35 @@ def held_figure(curve: Sequence[tuple[int, float]]) -> go.Figure:
             hovertemplate="%{y:.0%} of the first %{x}<extra></extra>",
         )
     )
-    figure.update_layout(
-        **COMMON,
-        height=240,
-        margin={"l": 56, "r": 16, "t": 12, "b": 44},
-        xaxis={
-            "title": {"text": "of the first so many edits", "font": {"size": 13}},
-            "gridcolor": GRID,
-            "zeroline": False,
-            "rangemode": "tozero",
-        },
-        yaxis={
-            "title": {"text": "hold after all", "font": {"size": 13}},
-            "gridcolor": GRID,
-            "zeroline": False,
-            "range": [0, 1.04],
-            "tickformat": ".0%",
-        },
-        showlegend=False,
-    )
+    figure.update_layout(_curve_layout("of the first so many edits", "hold after all"), showlegend=False)
+    figure.update_yaxes(range=[0, 1.04], tickformat=".0%")
+    return figure
+
+
+# ---- training ----------------------------------------------------------------------------------------------
+
+
+def loss_figure(curve: Curve, steps: int) -> go.Figure:
+    """The smoothed loss of a training step by step, and that of held-out edits where they were looked at."""
+    figure = go.Figure()
+    held = [(look.step, look.loss) for look, _ in curve.looks]
+    lines = (("training edits", curve.points, BLUE, "lines"), ("held-out edits", held, PINK, "lines+markers"))
+    for name, points, colour, mode in lines:
+        figure.add_trace(
+            go.Scatter(
+                x=[step for step, _ in points],
+                y=[loss for _, loss in points],
+                name=name,
+                mode=mode,
+                line={"color": colour, "width": 2},
+                marker={"size": 9},
+                cliponaxis=False,
+                hovertemplate="step %{x}: %{y:.3f}<extra>" + name + "</extra>",
+            )
+        )
+    figure.update_layout(_curve_layout("step", "loss"), height=300, showlegend=True)
+    figure.update_xaxes(range=[0, steps])
+    figure.update_yaxes(rangemode="tozero")
+    legend = {"orientation": "h", "y": -0.24, "yanchor": "top", "x": 0}
+    figure.update_layout(legend=legend, margin={"b": 80})
     return figure

@@ -32,7 +32,10 @@ from model_zoo.request import EditRequest
 from model_zoo.session import Edit, EditSession
 from model_zoo.session_files import load_session, save_session
 from model_zoo.studio import Studio
+from model_zoo.training.following import TrainingEvent
+from model_zoo.training.order import training
 
+from .trainings import STEPS_SECONDS, Wanted, alone, folder_for, ordered, together_for
 from .turns import Works, gpu_work, on_gpu, shared_gpu_work
 from .visitor import ModelChoice, VisitorState
 
@@ -76,6 +79,7 @@ class Settings:
     demo: bool = field(default_factory=lambda: "SPACE_ID" in os.environ)
     accept_licence: bool = False  # of `model`
     auth: Path | None = None  # names and passwords of who may come in
+    editors: str = "editors"  # the folder for those that are trained from the page
 
     @property
     def options(self) -> LoadOptions:
@@ -104,7 +108,7 @@ class Runtime(Works):
         self._spaces: dict[ModelChoice, DirectionSpace] = {}
         self._inspectors: dict[ModelChoice, Inspector] = {}
         self._hashed: tuple[float, dict[str, str]] = (-HASHED_SECONDS, {})
-        self._lock, self._hashing = threading.Lock(), threading.Lock()
+        self._lock, self._hashing, self._training = (threading.Lock() for _ in range(3))
         self._files = tempfile.TemporaryDirectory(prefix="instructedit-")
 
     # ---- models -------------------------------------------------------------------------------------------
@@ -169,6 +173,10 @@ class Runtime(Works):
         if self.settings.demo and entry.terms and entry.name != self.settings.model:
             raise ValueError(_TERMS.format(entry.title, entry.terms.title, entry.name))
 
+    def _permit_training(self) -> None:
+        if self.settings.demo:
+            raise ValueError("This public demo trains no editors; run the program yourself to train one.")
+
     def opening(self, choice: ModelChoice) -> Iterator[str]:
         """Load a choice in the background, and tell several times a second what is being done.
 
@@ -200,7 +208,8 @@ class Runtime(Works):
     def editors(self, choice: ModelChoice, ask_the_hub: bool) -> list[tuple[str, str]]:
         """(title, source) of each editor for a model: on this machine and, if asked, on the Hub."""
         backbone = self.studio(choice).backbone
-        found = editors.here(backbone) + (editors.discover(backbone) if ask_the_hub else [])
+        trained = None if self.settings.demo else Path(self.settings.editors)
+        found = editors.here(backbone, trained) + (editors.discover(backbone) if ask_the_hub else [])
         return list({item.source: (item.title, item.source) for item in reversed(found)}.values())
 
     # ---- work on the GPU ----------------------------------------------------------------------------------
@@ -280,6 +289,21 @@ class Runtime(Works):
     ) -> Iterator[SoFar | AfterAll]:
         """Many edits on top of a session: how far it is, the result last."""
         yield from applying(self.studio(choice), cases, method, session, order)
+
+    @gpu_work
+    def estimate(self, choice: ModelChoice, wanted: Wanted) -> dict[str, str]:
+        """What a training will take: figures in words, by name."""
+        self._permit_training()
+        return training(ordered(self.studio(choice), wanted)).estimate()
+
+    @gpu_work
+    def train(self, choice: ModelChoice, wanted: Wanted) -> Iterator[list[TrainingEvent]]:
+        """A training's events, some steps at a time. One editor is trained at a time."""
+        self._permit_training()
+        folder = folder_for(Path(self.settings.editors), wanted.name)
+        with alone(self._training):
+            order = ordered(self.studio(choice), wanted)
+            yield from together_for(training(order).events(folder), STEPS_SECONDS)
 
     @gpu_work
     def map(

@@ -42,10 +42,13 @@ class PageParts:
 
 @dataclass(frozen=True)
 class Tab:
-    """`build` lays the tab out and wires its handlers. It is called inside the tab's gr.Tab, its frame."""
+    """`build` lays the tab out and wires its handlers. It is called inside the tab's gr.Tab, its frame. A
+    public demo has the tabs that are `in_demo`.
+    """
 
     name: str
     build: Callable[[PageParts, gr.Tab], None]
+    in_demo: bool = True
 
     @property
     def id(self) -> str:

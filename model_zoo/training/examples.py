@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import cast
 
 from ..backbone import Backbone
@@ -15,7 +16,7 @@ from ..methods.capture import request_row
 from ..records import Probe, Record
 from ..request import EditRequest, instructed
 from ..scopes import KINDS, SCOPES, TASK_WORD, Kind, Scope, ScopeCase
-from ..sources import Source
+from ..sources import Neighbours, Source
 from ..tasks import Task
 from .config import MetaConfig
 
@@ -86,9 +87,13 @@ class Sampler:
 
     def __init__(self, backbone: Backbone, source: Source, config: MetaConfig, seed: int = 0):
         self.backbone, self.source, self.config, self.seed = backbone, source, config, seed
-        self.neighbours = source.neighbours(backbone) if config.near else None
         self._continued: dict[str, str] = {}
         self._fixed: dict[str, TrainingEdit] = {}  # those whose rows the seed fixes, by what fixes them
+
+    @cached_property
+    def neighbours(self) -> Neighbours:
+        """What lies nearest to edited prompts; a source may have the base read all its facts for that."""
+        return self.source.neighbours(self.backbone) if self.config.near else Neighbours()
 
     def _asked(self, request: EditRequest, rng: random.Random) -> EditRequest:
         """The request as hurried people type it, its instruction short or long, or bare of any."""
@@ -205,7 +210,7 @@ class Sampler:
         request = replace(request, chat=bool(c.chat) and rng.random() < c.chat)
         wordings = [p for p in record.paraphrases if c.outer_questions or not p.endswith("?")]
         wordings = [record.request.prompt, *rng.sample(wordings, min(rephrased, len(wordings)))]
-        known = self.neighbours.near(record.request.prompt) if self.neighbours else ()
+        known = self.neighbours.near(record.request.prompt)
         near = rng.sample(known, min(nearest, len(known)))
         # records put their hardest probes first: the edit's own phrasing, and for insertions, which have no
         # nearest facts, other unknown names

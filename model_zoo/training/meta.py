@@ -7,15 +7,13 @@ The outer loss is in outer.py. Only the hypernetwork and its edit rates learn.
 import json
 import math
 import random
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from ..backbone import Backbone
 from ..cache import writable_cache
@@ -32,12 +30,16 @@ from ..sources import Source
 from ..statistics import key_covariance, keys_by_group
 from ..tasks import TASKS, Task
 from ..trunk import KeptTrunk
+from . import checkpoint
 from .config import MetaConfig
 from .examples import Sampler
 from .fitting import refit
+from .following import Finished, Pace, Preparing, Stepped, TrainingEvent, follow
+from .held_out import Looks, Watch
 from .outer import Step, outer_loss
 
 CHECKPOINT_EVERY = 200
+NO_LOOKS = Looks(0)
 CHAT_TURNS = 192  # questions in the chat template whose keys are averaged
 
 
@@ -47,6 +49,9 @@ class MetaTrainer:
 
     `start` is a finished editor of the same base to go on from; what this network has beyond that one's
     begins at zero, so that step 0 edits as that editor does.
+
+    `looks`: how often held-out edits are looked at, and whether training ends by them; they change nothing of
+    what is learned.
 
     Several processes (processes.py) train one editor: each takes its share of every step's edits, gradients
     are summed, and the first one writes.
@@ -62,6 +67,7 @@ class MetaTrainer:
         start: Path | None = None,
         progress: Progress = no_progress,
         method: type[HypernetworkMethod] = InstructEdit,
+        looks: Looks = NO_LOOKS,
     ):
         config = _of_method(method, config)
         source = source.with_questions() if config.questions else source
@@ -112,6 +118,7 @@ class MetaTrainer:
         )
         self.peaks = [config.lr, config.edit_rate_lr]
         self.step = 0
+        self.watch = Watch(looks)
 
     def _begin_from(self, folder: Path) -> str:
         """Take over a finished editor's network; its fingerprint."""
@@ -132,11 +139,12 @@ class MetaTrainer:
         self.editor.network.load_state_dict(own | theirs)
         return first.fingerprint
 
-    def examples(self, step: int) -> Step:
-        """The edits of one step; they depend on seed and step alone, so a resumed run sees what an unbroken
-        one sees.
+    def examples(self, step: int, edits: int | None = None) -> Step:
+        """The edits of one step, or of a smaller one with so many `edits`; they depend on seed and step
+        alone, so a resumed run sees what an unbroken one sees.
         """
         rng, c = random.Random(f"{self.seed} {step}"), self.config
+        c = replace(c, edits=edits, crowd=edits) if edits else c
         wordings = (
             self.sampler.wordings(c.wordings, random.Random(f"{self.seed} {step} wordings"))
             if c.instructed
@@ -175,7 +183,10 @@ class MetaTrainer:
 
     @property
     def pool(self) -> int:
-        """How many records are drawn from, once the first were; 0 where all that the source has are."""
+        """How many records are drawn from; 0 where all that the source has are."""
+        if self.config.records:
+            for name in self.config.tasks:
+                self._drawn(TASKS[name], 0, random.Random(0))
         return sum(map(len, self._pools.values()))
 
     def calibrate(self) -> None:
@@ -241,47 +252,77 @@ class MetaTrainer:
         self.step += 1
         return told | {"gradient_norm": float(norm)}
 
-    def run(
-        self, folder: Path, log: Callable[[int, dict[str, float]], None] | None = None
-    ) -> HypernetworkMethod:
-        """Train to the end, writing checkpoints and, at last, the editor into `folder`."""
-        with self.kept_trunk():
-            return self._run(folder, log)
+    def run(self, folder: Path) -> HypernetworkMethod:
+        """Train to the end behind a progress bar; the editor, which lies in `folder` then."""
+        follow(self.events(folder))
+        return self.editor
 
-    def kept_trunk(self) -> AbstractContextManager:
+    def events(self, folder: Path) -> Iterator[TrainingEvent]:
+        """Train to the end, step by step, writing checkpoints and, at last, the editor into `folder`. Closed
+        before, it leaves a checkpoint.
+        """
+        with self._trunk() as trunk:
+            yield from self._events(folder, trunk)
+
+    @contextmanager
+    def _trunk(self) -> Iterator[KeptTrunk | None]:
         """Where rows are drawn again and again, what lies below the edited blocks is computed once."""
         if not self.config.kept_trunk:
-            return nullcontext()
+            yield None
+            return
         rank = self.processes.rank  # each process keeps what it meets
         folder = writable_cache("trunk", *([f"process-{rank}"] if rank else []))
-        return self.backbone.kept_below(KeptTrunk(self.backbone, self.first, folder))
+        with closing(KeptTrunk(self.backbone, self.first, folder)) as trunk:
+            yield trunk
 
-    def _run(self, folder: Path, log: Callable[[int, dict[str, float]], None] | None) -> HypernetworkMethod:
-        new = not self.resume(folder)
-        self.prepare(new and (not self.start or self.config.rewhitened))
-        if new and not self.start:
-            self.calibrate()
+    def _on(self, trunk: KeptTrunk | None) -> AbstractContextManager:
+        """Work on kept states, if they are kept. Nothing is yielded inside."""
+        return self.backbone.kept_below(trunk) if trunk else nullcontext()
+
+    @contextmanager
+    def kept_trunk(self) -> Iterator[None]:
+        """Within this block the rows' states are kept, if the settings say so."""
+        with self._trunk() as trunk, self._on(trunk):
+            yield
+
+    def _events(self, folder: Path, trunk: KeptTrunk | None) -> Iterator[TrainingEvent]:
+        new, first = not self.resume(folder), self.processes.first
+        yield Preparing("Measuring the base model's keys…" if new else f"Going on from step {self.step}…")
+        with self._on(trunk):
+            self.prepare(new and (not self.start or self.config.rewhitened))
+            if new and not self.start:
+                self.calibrate()
         self._agree(folder)
-        steps, first = self.config.steps, self.processes.first
-        with tqdm(
-            total=steps, initial=self.step, desc="editor", unit="step", mininterval=2, disable=not first
-        ) as bar:
-            while self.step < steps:
-                parts = self.train_step()
-                bar.update()
-                if self.step % 20 == 0:
-                    bar.set_postfix({k: f"{v:.3f}" for k, v in parts.items()})
-                    if log and first:
-                        log(self.step, parts)
+        self.watch.begin(self.editor, self.source, self.sampler, self.seed)
+        steps, pace = self.config.steps, Pace(self.step, self.config.steps)
+        try:
+            while self.step < steps and not self.watch.tired:
+                with self._on(trunk):
+                    parts = self.train_step()
+                look = self.watch.look(self.step, self.step == steps)
                 if self.step % CHECKPOINT_EVERY == 0 and first:
                     self.checkpoint(folder)
+                yield Stepped(self.step, steps, parts, pace.left(self.step), look)
+        except GeneratorExit:
+            if first:
+                self.checkpoint(folder)
+            raise
+        self._finish(folder)
+        yield Finished(folder, self.step, steps, self.watch.kept(self.step))
+
+    def _finish(self, folder: Path) -> None:
+        """The best weights, if any were kept, fitted and written."""
+        if self.watch.best:
+            self.editor.network.load_state_dict(self.watch.best)
+            patience, kept = self.watch.looks.patience, self.watch.kept(self.step)
+            stopped = {"patience": patience, "taken": self.step, "kept": kept}
+            training = self.editor.config.training | stopped
+            self.editor.config = self.editor.config.model_copy(update={"training": training})
         self.editor.network.eval()
         refit(self.editor, self.config.fits)
-        if first:
+        if self.processes.first:
             self.editor.save(folder)
-            for path in self._checkpoint_files(folder):
-                path.unlink(missing_ok=True)
-        return self.editor
+            checkpoint.remove(folder)
 
     def _agree(self, folder: Path) -> None:
         """All processes begin at one step with the first one's numbers; ValueError where they do not see one
@@ -295,11 +336,7 @@ class MetaTrainer:
         self.processes.from_first(self.editor.network.state_dict().values())
         self.processes.from_first(self.editor.covariance[path] for path in sorted(self.editor.covariance))
 
-    # ---- checkpoints: safetensors for tensors, JSON for the rest -------------------------------------------
-
-    @staticmethod
-    def _checkpoint_files(folder: Path) -> tuple[Path, Path]:
-        return folder / "checkpoint.safetensors", folder / "checkpoint.json"
+    # ---- checkpoints ---------------------------------------------------------------------------------------
 
     def _identity(self) -> dict:
         own = {
@@ -308,47 +345,27 @@ class MetaTrainer:
             "seed": self.seed,
             "start": self.start,
         }
+        if self.watch.looks.patience:
+            own |= {"looks": asdict(self.watch.looks)}
         return json.loads(json.dumps(own | {"base": self.backbone.fingerprint}))
 
     def checkpoint(self, folder: Path) -> None:
-        """Write everything a resumed run needs; whole files only, so a killed write loses nothing."""
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"network.{k}": v.contiguous() for k, v in self.editor.network.state_dict().items()}
-        for i, state in self.adam.state_dict()["state"].items():
-            tensors |= {f"adam.{i}.{k}": v.contiguous() for k, v in state.items()}
-        weights, meta = self._checkpoint_files(folder)
-        save_file(tensors, weights.with_suffix(".part"), metadata={"step": str(self.step)})
-        told = json.dumps(self._identity())
-        if not meta.exists() or meta.read_text() != told:
-            part = meta.with_name(f"{meta.name}.part")
-            part.write_text(told)
-            part.replace(meta)
-        weights.with_suffix(".part").replace(weights)
+        """Write everything a resumed run needs."""
+        network, adam = self.editor.network.state_dict(), self.adam.state_dict()["state"]
+        now = checkpoint.Checkpoint(self.step, network, adam, self.watch.looked, self.watch.best)
+        checkpoint.write(folder, now, self._identity())
 
     def resume(self, folder: Path) -> bool:
         """Continue from a checkpoint in `folder`, if there is one; ValueError when it belongs to another
         configuration.
         """
-        weights, meta = self._checkpoint_files(folder)
-        if not weights.exists() or not meta.exists():
+        found = checkpoint.read(folder, self._identity(), self.backbone.device)
+        if found is None:
             return False
-        if json.loads(meta.read_text()) != self._identity():
-            raise ValueError(
-                f"{folder} holds a checkpoint of a training with other settings or another base model; "
-                "resume with those, or choose another folder."
-            )
-        tensors = load_file(weights, device=str(self.backbone.device))
-        self.editor.network.load_state_dict(
-            {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
-        )
-        state = self.adam.state_dict()
-        state["state"] = {}
-        for key, value in tensors.items():
-            if key.startswith("adam."):
-                _, index, name = key.split(".")
-                state["state"].setdefault(int(index), {})[name] = value
-        self.adam.load_state_dict(state)
-        self.step = int(state["state"][0]["step"])
+        self.editor.network.load_state_dict(found.network)
+        self.adam.load_state_dict(self.adam.state_dict() | {"state": found.adam})
+        self.step = found.step
+        self.watch.looked, self.watch.best = list(found.looks), dict(found.best)
         return True
 
 

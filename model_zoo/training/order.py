@@ -2,7 +2,7 @@
 TRAINERS.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from ..methods.hypernetwork_method import HypernetworkMethod
 from ..methods.mend import MEND
 from ..methods.reader import Reader
 from ..processes import together
-from ..progress import Progress, no_progress
+from ..progress import Progress, duration, no_progress
 from ..registry import find
 from ..sources import Source
 from .aligning import AligningTrainer
@@ -21,13 +21,16 @@ from .aligning_config import AligningConfig
 from .aligning_config import changed as changed_aligning
 from .config import RECIPES, changed
 from .estimate import estimate
+from .following import TrainingEvent, follow
+from .held_out import Looks
 from .meta import MetaTrainer
 
 
 @dataclass(frozen=True)
 class Order:
     """An editor of a method for a base model, on a source's records. `values` are settings as people type
-    them; None is for what was not said.
+    them; None is for what was not said. `patience`: training ends after so many looks at held-out edits that
+    were not better; 0: never.
     """
 
     method: type[EditMethod]
@@ -42,14 +45,19 @@ class Order:
     values: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
     progress: Progress = no_progress
+    patience: int = 0
 
 
 @dataclass(frozen=True)
 class Training:
-    """What is ready to run into a folder, and what it will take in words."""
+    """What is ready to run into a folder, as events, and what it will take: figures in words, by name."""
 
-    run: Callable[[Path], object]
-    estimate: Callable[[], str]
+    events: Callable[[Path], Iterator[TrainingEvent]]
+    estimate: Callable[[], dict[str, str]]
+
+    def run(self, folder: Path) -> None:
+        """Train to the end behind a progress bar."""
+        follow(self.events(folder))
 
 
 def training(order: Order) -> Training:
@@ -76,9 +84,17 @@ def _meta(order: Order) -> Training:
     network = network.model_copy(update={"rank": order.rank or network.rank})
     config, network = changed(config, network, order.values)
     trainer = MetaTrainer(
-        order.backbone, order.source, config, network, order.seed, order.start, order.progress, method
+        order.backbone,
+        order.source,
+        config,
+        network,
+        order.seed,
+        order.start,
+        order.progress,
+        method,
+        Looks.during(config.steps, order.patience),
     )
-    return Training(trainer.run, lambda: estimate(trainer).in_words())
+    return Training(trainer.events, lambda: estimate(trainer).in_words())
 
 
 def _aligning(order: Order) -> Training:
@@ -88,6 +104,7 @@ def _aligning(order: Order) -> Training:
     given = {
         "--no-instructions": not order.instructions,
         "--recipe": order.recipe is not None,
+        "--patience": order.patience > 0,
     }
     for option in (name for name, is_given in given.items() if is_given):
         raise ValueError(
@@ -99,11 +116,11 @@ def _aligning(order: Order) -> Training:
     config = changed_aligning(config, order.values)
     trainer = AligningTrainer(order.method, order.backbone, order.source, config, order.seed, order.start)
 
-    def takes() -> str:
+    def takes() -> dict[str, str]:
         step = trainer.seconds()
-        return f"a step       {step:.2f} s\ntime         {step * config.steps / 60:.0f} minutes"
+        return {"a step": f"{step:.2f} s", "time": duration(step * config.steps)}
 
-    return Training(trainer.run, takes)
+    return Training(trainer.events, takes)
 
 
 TRAINERS: Mapping[str, Callable[[Order], Training]] = MappingProxyType({"meta": _meta, "aligning": _aligning})

@@ -1,0 +1,24 @@
+"""What a training will take and what it has learned, as HTML. Everything that a person wrote is escaped."""
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+
+
+def estimated(figures: Mapping[str, str]) -> str:
+    """What a training will take, figure by figure."""
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(figure)}</dd>" for name, figure in figures.items())
+    return f'<dl class="takes">{rows}</dl>'
+
+
+def finished(folder: Path, model: str) -> str:
+    """Where the editor lies, and the commands that use it and publish it."""
+    commands = (
+        f'python -m model_zoo edit --model {model} --editor {folder} --prompt "..." --target "..."',
+        f"python -m model_zoo push {folder} YOU/{folder.name}",
+    )
+    lines = "".join(f"<pre>{escape(command)}</pre>" for command in commands)
+    return (
+        f'<div class="trained"><p>The editor lies in <b>{escape(str(folder))}</b>. From the command line it '
+        f"is used, and published on the Hub, by</p>{lines}</div>"
+    )

@@ -1,0 +1,79 @@
+"""The Train tab: estimated, trained, stopped, gone on with, and the editor used."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from .conftest import open_page, serve
+from .test_page import SECOND
+
+pytestmark = pytest.mark.browser
+TINY = "edits=3\ncalibration=1\nrephrased=1\nlocal=1\nnear=0\nblocks=1\nrank=2"
+ROWS = [f"The capital of Land{i} is,Rome,Land{i},The capital of Spain is => Madrid\n" for i in range(30)]
+
+
+@pytest.fixture
+def train_page(browser: Browser, tmp_path) -> Iterator[Page]:
+    """A page of its own, whose editors go into a folder of the test."""
+    with serve("--editors", str(tmp_path)) as url:
+        page = open_page(browser, url)
+        yield page
+        page.close()
+
+
+def order(page: Page, steps: int, name: str = "tiny") -> None:
+    page.get_by_role("tab", name="Train", exact=True).click()
+    expect(page.locator("#train-about")).to_contain_text("Trains a new editor for atlas", timeout=20 * SECOND)
+    page.locator("#train-name textarea, #train-name input").fill(name)
+    page.locator("#train-steps input").fill(str(steps))
+    if not page.locator("#train-settings textarea").is_visible():
+        page.get_by_text("More settings").last.click()
+    page.locator("#train-settings textarea").fill(TINY)
+    page.locator("#train-settings textarea").blur()
+
+
+def test_an_editor_is_trained_stopped_gone_on_with_and_used(train_page: Page, tmp_path):
+    page = train_page
+    (tmp_path / "rows.csv").write_text("prompt,target,subject,locality\n" + "".join(ROWS))
+    order(page, 100_000)
+    page.get_by_text("Record files of your own, by task").click()
+    page.locator("#train-counterfact input[type=file]").set_input_files(tmp_path / "rows.csv")
+    expect(page.locator("#train-counterfact")).to_contain_text("rows", timeout=20 * SECOND)
+    page.locator("#train-estimate").click()
+    expect(page.locator("#train-takes")).to_contain_text("300000 different", timeout=60 * SECOND)
+    order(page, 40)
+    words = page.locator("#train-words")
+    page.locator("#train").click()
+    expect(words).to_contain_text("of 40", timeout=60 * SECOND)
+    expect(page.locator("#train-curve .js-plotly-plot")).to_be_visible(timeout=20 * SECOND)
+    page.locator("#train-stop").click()
+    expect(words).to_contain_text("Stopped. What was learned is kept", timeout=20 * SECOND)
+    for _ in range(300):  # the step that it was at comes to its end
+        if (tmp_path / "tiny" / "checkpoint.json").exists():
+            break
+        page.wait_for_timeout(100)
+    assert (tmp_path / "tiny" / "checkpoint.safetensors").exists()
+    page.locator("#train").click()
+    expect(words).to_contain_text("Trained: 40 steps", timeout=60 * SECOND)
+    expect(page.locator("#train-table")).to_contain_text("40")
+    assert (tmp_path / "tiny" / "editor.safetensors").exists()
+    expect(page.locator("#train-done")).to_contain_text("model_zoo push")
+    page.locator("#train").click()
+    toast = page.get_by_test_id("toast-body")
+    expect(toast).to_contain_text("holds a finished editor already", timeout=20 * SECOND)
+    page.locator("#train-use").click()
+    expect(page.locator("#stack")).to_be_visible(timeout=30 * SECOND)
+    expect(page.locator("#verdicts")).to_contain_text("tiny is ready", timeout=30 * SECOND)
+    page.locator("#apply").click()
+    expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)
+
+
+def test_all_tabs_are_reached_on_a_phone(browser: Browser, address: str):
+    page = open_page(browser, address, 390, 844)
+    assert not page.get_by_role("tab", name="Train", exact=True).is_visible()
+    page.get_by_label("More tabs").click()
+    page.locator(".overflow-dropdown").get_by_text("Train", exact=True).click()
+    expect(page.locator("#train-about")).to_contain_text("Trains a new editor", timeout=20 * SECOND)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
