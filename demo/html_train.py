@@ -1,5 +1,6 @@
 """What a training will take and what it has learned, as HTML. Everything that a person wrote is escaped."""
 
+import shlex
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -13,12 +14,19 @@ def estimated(figures: Mapping[str, str]) -> str:
 
 def finished(folder: Path, model: str) -> str:
     """Where the editor lies, and the commands that use it and publish it."""
+    place, base = shlex.quote(str(folder)), shlex.quote(model)
     commands = (
-        f'python -m model_zoo edit --model {model} --editor {folder} --prompt "..." --target "..."',
-        f"python -m model_zoo push {folder} YOU/{folder.name}",
+        f'python -m model_zoo edit --model {base} --editor {place} --prompt "..." --target "..."',
+        f"python -m model_zoo push {place} YOU/{folder.name}",
     )
     lines = "".join(f"<pre>{escape(command)}</pre>" for command in commands)
     return (
         f'<div class="trained"><p>The editor lies in <b>{escape(str(folder))}</b>. From the command line it '
         f"is used, and published on the Hub, by</p>{lines}</div>"
     )
+
+
+def pushed(url: str) -> str:
+    """Where a published editor is found."""
+    link = escape(url, quote=True)
+    return f'<p class="note">Published: <a href="{link}" target="_blank" rel="noopener">{link}</a></p>'

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from model_zoo import editors
+from model_zoo import editors, hub
 from model_zoo.catalog import CATALOG, DEFAULT_MODEL, entry_for
 from model_zoo.comparing import Compared, comparing, comparing_scopes
 from model_zoo.directions import DirectionSpace
@@ -304,6 +304,16 @@ class Runtime(Works):
         with alone(self._training):
             order = ordered(self.studio(choice), wanted)
             yield from together_for(training(order).events(folder), STEPS_SECONDS)
+
+    def push_editor(self, folder: Path, repo: str, private: bool) -> str:
+        """Publish an editor that was trained here, in the name of who runs this program; its address."""
+        self._permit_training()
+        if self.settings.share:
+            raise ValueError(
+                "Whoever has this page's public address would publish in the name of who runs it; use "
+                "`python -m model_zoo push` there, or start without --share."
+            )
+        return hub.address(repo, editors.push(folder, repo, private))
 
     @gpu_work
     def map(

@@ -2,46 +2,31 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import plotly.graph_objects as go
 
-from model_zoo.benchmarks import FILE_TYPES
 from model_zoo.progress import duration
-from model_zoo.tasks import TASKS
-from model_zoo.training.config import RECIPES, RECIPES_IN_WORDS
+from model_zoo.training.config import RECIPES
 from model_zoo.training.following import Curve, Finished, Preparing, Stepped, TrainingEvent
 
 from . import html
 from .edit_inputs import components
 from .handlers import LONG, QUIET, errors_as_messages, stops
-from .html_train import estimated, finished
+from .html_train import estimated, finished, pushed
 from .plots import loss_figure
 from .tab import PageParts, Tab
-from .trainings import Wanted
+from .train_inputs import about_recipe, lay_out_train_inputs, wanted
 from .visitor import VisitorState
 
-TRAINED = [task for task in TASKS.values() if task.trained]
 HEAD = ["step", "loss", "held-out loss", "reliability", "generality", "locality"]
 _ABOUT = "Trains a new editor for {0}, on {1} or on record files of yours. The base model stays as it is."
 _STOPPED = "Stopped. What was learned is kept: press Train with the same name and settings to go on."
 _NOT_BEGUN = "Nothing was trained; everything is as it was."
+_NOT_SENT = "Nothing was sent; the editor lies where it lay."
 _FAILED = "The training ended before its time. If it left a checkpoint, Train goes on from there."
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """In the order of the handlers; behind them the files, one input for each trained task."""
-
-    name: gr.Textbox
-    tasks: gr.CheckboxGroup
-    recipe: gr.Radio
-    steps: gr.Number
-    rank: gr.Number
-    patience: gr.Number
-    seed: gr.Number
-    settings: gr.Textbox
 
 
 @dataclass(frozen=True)
@@ -52,6 +37,7 @@ class Outputs:
     table: gr.Dataframe
     done: gr.HTML
     use: gr.Button
+    publish: gr.Accordion
     made: gr.State  # (base model, editor's folder) of the editor that was trained last
 
 
@@ -71,7 +57,7 @@ class TrainTab:
     def estimate(self, state: VisitorState, *values: Any) -> Iterator[dict]:
         """Say what the training will take."""
         yield {self.out.words: "Timing a few edits…", self.out.takes: ""}
-        figures = self.runtime.estimate(state.choice, _wanted(*values))
+        figures = self.runtime.estimate(state.choice, wanted(*values))
         yield {self.out.words: "What this training will take:", self.out.takes: estimated(figures)}
 
     def train(self, state: VisitorState, *values: Any) -> Iterator[dict]:
@@ -79,7 +65,7 @@ class TrainTab:
         curve = Curve()
         yield {self.out.words: "Beginning…"}
         try:
-            for events in self.runtime.train(state.choice, _wanted(*values)):
+            for events in self.runtime.train(state.choice, wanted(*values)):
                 for event in events:
                     if isinstance(event, Stepped):
                         curve.add(event)
@@ -92,12 +78,14 @@ class TrainTab:
         """The update that shows the last event and the curve up to it."""
         if isinstance(event, Preparing):
             hidden = gr.update(visible=False)
-            return {self.out.words: event.text, self.out.takes: "", self.out.done: "", self.out.use: hidden}
+            parts = dict.fromkeys((self.out.use, self.out.publish), hidden)
+            return parts | {self.out.words: event.text, self.out.takes: "", self.out.done: ""}
         if isinstance(event, Finished):
             return {
                 self.out.words: _ended(event),
                 self.out.done: finished(event.folder, model),
                 self.out.use: gr.update(visible=True),
+                self.out.publish: gr.update(visible=True),
                 self.out.made: (model, str(event.folder)),
             }
         figure, table = go.Figure(loss_figure(curve, event.steps)), _rows(event, curve)
@@ -113,32 +101,15 @@ class TrainTab:
         inputs = self.parts.inputs
         return {inputs.model: model, inputs.editor: folder, self.parts.tabs: gr.Tabs(selected="edit")}
 
-
-def _wanted(
-    name: str,
-    tasks: list[str],
-    recipe: str,
-    steps: float | None,
-    rank: float | None,
-    patience: float | None,
-    seed: float | None,
-    settings: str,
-    *files: list[str] | None,
-) -> Wanted:
-    """What the inputs ask for."""
-    given = {task.name: own for task, own in zip(TRAINED, files, strict=True) if own}
-    lines = tuple(line.strip() for line in settings.splitlines() if line.strip())
-    return Wanted(
-        name.strip(),
-        tuple(tasks),
-        given,
-        recipe,
-        steps=int(steps) if steps else None,
-        rank=int(rank) if rank else None,
-        patience=int(patience or 0),
-        seed=int(seed or 0),
-        settings=lines,
-    )
+    def push(self, made: tuple[str, str], repo: str, private: bool) -> Iterator[str]:
+        """Publish the editor on the Hub, with its card."""
+        yield html.note(f"Sending it to {repo}…")
+        try:
+            url = self.runtime.push_editor(Path(made[1]), repo, private)
+        except Exception:
+            yield html.note(_NOT_SENT)
+            raise
+        yield pushed(url)
 
 
 def _so_far(event: Stepped, curve: Curve) -> str:
@@ -176,95 +147,6 @@ def _rows(event: Stepped, curve: Curve) -> list[list[str]]:
 # ---- layout ------------------------------------------------------------------------------------------------
 
 
-def _about_recipe(recipe: str) -> str:
-    return f"{recipe}: {RECIPES_IN_WORDS[recipe]}"
-
-
-def _lay_out_inputs() -> tuple[Inputs, list[gr.File]]:
-    recipe = next(iter(RECIPES))
-    with gr.Row(elem_id="train-controls"):
-        with gr.Column(min_width=280):
-            name = gr.Textbox(
-                "my-editor",
-                label="Name",
-                elem_id="train-name",
-                max_lines=1,
-                info="Its folder's, on this machine",
-            )
-            tasks = gr.CheckboxGroup(
-                [(task.title, task.name) for task in TRAINED],
-                value=[task.name for task in TRAINED],
-                label="Tasks",
-                elem_id="train-tasks",
-                info="Of the facts at hand; record files bring their own",
-            )
-        with gr.Column(min_width=280):
-            recipes = gr.Radio(
-                list(RECIPES),
-                value=recipe,
-                label="Recipe",
-                elem_id="train-recipe",
-                info=_about_recipe(recipe),
-            )
-            steps = gr.Number(
-                RECIPES[recipe][0].steps,
-                label="Steps",
-                elem_id="train-steps",
-                precision=0,
-                minimum=1,
-                maximum=10**6,
-            )
-    with gr.Accordion("Record files of your own, by task", open=False, elem_id="train-files"), gr.Row():
-        files = [
-            gr.File(
-                label=task.title,
-                file_types=list(FILE_TYPES),
-                file_count="multiple",
-                height=120,
-                elem_id=f"train-{task.name}",
-            )
-            for task in TRAINED
-        ]
-    with gr.Accordion("More settings", open=False, elem_id="train-more"), gr.Row():
-        small: dict[str, Any] = {"precision": 0, "min_width": 160}
-        rank = gr.Number(
-            0,
-            label="Rank",
-            elem_id="train-rank",
-            minimum=0,
-            maximum=8192,
-            info="Width of the network; 0: the recipe's",
-            **small,
-        )
-        patience = gr.Number(
-            0,
-            label="Patience",
-            elem_id="train-patience",
-            minimum=0,
-            maximum=100,
-            info="Looks at held-out edits that may be no better before it ends; 0: never",
-            **small,
-        )
-        seed = gr.Number(
-            0,
-            label="Seed",
-            elem_id="train-seed",
-            minimum=0,
-            maximum=2**31,
-            info="Of all that is drawn",
-            **small,
-        )
-        settings = gr.Textbox(
-            "",
-            label="Other settings",
-            elem_id="train-settings",
-            lines=2,
-            info="NAME=VALUE, one a line",
-            placeholder="edits=8",
-        )
-    return Inputs(name, tasks, recipes, steps, rank, patience, seed, settings), files
-
-
 def _lay_out_outputs() -> Outputs:
     words = gr.Markdown("", elem_id="train-words")
     takes = gr.HTML(elem_id="train-takes")
@@ -279,22 +161,42 @@ def _lay_out_outputs() -> Outputs:
         show_label=True,
         label="The curve in figures",
     )
-    return Outputs(words, takes, plot, table, done, use, gr.State(("", "")))
+    publish = gr.Accordion("Publish it on the Hub", open=False, visible=False, elem_id="train-publish")
+    return Outputs(words, takes, plot, table, done, use, publish, gr.State(("", "")))
+
+
+def _lay_out_publishing(publish: gr.Accordion) -> tuple[gr.Button, list, gr.HTML]:
+    """(button, its inputs, where it is told)."""
+    with publish:
+        with gr.Row(equal_height=True):
+            repo = gr.Textbox(
+                label="Repo",
+                elem_id="train-repo",
+                max_lines=1,
+                placeholder="YOU/my-editor",
+                info="You are whom `hf auth login`, or HF_TOKEN, says on this machine",
+                scale=3,
+            )
+            private = gr.Checkbox(True, label="Private", elem_id="train-private", min_width=110)
+            push = gr.Button("Push it", elem_id="train-push", min_width=110)
+        told = gr.HTML(elem_id="train-pushed")
+    return push, [repo, private], told
 
 
 def build(parts: PageParts, frame: gr.Tab) -> None:
     """Lay out and wire the tab."""
     about = gr.HTML(elem_id="train-about")
-    inputs, files = _lay_out_inputs()
+    inputs, files = lay_out_train_inputs()
     with gr.Row():
         train = gr.Button("Train", variant="primary", elem_id="train", scale=4, min_width=110)
         estimate = gr.Button("Estimate", elem_id="train-estimate", scale=1, min_width=95)
         stop = gr.Button("Stop", elem_id="train-stop", scale=1, min_width=75)
     outputs = _lay_out_outputs()
+    push, where, told = _lay_out_publishing(outputs.publish)
     tab = TrainTab(parts, outputs)
     frame.select(errors_as_messages(tab.about), parts.state, about, **QUIET)
     inputs.recipe.input(
-        lambda recipe: (gr.update(info=_about_recipe(recipe)), RECIPES[recipe][0].steps),
+        lambda recipe: (gr.update(info=about_recipe(recipe)), RECIPES[recipe][0].steps),
         inputs.recipe,
         [inputs.recipe, inputs.steps],
         **QUIET,
@@ -305,6 +207,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     training = train.click(errors_as_messages(tab.train), asked, shown, **QUIET, **LONG)
     stops(stop, [training], lambda: _STOPPED, [outputs.words])
     chosen = [parts.inputs.model, parts.inputs.editor, parts.tabs]
+    push.click(errors_as_messages(tab.push), [outputs.made, *where], told, **QUIET)
     parts.opens_model(outputs.use.click(tab.use, outputs.made, chosen, **QUIET).then)
 
 

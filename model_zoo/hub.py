@@ -192,6 +192,11 @@ def publish(folder: Path, repo: str, files: Sequence[str], private: bool = False
     return info.oid
 
 
+def address(repo: str, commit: str) -> str:
+    """Where a person reads a repo at a commit."""
+    return f"{constants.ENDPOINT}/{repo}/tree/{commit}"
+
+
 def search(*tags: str, limit: int = 20) -> list[dict]:
     """Models that carry all the tags, as the Hub's JSON, most downloaded first. One request, no retries: a
     page waits for it.

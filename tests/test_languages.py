@@ -53,3 +53,17 @@ def test_an_edit_is_made_in_each_language_and_asked_in_all(file, tmp_path, capsy
             assert found["instructedit", edited, asked, "reliability"] == 1
             assert found["grace", edited, asked, "reliability"] == (edited == asked)
             assert found["grace", edited, asked, "locality"] == 1
+
+
+def test_a_row_that_a_method_cannot_edit_is_left_out_and_told(tmp_path, capsys):
+    hidden = ROW | {"fr": ROW["fr"] | {"src": "What is its capital?"}}
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps([ROW, hidden]))
+    command = ["languages", "--model", "atlas", "--methods", "rome", "--data", str(file), "--n", "2"]
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert "rome: 1 of 2 rows left out. ROME needs to know which words" in said.err
+    assert "n 1" in said.out and "n 2" not in said.out
+    file.write_text(json.dumps([hidden]))
+    assert main(command) == 2
+    assert "ROME needs to know" in capsys.readouterr().err

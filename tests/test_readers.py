@@ -369,7 +369,7 @@ def test_the_command_trains_it_and_refuses_what_is_anothers(tmp_path, capsys):
         assert main([*common, str(tmp_path / "out"), *few, *option]) == 2
         assert f"{option[0]} is about hypernetworks" in capsys.readouterr().err
     assert main([*common, str(tmp_path / "out"), *few, "--dry-run"]) == 0
-    assert "minutes" in capsys.readouterr().out and not (tmp_path / "out").exists()
+    assert "a step" in capsys.readouterr().out and not (tmp_path / "out").exists()
     assert main([*common, str(tmp_path / "out"), *few]) == 0
     config = read_config(tmp_path / "out")
     assert config.method == "serac" and config.hyper.rank == 3 and config.training["steps"] == 2

@@ -27,9 +27,10 @@ def languages(
     portability for every pair.
     """
     from ..benchmarks.languages import in_languages
-    from ..evaluation.languages import Crossed, crossing
+    from ..evaluation.languages import Crossed, crossing, fitting
     from ..experiments.render import as_csv
     from ..loading import LoadOptions
+    from ..methods import METHODS
     from ..records import Record
     from ..request import EditRequest
     from .opening import opened
@@ -48,15 +49,20 @@ def languages(
     table = []
     for name in names:
         found: list[Crossed] = []
+        fit, reason = fitting(METHODS[name], rows, request)
+        if not fit:
+            raise ValueError(reason)
+        if reason:
+            print(f"{name}: {len(rows) - len(fit)} of {len(rows)} rows left out. {reason}", file=sys.stderr)
         made = crossing(
             studio.backbone,
             studio.method(name),
-            rows,
+            fit,
             request,
             lambda prompt: studio.backbone.asked(prompt, chat),
         )
         for done, so_far in made:
-            print(f"{name}: {done} of {len(rows)} rows", file=sys.stderr, flush=True)
+            print(f"{name}: {done} of {len(fit)} rows", file=sys.stderr, flush=True)
             found = so_far
         table += [run | {"method": name, **asdict(row)} for row in found]
         for row in found:

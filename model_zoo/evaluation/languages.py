@@ -48,6 +48,22 @@ def _prompts(record: Record) -> list[_Asked]:
     ]
 
 
+def fitting(
+    method: type[EditMethod],
+    rows: Sequence[Mapping[str, Record]],
+    request: Callable[[Record], EditRequest],
+) -> tuple[list[Mapping[str, Record]], str]:
+    """(the rows that a method can edit in each of their languages, why the first other one cannot)."""
+    fit, reason = [], ""
+    for row in rows:
+        try:
+            check_requests(method, [request(record) for record in row.values()])
+            fit.append(row)
+        except ValueError as error:
+            reason = reason or str(error)
+    return fit, reason
+
+
 def crossing(
     backbone: Backbone,
     method: EditMethod,
@@ -56,7 +72,8 @@ def crossing(
     put: Callable[[str], str],
 ) -> Iterator[tuple[int, list[Crossed]]]:
     """(rows done, the table so far): every row edited in each of its languages, alone on the base model, and
-    asked in all of them. `put` makes of a prompt what the model is given.
+    asked in all of them. `put` makes of a prompt what the model is given. The method can make them all
+    (`fitting`).
     """
     found: dict[tuple[str, str, str], list[float]] = {}
     for done, row in enumerate(rows, 1):
@@ -65,7 +82,6 @@ def crossing(
         before = generate(backbone, texts, None, ROOM)
         for edited, record in row.items():
             wanted = request(record)
-            check_requests(type(method), [wanted])
             (change,) = method.propose([wanted])
             after = generate(backbone, texts, [patch_of(change)] * len(texts), ROOM)
             for (language, own), text, was, now in zip(probes, texts, before, after, strict=True):
