@@ -1,6 +1,7 @@
 """The Train tab through its works: what is refused, what is told, what a demo does not do."""
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +80,11 @@ def test_a_public_demo_has_no_such_tab_and_trains_nothing(rows):
     for work in (runtime.estimate, runtime.train):
         with pytest.raises(ValueError, match="This public demo trains no editors"):
             list(work(ATLAS_CHOICE, wanted(rows)))
+    with pytest.raises(ValueError, match="This public demo trains no editors"):
+        runtime.push_editor(Path("any"), "me/any", True)
+    shared = Runtime(Settings(device="cpu", demo=False, share=True))
+    with pytest.raises(ValueError, match="in the name of who runs it"):
+        shared.push_editor(Path("any"), "me/any", True)
 
 
 def test_steps_come_in_groups_and_a_closed_one_closes_the_training():

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from ..hub_server import Hub
 from .conftest import open_page, serve
 from .test_page import SECOND
 
@@ -14,9 +15,9 @@ ROWS = [f"The capital of Land{i} is,Rome,Land{i},The capital of Spain is => Madr
 
 
 @pytest.fixture
-def train_page(browser: Browser, tmp_path) -> Iterator[Page]:
-    """A page of its own, whose editors go into a folder of the test."""
-    with serve("--editors", str(tmp_path)) as url:
+def train_page(browser: Browser, hub: Hub, tmp_path) -> Iterator[Page]:
+    """A page of its own, whose editors go into a folder of the test, and may go to the Hub."""
+    with serve("--editors", str(tmp_path), HF_TOKEN=hub.write_token) as url:
         page = open_page(browser, url)
         yield page
         page.close()
@@ -33,7 +34,7 @@ def order(page: Page, steps: int, name: str = "tiny") -> None:
     page.locator("#train-settings textarea").blur()
 
 
-def test_an_editor_is_trained_stopped_gone_on_with_and_used(train_page: Page, tmp_path):
+def test_an_editor_is_trained_stopped_gone_on_with_published_and_used(train_page: Page, hub: Hub, tmp_path):
     page = train_page
     (tmp_path / "rows.csv").write_text("prompt,target,subject,locality\n" + "".join(ROWS))
     order(page, 100_000)
@@ -62,6 +63,14 @@ def test_an_editor_is_trained_stopped_gone_on_with_and_used(train_page: Page, tm
     page.locator("#train").click()
     toast = page.get_by_test_id("toast-body")
     expect(toast).to_contain_text("holds a finished editor already", timeout=20 * SECOND)
+    page.get_by_text("Publish it on the Hub").click()
+    page.locator("#train-repo textarea, #train-repo input").fill("me/tiny")
+    page.locator("#train-push").click()
+    expect(page.locator("#train-pushed a")).to_contain_text("me/tiny/tree/", timeout=20 * SECOND)
+    assert (
+        hub.repos["me/tiny"].files["editor.safetensors"]
+        == (tmp_path / "tiny/editor.safetensors").read_bytes()
+    )
     page.locator("#train-use").click()
     expect(page.locator("#stack")).to_be_visible(timeout=30 * SECOND)
     expect(page.locator("#verdicts")).to_contain_text("tiny is ready", timeout=30 * SECOND)
