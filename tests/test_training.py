@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from model_zoo.backbone import Backbone
+from model_zoo.families import FAMILIES
 from model_zoo.joining import Joined
 from model_zoo.methods import load_method
 from model_zoo.methods.hyper_config import HyperConfig
@@ -56,6 +57,16 @@ def test_training_lowers_the_outer_loss_and_leaves_the_base_alone(tmp_path):
     losses = [run.train_step()["edit"] for _ in range(40)]
     assert sum(losses[-8:]) < sum(losses[:8])
     assert all(torch.equal(a, b) for a, b in zip(before, run.backbone.model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("model_type", sorted(FAMILIES))
+def test_training_lowers_the_outer_loss_of_its_edits_on_every_family(model_type, monkeypatch):
+    run = trainer(model_type, steps=40, lr=1e-2, edits=2, tasks=("counterfact",))
+    run.calibrate()
+    step = run.examples(0)
+    monkeypatch.setattr(run, "examples", lambda _: step)
+    losses = [run.train_step()["loss"] for _ in range(8)]
+    assert losses[-1] < losses[0]
 
 
 def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
