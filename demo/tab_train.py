@@ -168,17 +168,15 @@ def _lay_out_outputs() -> Outputs:
 def _lay_out_publishing(publish: gr.Accordion) -> tuple[gr.Button, list, gr.HTML]:
     """(button, its inputs, where it is told)."""
     with publish:
-        with gr.Row(equal_height=True):
-            repo = gr.Textbox(
-                label="Repo",
-                elem_id="train-repo",
-                max_lines=1,
-                placeholder="YOU/my-editor",
-                info="You are whom `hf auth login`, or HF_TOKEN, says on this machine",
-                scale=3,
-            )
-            private = gr.Checkbox(True, label="Private", elem_id="train-private", min_width=110)
-            push = gr.Button("Push it", elem_id="train-push", min_width=110)
+        repo = gr.Textbox(
+            label="Repo",
+            elem_id="train-repo",
+            max_lines=1,
+            placeholder="YOU/my-editor",
+            info="YOU are whom `hf auth login`, or HF_TOKEN, says on this machine",
+        )
+        private = gr.Checkbox(True, label="Private", elem_id="train-private")
+        push = gr.Button("Push it", elem_id="train-push")
         told = gr.HTML(elem_id="train-pushed")
     return push, [repo, private], told
 

@@ -89,6 +89,7 @@ def lay_out_train_inputs() -> tuple[TrainInputs, list[gr.File]]:
                 RECIPES[recipe][0].steps,
                 label="Steps",
                 elem_id="train-steps",
+                info="The recipe's, until you say another number",
                 precision=0,
                 minimum=1,
                 maximum=10**6,
@@ -121,7 +122,7 @@ def lay_out_train_inputs() -> tuple[TrainInputs, list[gr.File]]:
             elem_id="train-patience",
             minimum=0,
             maximum=100,
-            info="Looks at held-out edits that may be no better before it ends; 0: never",
+            info="Looks without progress; 0: to the end",
             **small,
         )
         seed = gr.Number(
