@@ -39,8 +39,6 @@ from .trainings import STEPS_SECONDS, Wanted, alone, folder_for, ordered, togeth
 from .turns import Works, gpu_work, on_gpu, shared_gpu_work
 from .visitor import ModelChoice, VisitorState
 
-LARGE = 5e7  # weights; on a CPU, the map of a larger model has fewer reference edits
-FEW_REFERENCES = 10  # reference edits per task on such a map
 KEPT_STUDIOS = 3  # models that stay loaded
 MOST_ROWS = 10_000  # of a visitor's file are read
 HASHED_SECONDS = 60.0  # between two looks at the weights
@@ -329,12 +327,9 @@ class Runtime(Works):
     def directions(self, choice: ModelChoice) -> DirectionSpace:
         """The reference edits on the map of a choice."""
         studio = self.studio(choice)
-        method = studio.method(studio.default_method())
-        large = studio.backbone.device.type == "cpu" and studio.backbone.parameters > LARGE
         with self._lock:
             if choice not in self._spaces:
-                few = (FEW_REFERENCES,) if large else ()
-                self._spaces[choice] = DirectionSpace(studio.backbone, method, studio.reference, *few)
+                self._spaces[choice] = studio.directions()
             return self._spaces[choice]
 
     def inspector(self, choice: ModelChoice) -> Inspector:
@@ -342,7 +337,7 @@ class Runtime(Works):
         studio = self.studio(choice)
         with self._lock:
             if choice not in self._inspectors:
-                self._inspectors[choice] = Inspector(studio)
+                self._inspectors[choice] = Inspector(studio, directions=lambda: self.directions(choice))
             return self._inspectors[choice]
 
     # ---- files --------------------------------------------------------------------------------------------

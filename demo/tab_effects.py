@@ -13,6 +13,7 @@ from model_zoo.inspecting.findings import (
     Finding,
     Knowledge,
     Layers,
+    NearestEdits,
     NeutralText,
     Strengths,
     Traced,
@@ -28,11 +29,19 @@ from .visitor import VisitorState
 
 _ABOUT = (
     "The edit on show in the Edit tab, with all others that are on: which facts the model still knows, how "
-    "running text reads, whether the edit can be taken back, and where inside the model it happens."
+    "running text reads, whether the edit can be taken back, where inside the model it happens, and how "
+    "edits fared that point the same way."
 )
 _NOTHING = "No edit is on show that is switched on: make one in the Edit tab, or tick it there."
 # what stands side by side, row by row
-ROWS = ((Knowledge,), (NeutralText, Consequences), (EditedBack,), (Strengths, Layers), (Traced,))
+ROWS = (
+    (Knowledge,),
+    (NeutralText, Consequences),
+    (EditedBack,),
+    (Strengths, Layers),
+    (Traced,),
+    (NearestEdits,),
+)
 DRAWN = tuple(kind for row in ROWS for kind in row)
 # what findings are drawn with, beside words and tables
 FIGURES: dict[type, Callable[[Any], go.Figure | None]] = {

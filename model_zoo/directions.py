@@ -29,6 +29,8 @@ View = Literal["gradient", "update"]
 Position = tuple[float, float, float]  # on the first three components
 ALL = "all edited matrices"
 BATCH = 16
+REFERENCES, FEW_REFERENCES = 40, 10  # edits of every task; the few are for
+LARGE = 5e7  # models of more weights on a CPU
 GRADIENT_BLOCKS = 3  # without an editor: gradients of the MLPs of the last blocks
 
 
@@ -92,13 +94,21 @@ class DirectionSpace:
     """
 
     def __init__(
-        self, backbone: Backbone, method: EditMethod, source: Source, per_task: int = 40, seed: int = 0
+        self,
+        backbone: Backbone,
+        method: EditMethod,
+        source: Source,
+        per_task: int | None = None,
+        seed: int = 0,
     ):
-        """A method whose edits have no directions of their own has the gradient view alone.
+        """`per_task`: reference edits of every task; None: as many as the machine is quick with. A method
+        whose edits have no directions of their own has the gradient view alone.
 
         ValueError when the source has records of no task.
         """
         self.backbone, self.method = backbone, method
+        few = backbone.device.type == "cpu" and backbone.parameters > LARGE
+        per_task = per_task or (FEW_REFERENCES if few else REFERENCES)
         self.views: tuple[View, ...] = ("update", "gradient") if method.has_directions else ("gradient",)
         tasks = [task for task in TASKS.values() if task.name in source.tasks]
         if not tasks:
@@ -229,6 +239,11 @@ class DirectionSpace:
 
     def project(self, request: EditRequest, view: View, instructed: bool, module: str = ALL) -> Position:
         """Where one more edit falls on the map of the reference edits."""
+        pca, _ = self._fit(view, instructed, module)
+        return _position(pca.transform(self.cosines(request, view, instructed, module)[None])[0])
+
+    def cosines(self, request: EditRequest, view: View, instructed: bool, module: str = ALL) -> np.ndarray:
+        """[n]: how far one more edit's direction agrees with that of each reference edit, in [-1, 1]."""
         request = request if instructed else replace(request, instruction=None)
         delta = self.directions([request], view)[0]
         reference = self._reference(view, instructed)
@@ -240,9 +255,8 @@ class DirectionSpace:
 
         cross = _sum(inner(path) for path in paths)
         own = sum(delta.layers[path].norm() ** 2 for path in paths)
-        pca, _ = self._fit(view, instructed, module)
         norms = np.sqrt(np.diag(self._gram(view, instructed, module)))
-        return _position(pca.transform(cross / (norms * np.sqrt(own)))[0])
+        return (cross / (norms * np.sqrt(own)))[0]
 
 
 def _sum(arrays: Iterable[np.ndarray]) -> np.ndarray:

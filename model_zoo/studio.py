@@ -15,6 +15,7 @@ from . import editors
 from .backbone import Backbone
 from .catalog import entry_for, load_backbone
 from .changes import Effect, Patch, Patches
+from .directions import DirectionSpace
 from .evaluation import Plan, Results, measuring
 from .evaluation.planning import with_subject
 from .evaluation.text import agree, follows, typed_small
@@ -110,6 +111,10 @@ class Studio:
     def reference(self) -> Source:
         """Where reference edits come from: what this model knows, else the default source."""
         return self.source if self.source.tasks else default_source()
+
+    def directions(self) -> DirectionSpace:
+        """The reference edits' directions under the method that edits here by default."""
+        return DirectionSpace(self.backbone, self.method(self.default_method()), self.reference)
 
     # ---- one edit ------------------------------------------------------------------------------------------
 

@@ -38,6 +38,13 @@ def test_a_reference_edit_is_projected_onto_its_own_point(atlas):
             )
 
 
+def test_a_reference_edit_agrees_with_itself_most(atlas):
+    for i, request in enumerate(atlas.requests(False)[::5]):
+        cosines = atlas.cosines(request, "gradient", False)
+        assert cosines.argmax() == 5 * i and cosines[5 * i] == pytest.approx(1, abs=1e-4)
+        assert len(cosines) == len(atlas.records) and cosines.min() >= -1.0001
+
+
 def test_a_map_says_how_much_it_shows(atlas):
     m = atlas.map("gradient", False)
     assert len(m.points) == 4 * len(TASKS) and {p.task for p in m.points} == set(TASKS)

@@ -160,6 +160,10 @@ def test_an_edit_on_the_atlas_is_looked_at_from_all_sides(studio):
     at_none = answered(studio.backbone, [(PROMPT, "Rome"), (PROMPT, "Paris")])
     first = strengths.points[0]
     assert (first.target, first.old) == pytest.approx([a.likelihood for a in at_none], rel=1e-3)
+    near = found["NearestEdits"].edits
+    assert [e.cosine for e in near] == sorted((e.cosine for e in near), reverse=True) and len(near) == 5
+    assert near[0].cosine > 0.2 and all(e.prompt != PROMPT for e in near)
+    assert sum(e.holds and e.likelihood > 0.5 for e in near) >= 4
     assert found["Layers"].blocks[-1].target_after > 0.9
     assert all(request.prompt != fact.prompt for fact in found["Knowledge"].facts)
 

@@ -8,6 +8,7 @@ from ..inspecting.findings import (
     Finding,
     Knowledge,
     Layers,
+    NearestEdits,
     NeutralText,
     Strengths,
     Traced,
@@ -90,6 +91,17 @@ def _traced(found: Traced) -> Iterator[str]:
         yield "  " + " ".join([f"{block:>8}", *(f"{share:8.0%}" for share in row)])
 
 
+def _nearest(found: NearestEdits) -> Iterator[str]:
+    if found.problem:
+        yield found.problem
+        return
+    yield f"reference edits that point the same way, of {found.references}: made alone; their prompt now"
+    for e in found.edits:
+        holds = f"{'holds' if e.holds else 'FAILS'} {e.likelihood:6.1%}"
+        now = "as before" if e.same else f"{e.before}  ->  {e.after}"
+        yield f"  {e.cosine:5.2f}  {e.prompt} -> {e.target}  |  {holds}  |  {now}"
+
+
 _TITLES: dict[type, tuple[str, Callable[..., Iterator[str]]]] = {
     NeutralText: ("Running text", _neutral_text),
     Knowledge: ("Known facts", _knowledge),
@@ -98,4 +110,5 @@ _TITLES: dict[type, tuple[str, Callable[..., Iterator[str]]]] = {
     Strengths: ("Strength", _strengths),
     Layers: ("Blocks", _layers),
     Traced: ("Tracing", _traced),
+    NearestEdits: ("Nearest", _nearest),
 }

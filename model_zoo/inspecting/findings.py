@@ -209,4 +209,33 @@ class Traced:
     problem: str = ""
 
 
-Finding = NeutralText | Knowledge | Consequences | EditedBack | Strengths | Layers | Traced
+@dataclass(frozen=True)
+class NearEdit:
+    """A reference edit whose direction agrees with the edit's by `cosine`. What became of it: made alone by
+    the edit's method, its target is `likelihood` likely per token and leads (`holds`); and with the edit on
+    the model says `after` to its prompt, where the base says `before`.
+    """
+
+    task: str
+    prompt: str
+    target: str
+    cosine: float
+    likelihood: float
+    holds: bool
+    before: str
+    after: str
+    same: bool
+
+
+@dataclass(frozen=True)
+class NearestEdits:
+    """The nearest of `references` reference edits, nearest first; none where the method cannot make them
+    (`problem`).
+    """
+
+    edits: tuple[NearEdit, ...]
+    references: int
+    problem: str = ""
+
+
+Finding = NeutralText | Knowledge | Consequences | EditedBack | Strengths | Layers | Traced | NearestEdits

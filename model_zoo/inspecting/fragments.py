@@ -13,6 +13,7 @@ from .findings import (
     Knowledge,
     KnownFact,
     Layers,
+    NearestEdits,
     NeutralText,
     Strengths,
     Traced,
@@ -231,6 +232,29 @@ def traced(found: Traced) -> str:
     return words + _folded("Every state", table(("block", *found.tokens), rows))
 
 
+def nearest(found: NearestEdits) -> str:
+    """The reference edits with the likest directions, and what became of each."""
+    if found.problem:
+        return f"<p>{escape(found.problem)}</p>"
+    hold, same = sum(e.holds for e in found.edits), sum(e.same for e in found.edits)
+    n = len(found.edits)
+    rows = [
+        (
+            f"{e.cosine:.2f}",
+            escape(f"{e.prompt} → {e.target}"),
+            f"{_sign(e.holds)} {_percent(e.likelihood)}",
+            f"{_sign(e.same)} {escape(e.before)}" + ("" if e.same else f" → {escape(e.after)}"),
+        )
+        for e in found.edits
+    ]
+    words = (
+        f"<p>Of the {n} nearest of {found.references} reference edits {hold} hold when they are made alone "
+        f"by the same method, and {same} of their prompts are answered as before under this edit.</p>"
+    )
+    head = ("cosine", "reference edit", "made alone", "its prompt now")
+    return words + table(head, rows)
+
+
 def _sign(good: bool) -> str:
     return '<span class="yes">✓</span>' if good else '<span class="no">✗</span>'
 
@@ -247,6 +271,7 @@ TITLES: dict[type, tuple[str, Callable[..., str]]] = {
     Strengths: ("How strong it has to be", strengths),
     Layers: ("Block by block", layers),
     Traced: ("Where the base model’s answer comes from", traced),
+    NearestEdits: ("Edits that point the same way", nearest),
 }
 
 

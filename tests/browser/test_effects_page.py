@@ -22,6 +22,7 @@ def test_the_edit_on_show_is_looked_at_from_all_sides(page: Page):
     expect(page.locator("#effects-knowledge")).to_contain_text("The same fact of others")
     for name in ("strengths", "layers", "traced"):
         expect(page.locator(f"#effects-{name}-plot .js-plotly-plot")).to_be_visible(timeout=30 * SECOND)
+    expect(page.locator("#effects-nearestedits tbody tr")).to_have_count(5)
     page.locator("#effects-strengths summary").click()
     expect(page.locator("#effects-strengths tbody tr")).to_have_count(9)
 
