@@ -1,12 +1,13 @@
 """The Side effects tab: the edit on show, and everything that it does beside its own prompt."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 import plotly.graph_objects as go
 
+from model_zoo.inspecting.figures import FIGURES, figure
 from model_zoo.inspecting.findings import (
     Consequences,
     EditedBack,
@@ -23,7 +24,6 @@ from model_zoo.session import Edit
 
 from . import html
 from .handlers import LONG, PRIVATE, QUIET, errors_as_messages, stops
-from .plots_inside import lens_figure, strengths_figure, trace_figure
 from .tab import PageParts, Tab
 from .visitor import VisitorState
 
@@ -43,12 +43,6 @@ ROWS = (
     (NearestEdits,),
 )
 DRAWN = tuple(kind for row in ROWS for kind in row)
-# what findings are drawn with, beside words and tables
-FIGURES: dict[type, Callable[[Any], go.Figure | None]] = {
-    Strengths: strengths_figure,
-    Layers: lens_figure,
-    Traced: trace_figure,
-}
 
 
 @dataclass(frozen=True)
@@ -100,8 +94,8 @@ class EffectsTab:
         """The update that draws one finding."""
         kind = type(finding)
         update: dict[Any, Any] = {self.out.sections[kind]: section(finding)}
-        if kind in FIGURES and (figure := FIGURES[kind](finding)):
-            update[self.out.figures[kind]] = gr.update(value=figure, visible=True)
+        if drawn := figure(finding):
+            update[self.out.figures[kind]] = gr.update(value=go.Figure(drawn), visible=True)
         return update
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,9 +12,11 @@ from model_zoo.changes import Delta, LayerDelta, patch_of
 from model_zoo.cli import main
 from model_zoo.evaluation.ability import Question, ability, read_questions
 from model_zoo.evaluation.perplexity import perplexity
+from model_zoo.evaluation.report import plotly_script
 from model_zoo.evaluation.text import is_short
 from model_zoo.generation import answered, divergences, probabilities
 from model_zoo.inspecting import Inspector
+from model_zoo.inspecting.figures import figure
 from model_zoo.inspecting.findings import Knowledge, KnownFact, Strength, Strengths, Traced
 from model_zoo.inspecting.fragments import TITLES, lights, section
 from model_zoo.inspecting.inside import lens, subject_tokens, trace
@@ -223,6 +226,7 @@ def test_nothing_of_a_text_reaches_html_unescaped():
     found = Knowledge((KnownFact(bad, bad, "world", 0.5, 0.1, False, bad),), 1, 1, 0)
     traced = Traced((bad,), (0, 1), (0,), ((1.0,),), 0.9, 0.1, bad)
     assert all("<script" not in text for text in (section(found), section(traced), lights([found])))
+    assert "<script" not in json.dumps(figure(traced)) and figure(found) is None
     assert "&lt;script" in section(found) and "&lt;script" in section(traced)
 
 
@@ -235,7 +239,9 @@ def test_the_command_line_tells_all_and_writes_one_file(tmp_path, capsys):
     assert found["edit"]["after"] == "Rome." and found["knowledge"]["counts"]["category"][1] > 10
     report = file.read_text(encoding="utf-8")
     assert "Rome." in report and "What it knew" in report and "torch" in report
-    assert "src=" not in report and "<link" not in report and "<script" not in report  # it needs nothing else
+    own = report.replace(plotly_script(), "")
+    assert not re.search(r"(src|href)=|<link", own) and own.count('id="figure') == 3  # it needs nothing else
+    assert all(f"Plotly.newPlot('figure{i}'" in own for i in range(3))
     assert main(["inspect", "--prompt", PROMPT, "--target", "Rome", "--method", "grace"]) == 0
     told = capsys.readouterr().out
     assert "Known facts" in told and "on or off" in told

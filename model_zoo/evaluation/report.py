@@ -99,7 +99,6 @@ def page(data: dict) -> str:
     present = [m for m in METRICS if any(s["metric"] == m for s in data["summary"])]
     figures = [bars(data["summary"], metric) for metric in present]
     divs = "".join(f'<div id="figure{i}"></div>' for i in range(len(figures)))
-    script = "".join(f"Plotly.newPlot('figure{i}', {_json(f)});" for i, f in enumerate(figures))
     rows = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
         for row in table(data["summary"])
@@ -128,7 +127,7 @@ the text voices the target's, judged by the known reply whose words it shares mo
 <table><tr>{"".join(f"<th>{h}</th>" for h in HEAD)}</tr>{rows}</table>
 <h2>Cases that missed something</h2>{_cases(data["cases"])}
 {f"<h2>Left out</h2><ul>{skipped}</ul>" if skipped else ""}
-<script>{plotly_script()}</script><script>{script}</script></html>"""
+{plots(figures)}</html>"""
 
 
 def _cases(cases: Sequence[dict], most: int = 300) -> str:
@@ -144,6 +143,16 @@ def _cases(cases: Sequence[dict], most: int = 300) -> str:
         parts.append(f"<details><summary>{escape(title)}</summary><ul>{lines}</ul></details>")
     rest = len(failing(cases)) - most
     return "".join(parts) + (f"<p>{rest} more are in the JSON.</p>" if rest > 0 else "") or "<p>None.</p>"
+
+
+def plots(figures: Sequence[dict]) -> str:
+    """The scripts that draw figures into the elements figure0, figure1 and so on of a page."""
+    made = "".join(
+        f"Plotly.newPlot('figure{i}', {_json(f['data'])}, {_json(f['layout'])}, "
+        "{displayModeBar: false, responsive: true});"
+        for i, f in enumerate(figures)
+    )
+    return f"<script>{plotly_script()}</script><script>{made}</script>" if figures else ""
 
 
 def _json(data: object) -> str:

@@ -7,8 +7,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ..evaluation.report import plots
 from ..events import EditReport
 from ..palette import DARK, LIGHT, Shades
+from .figures import figure
 from .findings import Finding, Knowledge
 from .fragments import TITLES, lights, section
 
@@ -55,7 +57,7 @@ def as_dict(edit: EditReport, findings: Sequence[Finding], versions: Mapping[str
 def write_html(
     edit: EditReport, findings: Sequence[Finding], versions: Mapping[str, Any], command: str, path: Path
 ) -> Path:
-    """One file with everything in words and tables, light or dark as the reader's screen is."""
+    """One file with everything in words, tables and figures, light or dark as the reader's screen is."""
     made = ", ".join(f"{name} {number}" for name, number in versions.items())
     facts = (
         f"{edit.model}, {edit.method}, {edit.edit_seconds:.2f} s"
@@ -67,14 +69,20 @@ def write_html(
         f'<div><span class="soft">{title}</span><p>{escape(edit.prompt)} <b>{escape(said)}</b></p></div>'
         for title, said in (("Before", edit.before), ("After", edit.after))
     )
+    figures = [drawn for finding in ordered if (drawn := figure(finding))]
+    numbers = iter(range(len(figures)))
+    body = "".join(
+        section(finding) + (f'<div id="figure{next(numbers)}"></div>' if figure(finding) else "")
+        for finding in ordered
+    )
     path.write_text(
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" '
         f'content="width=device-width"><title>{escape(edit.prompt)} → {escape(edit.target)}</title>'
         f"<style>{_colours(LIGHT)}@media (prefers-color-scheme: dark) {{{_colours(DARK)}}}{_STYLE}</style>"
         f"<h1>{escape(edit.prompt)} → {escape(edit.target)}</h1><p class='soft'>{escape(facts)}</p>"
-        f'<div class="pair">{pair}</div>{lights(ordered)}{"".join(map(section, ordered))}'
+        f'<div class="pair">{pair}</div>{lights(ordered)}{body}'
         f"<h3>Made with</h3><pre>{escape(command)}</pre><p class='soft'>{escape(made)}; noise of the tracing "
-        "from seed 0, texts greedy</p></html>\n",
+        f"from seed 0, texts greedy</p>{plots(figures)}</html>\n",
         encoding="utf-8",
     )
     return path
