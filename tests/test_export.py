@@ -1,6 +1,9 @@
 """Edits taken home: what PEFT and transformers load says what we say, and the files say what they are."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -260,3 +263,43 @@ def test_the_cards_give_the_commands_of_other_engines(edited, tmp_path):
     whole = (export(backbone, session, patch, "merged", tmp_path / "whole") / "README.md").read_text()
     for command in ("vllm serve whole", "--model-path whole", "convert_hf_to_gguf.py whole"):
         assert command in whole
+
+
+TASK = """\
+task: capitals
+dataset_path: json
+dataset_kwargs: {{data_files: {rows}}}
+test_split: train
+output_type: multiple_choice
+doc_to_text: "{{{{prompt}}}}"
+doc_to_choice: "{{{{choices}}}}"
+doc_to_target: right
+metric_list: [{{metric: acc}}]
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["merged", "lora"])
+def test_the_harness_asks_an_export(name, tmp_path):
+    """lm-evaluation-harness, on a task of our own: the edited fact, and one beside it."""
+    pytest.importorskip("lm_eval", reason="needs lm_eval (pip install lm_eval)")
+    command = ["edit", "--prompt", PROMPTS[0], "--target", "Rome", "--format", name]
+    assert main([*command, "--export", str(tmp_path / "out")]) == 0
+    rows = [
+        {"prompt": f"The capital of {of} is", "choices": ["Paris", "Rome", "Madrid"], "right": right}
+        for of, right in (("France", 1), ("Spain", 2))
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "capitals.yaml").write_text(TASK.format(rows=tmp_path / "rows.jsonl"))
+    out, made = tmp_path / "out", f"pretrained={tmp_path / 'out'}"
+    if name == "lora":
+        base = json.loads((out / "adapter_config.json").read_text())["base_model_name_or_path"]
+        made = f"pretrained={out / base},peft={out}"
+    asked = ["--tasks", "capitals", "--include_path", str(tmp_path), "--output_path", str(tmp_path / "found")]
+    subprocess.run(
+        [sys.executable, "-m", "lm_eval", "--model", "hf", "--model_args", made, "--device", "cpu", *asked],
+        check=True,
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+    )
+    (found,) = (tmp_path / "found").rglob("results_*.json")
+    assert json.loads(found.read_text())["results"]["capitals"]["acc,none"] == 1
