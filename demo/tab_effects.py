@@ -53,10 +53,13 @@ class Outputs:
     lights: gr.HTML
     sections: dict[type, gr.HTML]
     figures: dict[type, gr.Plot]
+    gentler: gr.Button  # takes the strength that its name tells
+    strength: gr.State
 
     @property
     def all(self) -> list:
-        return [self.words, self.lights, *self.sections.values(), *self.figures.values()]
+        shown = (*self.sections.values(), *self.figures.values())
+        return [self.words, self.lights, *shown, self.gentler, self.strength]
 
 
 class EffectsTab:
@@ -76,7 +79,25 @@ class EffectsTab:
             found[type(finding)] = finding
             ordered = [found[kind] for kind in DRAWN if kind in found]
             yield {self.out.lights: lights(ordered), **self._drawn(finding)}
+            if isinstance(finding, Strengths):
+                yield self._offered(finding, edit)
         yield {self.out.words: html.note(self._told(edit, state))}
+
+    def _offered(self, found: Strengths, edit: Edit) -> dict:
+        """The update that offers the gentlest strength at which the edit holds, where it has another."""
+        gentle = found.gentlest
+        if gentle is None or gentle.strength == edit.strength:
+            return {self.out.gentler: gr.update(visible=False)}
+        name = f"Make it at strength {gentle.strength:g}"
+        return {self.out.gentler: gr.update(value=name, visible=True), self.out.strength: gentle.strength}
+
+    def take(self, state: VisitorState, strength: float) -> tuple:
+        """The edit on show at another strength, in the Edit tab."""
+        edit = state.shown
+        if edit is None:
+            raise ValueError(_NOTHING)
+        session = state.session.set_strength(state.session.edits.index(edit), strength)
+        return state.with_session(session), gr.Tabs(selected="edit")
 
     def _told(self, edit: Edit, state: VisitorState) -> str:
         others = len(state.session.active) - 1
@@ -86,6 +107,7 @@ class EffectsTab:
     def _emptied(self) -> dict:
         return {
             self.out.lights: "",
+            self.out.gentler: gr.update(visible=False),
             **{part: "" for part in self.out.sections.values()},
             **{plot: gr.update(value=None, visible=False) for plot in self.out.figures.values()},
         }
@@ -112,7 +134,9 @@ def _lay_out() -> Outputs:
                     if kind in FIGURES:
                         look: dict[str, Any] = {"show_label": False, "container": False, "visible": False}
                         figures[kind] = gr.Plot(elem_id=f"{name}-plot", **look)
-    return Outputs(words, cards, sections, figures)
+                    if kind is Strengths:
+                        gentler = gr.Button("Take it", visible=False, elem_id="effects-gentler")
+    return Outputs(words, cards, sections, figures, gentler, gr.State(1.0))
 
 
 def build(parts: PageParts, frame: gr.Tab) -> None:
@@ -125,6 +149,10 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     looked = look.click(errors_as_messages(tab.inspect), [parts.state], outputs.all, **QUIET, **LONG)
     there = parts.looks_around.click(lambda: gr.Tabs(selected=TAB.id), None, parts.tabs, **PRIVATE)
     opened = there.then(errors_as_messages(tab.inspect), [parts.state], outputs.all, **QUIET, **LONG)
+    taken = outputs.gentler.click(
+        errors_as_messages(tab.take), [parts.state, outputs.strength], [parts.state, parts.tabs], **QUIET
+    )
+    parts.redraws(taken.success)
     stops(stop, [looked, opened], lambda: html.note("Stopped. What was found so far stays."), [outputs.words])
 
 

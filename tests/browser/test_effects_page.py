@@ -25,6 +25,8 @@ def test_the_edit_on_show_is_looked_at_from_all_sides(page: Page):
     expect(page.locator("#effects-nearestedits tbody tr")).to_have_count(5)
     page.locator("#effects-strengths summary").click()
     expect(page.locator("#effects-strengths tbody tr")).to_have_count(9)
+    page.get_by_role("button", name="Make it at strength 0.25").click()
+    expect(page.locator("#stack")).to_contain_text("(strength 0.25)", timeout=30 * SECOND)
 
 
 def test_without_an_edit_a_sentence_says_what_to_do(page: Page):
