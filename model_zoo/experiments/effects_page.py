@@ -1,14 +1,18 @@
-"""docs/SIDE_EFFECTS.md: what edits change beside themselves, of tables of `side-effects` and `trace`."""
+"""docs/SIDE_EFFECTS.md: what edits change beside themselves, of tables of `side-effects`, `languages` and
+`trace`.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..methods import METHODS
 from ..palette import BLUE, LIGHT, WHITE
+from .languages_section import PREFIX, languages_section
 
 FEW = 5  # cases: below, a figure says of how many it is, and answers no question
 FOLDER = "results/side_effects"  # from docs/
-TRACING = "tracing.csv"  # the table of `trace`; every other file is one of `side-effects`
+# the table of `trace`; languages*.csv are of `languages`, all others of `side-effects`
+TRACING = "tracing.csv"
 Rows = Sequence[Mapping[str, str]]
 
 _HEAD = """# Side effects
@@ -47,12 +51,17 @@ _QUESTIONS: tuple[tuple[str, str, Callable], ...] = (
 
 def document(tables: Mapping[str, Rows]) -> str:
     """SIDE_EFFECTS.md."""
-    rows = [row for name, own in tables.items() if name != TRACING for row in own]
+    crossed = [row for name, own in tables.items() if name.startswith(PREFIX) for row in own]
+    rows = [
+        row for name, own in tables.items() if name != TRACING and not name.startswith(PREFIX) for row in own
+    ]
     parts = [_HEAD]
     if single := [row for row in rows if row["edits"] == "1"]:
         parts += [_of_one(single), _answers(single)]
     if stacks := [row for row in rows if row["edits"] != "1"]:
         parts.append(_of_stacks(stacks))
+    if crossed:
+        parts.append(languages_section(crossed))
     if tracing := tables.get(TRACING):
         parts.append(_traced(tracing))
     return "\n\n".join(parts) + "\n"

@@ -1,0 +1,52 @@
+"""The section of docs/SIDE_EFFECTS.md about languages, of tables of `languages`."""
+
+from collections.abc import Mapping, Sequence
+
+from ..methods import METHODS
+
+PREFIX = "languages"  # of the tables' names
+METRICS = ("reliability", "generality", "locality", "portability")
+Rows = Sequence[Mapping[str, str]]
+
+
+def languages_section(rows: Rows) -> str:
+    """Edits in one language, asked in another: every pair, and whether edits cross over."""
+    first, lines = rows[0], [f"| method | edited | asked | n | {' | '.join(METRICS)} |"]
+    lines.append("|---" * (4 + len(METRICS)) + "|")
+    methods = [name for name in METHODS if any(row["method"] == name for row in rows)]
+    for name in methods:
+        own = [row for row in rows if row["method"] == name]
+        for edited, asked in dict.fromkeys((row["edited"], row["asked"]) for row in own):
+            pair = {row["metric"]: row for row in own if (row["edited"], row["asked"]) == (edited, asked)}
+            told = [_cell(pair[metric]) if metric in pair else "" for metric in METRICS]
+            n = max(int(row["n"]) for row in pair.values())
+            lines.append(f"| {METHODS[name].pretty_name} | {edited} | {asked} | {n} | {' | '.join(told)} |")
+    return (
+        f"## In another language\n\n{first['model']}, {first['data']}, seed {first['seed']}, torch "
+        f"{first['torch']}, transformers {first['transformers']}, {first['device']}, `python -m model_zoo "
+        "languages`: each row edited in one language, alone on the base model, and asked in both; what is "
+        "said is judged in the language of the question. In brackets bootstrap 95% intervals over rows.\n\n"
+        + "\n".join(lines)
+        + "\n\n"
+        + "\n".join(_crossing(name, rows) for name in methods)
+    )
+
+
+def _cell(row: Mapping[str, str]) -> str:
+    mean, low, high = (f"{float(row[key]):.0%}" for key in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
+
+
+def _crossing(name: str, rows: Rows) -> str:
+    """How often an edit holds where it was made, and how often in the other language."""
+    own = [row for row in rows if row["method"] == name and row["metric"] == "reliability"]
+    there = [f"{float(row['mean']):.0%} in {row['asked']}" for row in own if row["edited"] == row["asked"]]
+    over = [
+        f"{float(row['mean']):.0%} from {row['edited']} to {row['asked']}"
+        for row in own
+        if row["edited"] != row["asked"]
+    ]
+    return (
+        f"- **{METHODS[name].pretty_name}**: edits hold in their own language ({', '.join(there)}), and cross "
+        f"over in {', '.join(over)}."
+    )
