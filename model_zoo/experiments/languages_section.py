@@ -47,6 +47,6 @@ def _crossing(name: str, rows: Rows) -> str:
         if row["edited"] != row["asked"]
     ]
     return (
-        f"- **{METHODS[name].pretty_name}**: edits hold in their own language ({', '.join(there)}), and cross "
-        f"over in {', '.join(over)}."
+        f"- **{METHODS[name].pretty_name}**: edits hold in their own language ({', '.join(there)}), and "
+        f"cross over in {', '.join(over)}."
     )
