@@ -39,6 +39,7 @@ from .visitor import ModelChoice, VisitorState
 LARGE = 5e7  # weights; on a CPU, the map of a larger model has fewer reference edits
 FEW_REFERENCES = 10  # reference edits per task on such a map
 KEPT_STUDIOS = 3  # models that stay loaded
+MOST_LOADING = 16  # loadings at once: each holds one of the page's threads, maybe for a long download
 MOST_ROWS = 10_000  # of a visitor's file are read
 HASHED_SECONDS = 60.0  # between two looks at the weights
 KEPT_FILES_SECONDS = 600  # by then Gradio has long copied a download
@@ -50,6 +51,10 @@ _LISTED_ONLY = (
 _CLOSED = (
     "The base model or its editor cannot be opened here; choose a listed one, or give a folder or a Hub "
     "repo id."
+)
+_ALL_LOADING = (
+    "{} models are being loaded here already, as many as this server loads at once; everything is as it was. "
+    "Try again in a minute."
 )
 _TERMS = (
     "{0} comes under the {1}, which a visitor cannot accept for whoever runs this public demo. They do it "
@@ -105,6 +110,7 @@ class Runtime(Works):
         self._inspectors: dict[ModelChoice, Inspector] = {}
         self._hashed: tuple[float, dict[str, str]] = (-HASHED_SECONDS, {})
         self._lock, self._hashing = threading.Lock(), threading.Lock()
+        self._loadings = threading.BoundedSemaphore(MOST_LOADING)
         self._files = tempfile.TemporaryDirectory(prefix="instructedit-")
 
     # ---- models -------------------------------------------------------------------------------------------
@@ -114,11 +120,21 @@ class Runtime(Works):
             return choice in self._studios
 
     def studio(self, choice: ModelChoice, progress: Progress = no_progress) -> Studio:
-        """The studio of a choice. It is loaded if it is not there yet; `progress` hears how far that is."""
+        """The studio of a choice. It is loaded if it is not there yet; `progress` hears how far that is.
+        ValueError where it cannot be, or where too many are being loaded.
+        """
         with self._lock:
             if choice in self._studios:
                 self._studios.move_to_end(choice)
                 return self._studios[choice]
+        if not self._loadings.acquire(blocking=False):
+            raise ValueError(_ALL_LOADING.format(MOST_LOADING))
+        try:
+            return self._load(choice, progress)
+        finally:
+            self._loadings.release()
+
+    def _load(self, choice: ModelChoice, progress: Progress) -> Studio:
         try:
             self._permit(choice)
             studio = self._open(choice, progress)
