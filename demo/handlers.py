@@ -21,6 +21,8 @@ COMPUTE: dict[str, Any] = {"concurrency_id": "compute", "concurrency_limit": 1}
 ASK: dict[str, Any] = {"concurrency_id": "ask", "concurrency_limit": 2 * MOST_TOGETHER}
 # Those that take long stand in a queue of their own: between their steps the model is free for others.
 LONG: dict[str, Any] = {"concurrency_id": "long", "concurrency_limit": 2}
+# The same for maps, so that they wait for no evaluation.
+MAPS: dict[str, Any] = {"concurrency_id": "maps", "concurrency_limit": 2}
 # Loading is mostly waiting for a download. Its queue has no limit, so that nobody's edits wait for it; the
 # runtime limits how many load at once.
 LOADING: dict[str, Any] = {"concurrency_id": "loading", "concurrency_limit": None}

@@ -300,13 +300,16 @@ class Runtime(Works):
     @gpu_work
     def map(
         self, choice: ModelChoice, own: list[EditRequest], view: str, instructed: bool, module: str
-    ) -> tuple:
-        """(map, modules to choose from, where the visitor's own edits fall)."""
+    ) -> Iterator[float | tuple]:
+        """The share of the reference edits that is made, as it grows; last (map, modules to choose from,
+        where the visitor's own edits fall).
+        """
         space = self.directions(choice)
         module = module if module in space.modules else space.modules[0]
         view = view if view in space.views else space.views[0]
+        yield from space.steps(view, instructed)
         drawn = space.map(view, instructed, module)
-        return drawn, space.modules, [space.project(request, view, instructed, module) for request in own]
+        yield drawn, space.modules, [space.project(request, view, instructed, module) for request in own]
 
     def directions(self, choice: ModelChoice) -> DirectionSpace:
         """The reference edits on the map of a choice."""

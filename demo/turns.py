@@ -26,6 +26,7 @@ TAKE_LONG = (
     "apply_all",
     "compare",
     "inspect",
+    "map",
 )  # the works that take turns with others, step by step
 
 

@@ -11,7 +11,7 @@ import torch
 
 from demo import LAUNCH
 from demo.api import EDIT
-from demo.handlers import ASK, COMPUTE, LONG
+from demo.handlers import ASK, COMPUTE, LONG, MAPS
 from demo.kept_edits import MOST, as_text
 from demo.kept_edits import read as read_kept
 from demo.runtime import MOST_LOADING, Question, Runtime, Settings
@@ -251,6 +251,15 @@ def test_an_evaluation_takes_a_turn_for_each_method_of_a_group():
     assert steps == [(0, 1), (1, 1), (1, 1)]
 
 
+def test_a_map_of_directions_takes_a_turn_for_each_batch_of_its_edits():
+    runtime, choice = Runtime(Settings(device="cpu")), ModelChoice("atlas")
+    steps = runtime.map(choice, [], "update", True, "")
+    assert 0 < next(steps) < 1
+    with runtime.slot.turn():  # others have theirs
+        pass
+    steps.close()
+
+
 # ---- loading -----------------------------------------------------------------------------------------------
 
 
@@ -280,7 +289,7 @@ def test_slow_loadings_are_limited_and_keep_nobody_from_a_model_that_is_there(hu
 
 
 def test_all_that_may_take_long_leaves_threads_for_the_rest():
-    limits = [queue["concurrency_limit"] for queue in (COMPUTE, ASK, LONG, EDIT)]
+    limits = [queue["concurrency_limit"] for queue in (COMPUTE, ASK, LONG, MAPS, EDIT)]
     assert sum(limits) + MOST_LOADING < LAUNCH["max_threads"]
 
 
