@@ -29,7 +29,7 @@ from . import (
 from .allocator import keep_little
 from .door import DOOR, MOST_OF_A_FILE, MOST_WAITING, Page, logins
 from .first_edit import make_first_edit
-from .handlers import QUIET
+from .handlers import MOST_THREADS, QUIET
 from .picker import listed
 from .runtime import Runtime, Settings
 from .sessions import MOST_SESSIONS
@@ -57,6 +57,7 @@ LAUNCH: dict[str, Any] = {
     "css_paths": [STYLE],
     "run_history": False,
     "max_file_size": MOST_OF_A_FILE,
+    "max_threads": MOST_THREADS,
     "app_kwargs": DOOR,
     "state_session_capacity": MOST_SESSIONS,
     "ssr_mode": False,

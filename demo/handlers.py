@@ -21,8 +21,14 @@ COMPUTE: dict[str, Any] = {"concurrency_id": "compute", "concurrency_limit": 1}
 ASK: dict[str, Any] = {"concurrency_id": "ask", "concurrency_limit": 2 * MOST_TOGETHER}
 # Those that take long stand in a queue of their own: between their steps the model is free for others.
 LONG: dict[str, Any] = {"concurrency_id": "long", "concurrency_limit": 2}
-# Loading is mostly waiting for a download. Its queue has no limit, so that nobody's edits wait for it.
+# The same for maps, so that they wait for no evaluation.
+MAPS: dict[str, Any] = {"concurrency_id": "maps", "concurrency_limit": 2}
+# Loading is mostly waiting for a download. Its queue has no limit, so that nobody's edits wait for it; the
+# runtime limits how many load at once.
 LOADING: dict[str, Any] = {"concurrency_id": "loading", "concurrency_limit": None}
+# Gradio works on so many events at once, of all queues together: more than those that may take long, so that
+# an edit always finds a thread.
+MOST_THREADS = 80
 # For handlers that are no endpoint of the API.
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 # The same, for handlers that also show no progress bar.

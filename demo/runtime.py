@@ -40,6 +40,7 @@ from .turns import Works, gpu_work, on_gpu, shared_gpu_work
 from .visitor import ModelChoice, VisitorState
 
 KEPT_STUDIOS = 3  # models that stay loaded
+MOST_LOADING = 16  # loadings at once: each holds one of the page's threads, maybe for a long download
 MOST_ROWS = 10_000  # of a visitor's file are read
 HASHED_SECONDS = 60.0  # between two looks at the weights
 KEPT_FILES_SECONDS = 600  # by then Gradio has long copied a download
@@ -51,6 +52,10 @@ _LISTED_ONLY = (
 _CLOSED = (
     "The base model or its editor cannot be opened here; choose a listed one, or give a folder or a Hub "
     "repo id."
+)
+_ALL_LOADING = (
+    "{} models are being loaded here already, as many as this server loads at once; everything is as it was. "
+    "Try again in a minute."
 )
 _TERMS = (
     "{0} comes under the {1}, which a visitor cannot accept for whoever runs this public demo. They do it "
@@ -107,6 +112,7 @@ class Runtime(Works):
         self._inspectors: dict[ModelChoice, Inspector] = {}
         self._hashed: tuple[float, dict[str, str]] = (-HASHED_SECONDS, {})
         self._lock, self._hashing, self._training = (threading.Lock() for _ in range(3))
+        self._loadings = threading.BoundedSemaphore(MOST_LOADING)
         self._files = tempfile.TemporaryDirectory(prefix="instructedit-")
 
     # ---- models -------------------------------------------------------------------------------------------
@@ -116,11 +122,21 @@ class Runtime(Works):
             return choice in self._studios
 
     def studio(self, choice: ModelChoice, progress: Progress = no_progress) -> Studio:
-        """The studio of a choice. It is loaded if it is not there yet; `progress` hears how far that is."""
+        """The studio of a choice. It is loaded if it is not there yet; `progress` hears how far that is.
+        ValueError where it cannot be, or where too many are being loaded.
+        """
         with self._lock:
             if choice in self._studios:
                 self._studios.move_to_end(choice)
                 return self._studios[choice]
+        if not self._loadings.acquire(blocking=False):
+            raise ValueError(_ALL_LOADING.format(MOST_LOADING))
+        try:
+            return self._load(choice, progress)
+        finally:
+            self._loadings.release()
+
+    def _load(self, choice: ModelChoice, progress: Progress) -> Studio:
         try:
             self._permit(choice)
             studio = self._open(choice, progress)
@@ -316,13 +332,16 @@ class Runtime(Works):
     @gpu_work
     def map(
         self, choice: ModelChoice, own: list[EditRequest], view: str, instructed: bool, module: str
-    ) -> tuple:
-        """(map, modules to choose from, where the visitor's own edits fall)."""
+    ) -> Iterator[float | tuple]:
+        """The share of the reference edits that is made, as it grows; last (map, modules to choose from,
+        where the visitor's own edits fall).
+        """
         space = self.directions(choice)
         module = module if module in space.modules else space.modules[0]
         view = view if view in space.views else space.views[0]
+        yield from space.steps(view, instructed)
         drawn = space.map(view, instructed, module)
-        return drawn, space.modules, [space.project(request, view, instructed, module) for request in own]
+        yield drawn, space.modules, [space.project(request, view, instructed, module) for request in own]
 
     def directions(self, choice: ModelChoice) -> DirectionSpace:
         """The reference edits on the map of a choice."""

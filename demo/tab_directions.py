@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
 
 import gradio as gr
 
@@ -10,8 +11,9 @@ from model_zoo.methods import METHODS
 from model_zoo.studio import Studio
 from model_zoo.tasks import TASKS
 
+from . import html
 from .edit_inputs import components
-from .handlers import COMPUTE, PRIVATE, errors_as_messages
+from .handlers import MAPS, PRIVATE, errors_as_messages
 from .plots import OwnPoint, direction_figure
 from .tab import PageParts, Tab
 from .visitor import ModelChoice, VisitorState
@@ -38,15 +40,15 @@ _NO_UPDATE = "{} is the method here and has no directions of its own, so the map
 _TABLE_HEAD = ["task", "prompt", "target", "PC 1", "PC 2", "PC 3"]
 
 
-def in_words(m: DirectionMap) -> str:
-    """The map's scores as two sentences."""
+def in_words(m: DirectionMap, told: str) -> str:
+    """The map's scores as two sentences, and what else has to be known; as HTML."""
     shown = sum(m.explained[:2])
     plane, full = separation_in_words(m.silhouette_plane), separation_in_words(m.silhouette_full)
     return (
-        f"**In this plane {plane}** (silhouette {m.silhouette_plane:+.2f}); "
+        f'<p class="note"><b>In this plane {plane}</b> (silhouette {m.silhouette_plane:+.2f}); '
         f"over all directions {full} ({m.silhouette_full:+.2f}; 1 is perfect separation, 0 none). "
         f"The first two components show {shown:.0%} of the variance, "
-        "so the picture is a shadow of the whole."
+        f"so the picture is a shadow of the whole. {escape(told)}</p>"
     )
 
 
@@ -88,7 +90,7 @@ class Picture:
     """The map, drawn, in words and as a table."""
 
     plot: gr.Plot
-    words: gr.Markdown
+    words: gr.HTML
     table: gr.Dataframe
 
 
@@ -108,15 +110,22 @@ class DirectionsTab:
         progress=gr.Progress(),  # noqa: B008 - how Gradio hands it in
     ) -> Iterator[dict]:
         """Compute the map and draw it."""
-        progress(0.1, desc="Editing with the reference examples")
+        progress(0.0, desc="Editing with the reference examples")
         own = [e for e in state.session.active if view == "gradient" or METHODS[e.method].has_directions]
         requests = [edit.request for edit in own]
-        m, modules, positions = self.runtime.map(state.choice, requests, view, instructed, module)
+        drawn: tuple = ()
+        for step in self.runtime.map(state.choice, requests, view, instructed, module):
+            if isinstance(step, tuple):
+                drawn = step
+            else:
+                progress(step, desc="Editing with the reference examples")
+                yield {self.picture.plot: gr.skip()}
+        m, modules, positions = drawn
         stars = [(edit.label, position) for edit, position in zip(own, positions, strict=True)]
         told = remarks(state.choice, self.runtime.studio(state.choice), view)
         yield {
             self.picture.plot: direction_figure(m, stars, dimensions == "3D"),
-            self.picture.words: f"{in_words(m)} {told}",
+            self.picture.words: in_words(m, told),
             self.picture.table: _rows(m.points, stars),
             self.controls.module: gr.update(choices=modules, value=m.module),
             self.controls.view: m.view,
@@ -150,7 +159,7 @@ def _lay_out_controls() -> Controls:
 def build(parts: PageParts, frame: gr.Tab) -> None:
     """Lay out the tab. The map is computed when the tab is opened, and whenever a control changes."""
     controls = _lay_out_controls()
-    words = gr.Markdown(elem_id="direction-words", value="Open this tab to compute the map.")
+    words = gr.HTML(html.note("Open this tab to compute the map."), elem_id="direction-words")
     plot = gr.Plot(show_label=False, elem_id="direction-plot", container=False)
     gr.HTML(_CLICK_A_POINT)
     bridge = gr.HTML("", js_on_load=_BRIDGE, elem_id="bridge")
@@ -165,7 +174,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
             show_progress_on=plot,
             trigger_mode="always_last",
             **PRIVATE,
-            **COMPUTE,
+            **MAPS,
         )
     bridge.select(errors_as_messages(tab.load), parts.state, parts.opened, **PRIVATE)
 

@@ -27,6 +27,7 @@ TAKE_LONG = (
     "compare",
     "inspect",
     "train",
+    "map",
 )  # the works that take turns with others, step by step
 
 

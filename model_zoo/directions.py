@@ -5,8 +5,9 @@ products come from the factors, <B_i A_i, B_j A_j> = sum((B_i^T B_j) * (A_i A_j^
 x d_in is ever made.
 """
 
+import functools
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
@@ -124,11 +125,11 @@ class DirectionSpace:
         self._grams: dict[tuple[View, bool], dict[str, np.ndarray]] = {}
         self._fits: dict[tuple[View, bool, str], KernelPCA] = {}
 
-    @property
+    @functools.cached_property
     def modules(self) -> list[str]:
         """What a direction can be taken over: all edited matrices, or one of them."""
         if "update" in self.views:
-            return [ALL, *self._reference("update", True)[0].layers]
+            return [ALL, *self.directions(self.requests(True)[:1], "update")[0].layers]
         return [ALL, *self.backbone.last_blocks(GRADIENT_BLOCKS)]
 
     def requests(self, instructed: bool) -> list[EditRequest]:
@@ -171,19 +172,25 @@ class DirectionSpace:
 
         return [gradient(i) for i in range(len(rows))]
 
-    def _reference(self, view: View, instructed: bool) -> list[Delta]:
-        key = (view, instructed)
-        if key not in self._deltas:
-            self._deltas[key] = self.directions(self.requests(instructed), view)
-        return self._deltas[key]
+    def steps(self, view: View, instructed: bool) -> Iterator[float]:
+        """Make what a map is drawn from, a batch of reference edits or the products of one matrix a step;
+        yields the share of the edits that is made. Whoever comes later goes on where another stands.
+        """
+        requests, key = self.requests(instructed), (view, instructed)
+        deltas, grams = self._deltas.setdefault(key, []), self._grams.setdefault(key, {})
+        while len(deltas) < len(requests):
+            deltas += self.directions(requests[len(deltas) : len(deltas) + BATCH], view)
+            yield len(deltas) / len(requests)
+        for path in deltas[0].layers:
+            if path not in grams:
+                stack = _Stacked.of([d.layers[path] for d in deltas])
+                grams[path] = _inner(stack, stack, len(deltas), len(deltas))
+                yield 1.0
 
     def _gram(self, view: View, instructed: bool, module: str) -> np.ndarray:
-        key = (view, instructed)
-        if key not in self._grams:
-            deltas = self._reference(*key)
-            stacks = {path: _Stacked.of([d.layers[path] for d in deltas]) for path in deltas[0].layers}
-            self._grams[key] = {path: _inner(s, s, len(deltas), len(deltas)) for path, s in stacks.items()}
-        grams = self._grams[key]
+        for _ in self.steps(view, instructed):
+            pass
+        grams = self._grams[view, instructed]
         return _sum(grams.values()) if module == ALL else grams[module]
 
     def _fit(self, view: View, instructed: bool, module: str) -> tuple[KernelPCA, np.ndarray]:
@@ -246,7 +253,8 @@ class DirectionSpace:
         """[n]: how far one more edit's direction agrees with that of each reference edit, in [-1, 1]."""
         request = request if instructed else replace(request, instruction=None)
         delta = self.directions([request], view)[0]
-        reference = self._reference(view, instructed)
+        norms = np.sqrt(np.diag(self._gram(view, instructed, module)))
+        reference = self._deltas[view, instructed]
         paths = list(reference[0].layers) if module == ALL else [module]
 
         def inner(path: str) -> np.ndarray:  # (1, n)
@@ -255,7 +263,6 @@ class DirectionSpace:
 
         cross = _sum(inner(path) for path in paths)
         own = sum(delta.layers[path].norm() ** 2 for path in paths)
-        norms = np.sqrt(np.diag(self._gram(view, instructed, module)))
         return (cross / (norms * np.sqrt(own)))[0]
 
 

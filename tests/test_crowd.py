@@ -9,9 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from demo import LAUNCH
+from demo.api import EDIT
+from demo.handlers import ASK, COMPUTE, LONG, MAPS
 from demo.kept_edits import MOST, as_text
 from demo.kept_edits import read as read_kept
-from demo.runtime import Question, Runtime, Settings
+from demo.runtime import MOST_LOADING, Question, Runtime, Settings
 from demo.sharing import MOST_PADDED, MOST_TOGETHER, Gone
 from demo.turns import Slot, Works, gpu_work, shared_gpu_work
 from demo.visitor import ModelChoice, VisitorState
@@ -19,6 +22,7 @@ from model_zoo.benchmarks import read
 from model_zoo.changes import Delta, LayerDelta
 from model_zoo.evaluation import Plan
 from model_zoo.generation import AHEAD, GIVEN_UP, MAX_NEW_TOKENS, GivenUp, generate, stream
+from model_zoo.progress import Progress, no_progress
 from model_zoo.request import EditRequest
 from model_zoo.session import REMEMBERED, Edit, EditSession
 from model_zoo.subjects import find_subject
@@ -245,6 +249,48 @@ def test_an_evaluation_takes_a_turn_for_each_method_of_a_group():
     plan = Plan("atlas", ("ft-l", "none"), ("counterfact",), 2, most_probes=1)
     steps = [(done, total) for done, total, _ in runtime.measure(choice, plan)]
     assert steps == [(0, 1), (1, 1), (1, 1)]
+
+
+def test_a_map_of_directions_takes_a_turn_for_each_batch_of_its_edits():
+    runtime, choice = Runtime(Settings(device="cpu")), ModelChoice("atlas")
+    steps = runtime.map(choice, [], "update", True, "")
+    assert 0 < next(steps) < 1
+    with runtime.slot.turn():  # others have theirs
+        pass
+    steps.close()
+
+
+# ---- loading -----------------------------------------------------------------------------------------------
+
+
+def test_slow_loadings_are_limited_and_keep_nobody_from_a_model_that_is_there(hub):
+    runtime, there = Runtime(Settings(device="cpu")), ModelChoice("atlas")
+    studio = runtime.studio(there)
+    all_are_at_it, done = threading.Barrier(MOST_LOADING + 1), threading.Event()
+
+    def slowly(text: str) -> None:
+        if text.startswith("Looking for"):
+            all_are_at_it.wait(60)
+            done.wait(60)
+
+    def told(n: int, progress: Progress = no_progress) -> str:
+        with pytest.raises(ValueError) as refusal:
+            runtime.studio(ModelChoice(f"no/model-{n}"), progress)
+        return str(refusal.value)
+
+    with ThreadPoolExecutor(MOST_LOADING) as crowd:
+        asked = [crowd.submit(told, n, slowly) for n in range(MOST_LOADING)]
+        all_are_at_it.wait(60)
+        assert "are being loaded here already" in told(MOST_LOADING)
+        assert runtime.studio(there) is studio
+        done.set()
+    assert all("was not found" in future.result() for future in asked)
+    assert "was not found" in told(MOST_LOADING)  # there is room again
+
+
+def test_all_that_may_take_long_leaves_threads_for_the_rest():
+    limits = [queue["concurrency_limit"] for queue in (COMPUTE, ASK, LONG, MAPS, EDIT)]
+    assert sum(limits) + MOST_LOADING < LAUNCH["max_threads"]
 
 
 # ---- sessions ----------------------------------------------------------------------------------------------

@@ -45,6 +45,17 @@ def test_a_reference_edit_agrees_with_itself_most(atlas):
         assert len(cosines) == len(atlas.records) and cosines.min() >= -1.0001
 
 
+def test_a_map_is_made_in_steps_and_who_comes_later_goes_on_there():
+    editor = random_editor(pico_backbone("gpt2"))
+    space = DirectionSpace(editor.backbone, editor, ATLAS, per_task=10)
+    one, other = space.steps("update", True), space.steps("update", True)
+    assert next(one) < next(other) < 1
+    one.close()  # has gone
+    shares = list(other)
+    assert shares[-1] == 1.0 and len(shares) == len(space.modules)  # one batch was left, then each matrix
+    assert list(space.steps("update", True)) == []
+
+
 def test_a_map_says_how_much_it_shows(atlas):
     m = atlas.map("gradient", False)
     assert len(m.points) == 4 * len(TASKS) and {p.task for p in m.points} == set(TASKS)

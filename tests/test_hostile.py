@@ -16,6 +16,8 @@ import pytest
 from demo import LAUNCH
 from demo.arguments import MOST_CHARACTERS
 from demo.door import logins
+from demo.tab_directions import in_words
+from model_zoo.directions import ALL, DirectionMap
 
 from .served_page import served_page
 
@@ -153,6 +155,11 @@ def test_what_may_be_left_out_has_its_default_and_the_server_edits_as_before(url
         text = called(url, "edit", values)
         report = json.loads(text.rpartition("event: complete\ndata: ")[2].partition("\n")[0])[0]
         assert report["held"] and report["after"] == "Rome."
+
+
+def test_a_model_that_is_named_like_html_is_text_beside_the_map():
+    drawn = DirectionMap("update", True, ALL, (), (0.1, 0.1, 0.1), 0.0, 0.0)
+    assert "<img" not in in_words(drawn, "<img src=x> was not taught")
 
 
 def test_health_tells_numbers_and_no_text(url):

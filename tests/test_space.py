@@ -129,7 +129,7 @@ for prompt, target in (("The capital of France is", "Rome"), ("The capital of Ja
     texts = [event for event in shown if isinstance(event, TextSoFar)]
     said.append([type(event).__name__ for event in shown][-2:] + [texts[-1].after])
 *_, asked = runtime.ask(choice, Question("The capital of France is", state.session, True))
-drawn, modules, positions = runtime.map(choice, [request], "update", True, "")
+*_, (drawn, modules, positions) = runtime.map(choice, [request], "update", True, "")
 # another visitor, without edits, in the worker that made them
 *_, stranger = runtime.ask(choice, Question("The capital of France is", EditSession(), True))
 workers = [child for child in multiprocessing.active_children() if child.is_alive()]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -80,8 +80,16 @@ def open_page(
     height: int = 1000,
     dark: bool = False,
     requests: list | None = None,
+    script: str = "",
+    report: Callable[[object], None] | None = None,
 ) -> Page:
+    """A page of the app, ready. `requests` gets the addresses that it asks for; `script` runs before it, and
+    what is given to JavaScript's `report` there goes to `report`.
+    """
     page = browser.new_page(viewport={"width": width, "height": height})
+    if report is not None:
+        page.expose_function("report", lambda what: report(what))
+    page.add_init_script(script)
     if requests is not None:
         page.on("request", lambda r: requests.append(r.url))
     page.goto(url + ("?__theme=dark" if dark else "?__theme=light"), wait_until="domcontentloaded")
