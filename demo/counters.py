@@ -30,12 +30,6 @@ class Counters:
         with self._lock:
             self._widths.setdefault(work, deque(maxlen=REMEMBERED)).append(visitors)
 
-    def usual(self, work: str) -> float:
-        """Seconds that a kind of work usually takes; 0 where it was not done yet."""
-        with self._lock:
-            seconds = list(self._seconds.get(work, ()))
-        return _quantiles(seconds)["p50"] if seconds else 0.0
-
     def to_dict(self) -> dict[str, Any]:
         with self._lock:
             told: dict[str, Any] = {}

@@ -9,10 +9,9 @@ import gradio as gr
 from model_zoo.catalog import CATALOG, entry_for
 
 from . import html
-from .handlers import COMPUTE, LOADING, QUIET, errors_as_messages, stops
+from .handlers import LOADING, QUIET, errors_as_messages, stops
 from .runtime import Runtime
 from .terms import TermsBlock, lay_out_terms, open_terms
-from .turns import before_us
 from .visitor import ModelChoice
 
 OWN_EDITOR = ("The model's own", "")
@@ -139,16 +138,7 @@ class Picker:
             yield self.terms.shown(entry)
             raise ValueError(f"{entry.title} waits for its terms: accept them, or choose another base model.")
         yield from self.load(ModelChoice(model, editor or ""))
-        yield {self.status: html.waiting(f"Making the edit…{self._before_it()}")}
-
-    def _before_it(self) -> str:
-        """Who is before an edit, and how long that usually takes."""
-        others = before_us(COMPUTE["concurrency_id"]) + self.runtime.slot.waiting
-        if not others:
-            return ""
-        seconds = others * self.runtime.counters.usual("life")
-        wait = f", about {seconds:.0f} s" if seconds >= 1 else ""
-        return f" {others} {'other is' if others == 1 else 'others are'} before it{wait}."
+        yield {self.status: html.waiting("Making the edit…")}
 
     def look_here(self, model: str) -> Iterator[dict]:
         """Offer the editors that are on this machine for a model that was just loaded."""

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from gradio.context import LocalContext
-
 from model_zoo.generation import GIVEN_UP, GivenUp
 
 from .counters import Counters
@@ -29,13 +27,6 @@ TAKE_LONG = (
     "train",
     "map",
 )  # the works that take turns with others, step by step
-
-
-def before_us(concurrency_id: str) -> int:
-    """How many events of a queue are waiting or being handled; 0 outside of a page."""
-    page = LocalContext.blocks.get(None)
-    queue = page._queue.event_queue_per_concurrency_id.get(concurrency_id) if page else None
-    return len(queue.queue) + queue.current_concurrency if queue else 0
 
 
 class Slot:

@@ -1,6 +1,7 @@
 """What a visitor does: edit, read the stream, ask, toggle, look at the map, click a point."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -65,6 +66,18 @@ def test_an_edit_streams_and_shows_what_changed(page: Page):
     expect(page.locator("#pair .side-after mark.changed").first).to_be_visible()
     expect(page.locator("#pair .side-after .chance b")).to_contain_text("%")
     expect(page.locator("#changes")).to_contain_text("matrices")
+
+
+def test_who_waits_sees_the_place_in_the_queue(browser: Browser, address: str):
+    pages = [open_page(browser, address) for _ in range(4)]
+    for page in pages:
+        page.locator("#apply").evaluate("button => button.click()")
+    place = pages[-1].locator("#verdicts .progress-text")
+    expect(place).to_contain_text(re.compile(r"queue: \d/\d"), timeout=20 * SECOND)
+    assert place.evaluate("text => text.checkVisibility({opacityProperty: true, visibilityProperty: true})")
+    for page in pages:
+        expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)
+        page.close()
 
 
 def test_the_stack_toggles_undoes_and_clears(page: Page):
