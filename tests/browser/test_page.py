@@ -1,7 +1,6 @@
 """What a visitor does: edit, read the stream, ask, toggle, look at the map, click a point."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -72,9 +71,13 @@ def test_who_waits_sees_the_place_in_the_queue(browser: Browser, address: str):
     pages = [open_page(browser, address) for _ in range(4)]
     for page in pages:
         page.locator("#apply").evaluate("button => button.click()")
-    place = pages[-1].locator("#verdicts .progress-text")
-    expect(place).to_contain_text(re.compile(r"queue: \d/\d"), timeout=20 * SECOND)
-    assert place.evaluate("text => text.checkVisibility({opacityProperty: true, visibilityProperty: true})")
+    pages[-1].wait_for_function(
+        """() => {
+            const line = document.querySelector('#verdicts .progress-text')
+            return /queue: \\d\\/\\d/.test(line?.textContent) && line.checkVisibility({opacityProperty: true})
+        }""",
+        timeout=20 * SECOND,
+    )
     for page in pages:
         expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)
         page.close()
