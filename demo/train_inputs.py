@@ -99,8 +99,9 @@ def lay_out_train_inputs() -> tuple[TrainInputs, list[gr.File]]:
                 label=task.title,
                 file_types=list(FILE_TYPES),
                 file_count="multiple",
-                height=120,
+                height=140,
                 elem_id=f"train-{task.name}",
+                elem_classes="drop",
             )
             for task in TRAINED
         ]
@@ -121,7 +122,7 @@ def lay_out_train_inputs() -> tuple[TrainInputs, list[gr.File]]:
             elem_id="train-patience",
             minimum=0,
             maximum=100,
-            info="Looks at held-out edits that may be no better before it ends; 0: never",
+            info="Looks without gain before it ends; 0: off",
             **small,
         )
         seed = gr.Number(
