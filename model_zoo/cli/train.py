@@ -62,12 +62,15 @@ def train(
     from ..catalog import load_backbone
     from ..loading import LoadOptions
     from ..methods import assignments, get_method
+    from ..methods.editor_folder import CONFIG_FILE
     from ..processes import together
     from ..progress import Printed, no_progress
     from ..sources import FileSource, default_source, files_by_task
     from ..tasks import get_task
     from ..training.order import Order, training
 
+    if not dry_run and (out / CONFIG_FILE).exists():
+        raise ValueError(f"{out} holds a finished editor already; choose another folder (--out).")
     names = tuple(get_task(name.strip()).name for name in tasks.split(","))
     if data:
         names = tuple(files_by_task(data))
