@@ -319,6 +319,13 @@ class Runtime(Works):
             order = ordered(self.studio(choice), wanted)
             yield from together_for(training(order).events(folder), STEPS_SECONDS)
 
+    def training_ended(self, within: float) -> bool:
+        """Whether no editor is being trained; waits so many seconds for that."""
+        free = self._training.acquire(timeout=within)
+        if free:
+            self._training.release()
+        return free
+
     def push_editor(self, folder: Path, repo: str, private: bool) -> str:
         """Publish an editor that was trained here, in the name of who runs this program; its address."""
         self._permit_training()

@@ -21,8 +21,10 @@ from .tab import PageParts, Tab
 from .train_inputs import about_recipe, lay_out_train_inputs, wanted
 from .visitor import VisitorState
 
+STEP_SECONDS = 120.0  # that the step of a stopped training may still take
 HEAD = ["step", "loss", "held-out loss", "reliability", "generality", "locality"]
 _ABOUT = "Trains a new editor for {0}, on {1} or on record files of yours. The base model stays as it is."
+_STOPPING = "Stopping: the step at hand comes to its end…"
 _STOPPED = "Stopped. What was learned is kept: press Train with the same name and settings to go on."
 _NOT_BEGUN = "Nothing was trained; everything is as it was."
 _NOT_SENT = "Nothing was sent; the editor lies where it lay."
@@ -94,6 +96,12 @@ class TrainTab:
             self.out.plot: gr.update(value=figure, visible=True),
             self.out.table: gr.update(value=table, visible=True),
         }
+
+    def stop(self) -> Iterator[str]:
+        """Said once the training was cancelled: that it ends, and that it has."""
+        yield _STOPPING
+        self.runtime.training_ended(STEP_SECONDS)
+        yield _STOPPED
 
     def use(self, made: tuple[str, str]) -> dict:
         """The base model and its new editor, chosen in the Edit tab."""
@@ -203,7 +211,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     shown = components(outputs)
     estimate.click(errors_as_messages(tab.estimate), asked, shown[:2], **QUIET, **LONG)
     training = train.click(errors_as_messages(tab.train), asked, shown, **QUIET, **LONG)
-    stops(stop, [training], lambda: _STOPPED, [outputs.words])
+    stops(stop, [training], tab.stop, [outputs.words])
     chosen = [parts.inputs.model, parts.inputs.editor, parts.tabs]
     push.click(errors_as_messages(tab.push), [outputs.made, *where], told, **QUIET)
     parts.opens_model(outputs.use.click(tab.use, outputs.made, chosen, **QUIET).then)

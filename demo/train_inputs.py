@@ -100,8 +100,9 @@ def lay_out_train_inputs() -> tuple[TrainInputs, list[gr.File]]:
                 label=task.title,
                 file_types=list(FILE_TYPES),
                 file_count="multiple",
-                height=120,
+                height=140,
                 elem_id=f"train-{task.name}",
+                elem_classes="drop",
             )
             for task in TRAINED
         ]
@@ -122,7 +123,7 @@ def lay_out_train_inputs() -> tuple[TrainInputs, list[gr.File]]:
             elem_id="train-patience",
             minimum=0,
             maximum=100,
-            info="Looks without progress; 0: to the end",
+            info="Looks without gain before it ends; 0: off",
             **small,
         )
         seed = gr.Number(

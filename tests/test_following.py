@@ -1,6 +1,8 @@
 """A training as events: what they say, what a stopped one leaves, and what ends by held-out edits."""
 
+import os
 import random
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from model_zoo.generation import GIVEN_UP, GivenUp
 from model_zoo.methods import get_method, load_method
 from model_zoo.methods.hyper_config import HyperConfig
 from model_zoo.sources import FileSource
@@ -78,6 +81,46 @@ def test_a_stopped_training_leaves_a_checkpoint_and_goes_on_as_an_unbroken_one(t
         assert torch.equal(tensor, weights(tmp_path / "broken")[name]), name
 
 
+def test_one_that_is_given_up_during_a_look_goes_on_with_that_look(tmp_path):
+    looks = Looks(2, edits=3, patience=5)
+    trainer(looks).run(tmp_path / "whole")
+    first = trainer(looks)
+    token = GIVEN_UP.set(lambda: first.step == 4)
+    with pytest.raises(GivenUp):
+        list(first.events(tmp_path / "broken"))
+    GIVEN_UP.reset(token)
+    assert [look.step for look in first.watch.looked] == [2]
+    second = trainer(looks)
+    steps = [e.step for e in second.events(tmp_path / "broken") if isinstance(e, Stepped)]
+    assert steps == [5, 6] and [look.step for look in second.watch.looked] == [2, 4, 6]
+    for name, tensor in weights(tmp_path / "whole").items():
+        assert torch.equal(tensor, weights(tmp_path / "broken")[name]), name
+
+
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_a_first_ctrl_c_lets_the_step_end_and_leaves_a_checkpoint(tmp_path, monkeypatch, capfd, asked):
+    order = Order(get_method("instructedit"), pico_backbone("gpt2"), ATLAS, ("recent",), steps=4, rank=4)
+    order = replace(
+        order, values={"edits": "3", "calibration": "1", "rephrased": "1", "local": "1", "near": "0"}
+    )
+    training(order).run(tmp_path / "whole")
+    usual, step = signal.getsignal(asked), MetaTrainer.train_step
+
+    def interrupted(self) -> dict[str, float]:
+        if self.step == 1:
+            os.kill(os.getpid(), asked)
+        return step(self)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(MetaTrainer, "train_step", interrupted)
+        training(order).run(tmp_path / "broken")
+    assert signal.getsignal(asked) == usual
+    assert f"A checkpoint lies in {tmp_path / 'broken'}" in capfd.readouterr().err
+    training(order).run(tmp_path / "broken")
+    for name, tensor in weights(tmp_path / "whole").items():
+        assert torch.equal(tensor, weights(tmp_path / "broken")[name]), name
+
+
 def test_training_ends_once_held_out_edits_get_no_better_and_keeps_the_best(tmp_path, monkeypatch):
     run = trainer(Looks(1, edits=3, patience=2))
     losses, states = iter([3.0, 2.0, 2.5, 2.0, 1.0]), {}
@@ -116,7 +159,8 @@ def test_the_command_and_the_page_have_one_loop(tmp_path):
         get_method("instructedit"), pico_backbone("gpt2"), ATLAS, ("recent",), steps=2, rank=4, values=few
     )
     events = list(training(order).events(tmp_path / "a"))
-    assert [type(e) for e in events] == [Preparing, Stepped, Stepped, Finished] and events[2].look
+    assert [type(e) for e in events] == [Preparing, Stepped, Preparing, Stepped, Finished]
+    assert events[2] == Preparing("Step 2 of 2, then held-out edits…") and events[3].look
     training(order).run(tmp_path / "b")
     assert all(torch.equal(t, weights(tmp_path / "b")[n]) for n, t in weights(tmp_path / "a").items())
     reads = replace(order, method=get_method("lte"), values={"batch": "2", "records": "20", "blocks": "1"})

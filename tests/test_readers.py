@@ -371,6 +371,10 @@ def test_the_command_trains_it_and_refuses_what_is_anothers(tmp_path, capsys):
     assert main([*common, str(tmp_path / "out"), *few, "--dry-run"]) == 0
     assert "a step" in capsys.readouterr().out and not (tmp_path / "out").exists()
     assert main([*common, str(tmp_path / "out"), *few]) == 0
+    told = capsys.readouterr().out
+    assert f"--model {base} --editor {tmp_path / 'out'}" in told
+    assert main([*common, str(tmp_path / "out"), *few]) == 2
+    assert "holds a finished editor already" in capsys.readouterr().err
     config = read_config(tmp_path / "out")
     assert config.method == "serac" and config.hyper.rank == 3 and config.training["steps"] == 2
     studio = Studio.open(str(base), LoadOptions("cpu"), tmp_path / "out")

@@ -12,6 +12,7 @@ from model_zoo.sources import FileSource
 from model_zoo.sources.questions import questions
 from model_zoo.training.config import REAL, REAL_NETWORK, changed
 from model_zoo.training.estimate import estimate
+from model_zoo.training.held_out import Looks
 from model_zoo.training.meta import MetaTrainer
 from model_zoo.training.outer import _weights
 
@@ -142,8 +143,13 @@ def test_an_edits_rows_are_drawn_in_few_ways_of_few_records(source):
 
 def test_a_dry_run_says_what_it_will_take_and_learns_nothing(source, tmp_path, monkeypatch):
     monkeypatch.setenv("INSTRUCTEDIT_CACHE", str(tmp_path))
-    config = replace(SMALL, records=4, variants=2, steps=100)
-    trainer = MetaTrainer(pico_backbone("llama"), source, config, REAL_NETWORK)
+    config = replace(SMALL, records=4, variants=2, steps=100, stack_share=1.0)
+    path = tmp_path / "held-out.csv"
+    path.write_text(
+        "prompt,target,subject\n" + "".join(f"The city of {b} lies in,{a},{b}\n" for a, b in CITIES)
+    )
+    source = FileSource({"counterfact": [tmp_path / "rows.json"]}, {"counterfact": [path]})
+    trainer = MetaTrainer(pico_backbone("llama"), source, config, REAL_NETWORK, looks=Looks(40))
     before = [p.clone() for p in trainer.editor.network.parameters()]
     found = estimate(trainer)
     assert all(map(torch.equal, before, trainer.editor.network.parameters()))
@@ -154,9 +160,10 @@ def test_a_dry_run_says_what_it_will_take_and_learns_nothing(source, tmp_path, m
         and found.kept_step
     )
     first = 8 * (found.plain_step - found.kept_step) / config.edits  # every different edit is paid for once
-    assert found.total == pytest.approx(found.before + 100 * found.kept_step + first)
+    assert found.looks == 3 and found.look > 0  # after 40, 80 and 100 steps
+    assert found.total == pytest.approx(found.before + 100 * found.kept_step + first + 3 * found.look)
     assert found.memory > 1e8 and found.before > 0
-    assert "8 different" in found.in_words()["edits"] and "disk" in found.in_words()
+    assert "8 different" in found.in_words()["edits"] and {"disk", "looks"} <= found.in_words().keys()
 
 
 def asked(trainer: MetaTrainer, rows) -> list[str]:

@@ -1,6 +1,5 @@
 """`train` and `average`: an editor of one's own."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -63,18 +62,22 @@ def train(
     from ..catalog import load_backbone
     from ..loading import LoadOptions
     from ..methods import assignments, get_method
+    from ..methods.editor_folder import CONFIG_FILE
     from ..processes import together
-    from ..progress import no_progress
+    from ..progress import Printed, no_progress
     from ..sources import FileSource, default_source, files_by_task
     from ..tasks import get_task
     from ..training.order import Order, training
 
+    if not dry_run and (out / CONFIG_FILE).exists():
+        raise ValueError(f"{out} holds a finished editor already; choose another folder (--out).")
     names = tuple(get_task(name.strip()).name for name in tasks.split(","))
     if data:
         names = tuple(files_by_task(data))
     chosen, values = get_method(method), assignments(set_values or ())
     source = FileSource(files_by_task(data), files_by_task(test or ())) if data else default_source()
-    backbone = load_backbone(model, LoadOptions(device, dtype))
+    tell = Printed() if together().first else no_progress
+    backbone = load_backbone(model, LoadOptions(device, dtype), tell)
     ready = training(
         Order(
             chosen,
@@ -88,20 +91,24 @@ def train(
             rank,
             values,
             seed,
-            _on_stderr if together().first else no_progress,
+            tell,
             patience,
         )
     )
-    if not dry_run:
+    if dry_run:
+        tell("Timing a few edits…")
+        takes = ready.estimate()
+        tell("")
+        lines = [f"{name:<13}{figure}" for name, figure in takes.items()]
+    else:
+        tell("")
         ready.run(out)
-        return
-    takes = ready.estimate()
+        lines = [
+            f"The editor lies in {out}. It is used by",
+            f'  python -m model_zoo edit --model {model} --editor {out} --prompt "..." --target "..."',
+        ]
     if together().first:
-        print("\n".join(f"{name:<13}{figure}" for name, figure in takes.items()))
-
-
-def _on_stderr(text: str) -> None:
-    print(text, file=sys.stderr)
+        print("\n".join(lines))
 
 
 def average(

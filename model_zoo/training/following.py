@@ -1,10 +1,15 @@
 """A training as events: what the page draws and the command line tells, both of one loop."""
 
+import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -17,7 +22,7 @@ MOST_POINTS = 400  # of a curve
 
 @dataclass(frozen=True)
 class Preparing:
-    """What is done before the first step, in words."""
+    """What is done now that takes longer than a step, in words."""
 
     text: str
 
@@ -98,19 +103,58 @@ class Pace:
         return (time.monotonic() - self._start) / max(step - self._first, 1) * (self._steps - step)
 
 
-def follow(events: Iterable[TrainingEvent]) -> None:
-    """Run a training to its end behind a progress bar, and tell its looks at held-out edits."""
+def follow(events: Iterator[TrainingEvent]) -> None:
+    """Run a training to its end behind a progress bar, and tell its looks at held-out edits.
+    KeyboardInterrupt where Ctrl-C or a plain kill ended it before, once the step at hand was done.
+    """
     curve = Curve()
-    with tqdm(desc="editor", unit="step", mininterval=2, disable=not together().first) as bar:
+    bar = tqdm(desc="editor", unit="step", mininterval=2, disable=not together().first)
+    with bar, asked_to_stop() as asked, closing(events):  # type: ignore[type-var]  # a generator
         for event in events:
-            if not isinstance(event, Stepped):
-                continue
-            if bar.total is None:
-                bar.reset(event.steps)
-                bar.initial = bar.n = event.step - 1  # a resumed one
-            curve.add(event)
-            bar.update()
-            if event.step % SHOWN_EVERY == 0:
-                bar.set_postfix({name: f"{v:.3f}" for name, v in curve.smoothed.items()})
-            if event.look and not bar.disable:
-                bar.write(f"Held-out edits after {event.look.in_words()}", file=sys.stderr)
+            if isinstance(event, Stepped):
+                _drawn(bar, event, curve)
+            elif isinstance(event, Preparing):
+                bar.set_description_str(event.text.rstrip("…"))
+            if asked.is_set() and not isinstance(event, Finished):
+                raise KeyboardInterrupt
+
+
+def _drawn(bar: tqdm, event: Stepped, curve: Curve) -> None:
+    """Move the bar on by a step."""
+    if bar.total is None:
+        bar.reset(event.steps)
+        bar.initial = bar.n = event.step - 1  # a resumed one
+    curve.add(event)
+    bar.set_description_str("editor", refresh=False)
+    bar.update()
+    if event.step % SHOWN_EVERY == 0:
+        bar.set_postfix({name: f"{v:.3f}" for name, v in curve.smoothed.items()})
+    if event.look and not bar.disable:
+        bar.write(f"Held-out edits after {event.look.in_words()}", file=sys.stderr)
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[threading.Event]:
+    """Within this block a first Ctrl-C or plain kill is only noted in the event; a second one ends the
+    process at once. Of several processes none may stop alone, so there the first one does.
+    """
+    asked, usual = threading.Event(), dict[int, Any]()
+
+    def put_back() -> None:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+    def note(*_: object) -> None:
+        put_back()
+        asked.set()
+        os.write(2, b"\nStopping after this step; once more stops at once.\n")
+
+    if threading.current_thread() is threading.main_thread() and together().size == 1:
+        found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        usual = {n: handler for n, handler in found.items() if handler not in (signal.SIG_IGN, None)}
+    for number in usual:
+        signal.signal(number, note)
+    try:
+        yield asked
+    finally:
+        put_back()

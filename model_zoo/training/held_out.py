@@ -45,6 +45,10 @@ class Looks:
         """A few times in a training of so many steps."""
         return cls(max(FEWEST_STEPS, math.ceil(steps / LOOKS)), patience=patience)
 
+    def among(self, steps: int) -> int:
+        """How many there are in so many steps."""
+        return math.ceil(steps / self.every) if self.every else 0
+
 
 class Watch:
     """What was seen of held-out edits so far: `looked`, and the network's tensors at the `best` look, which
@@ -68,10 +72,17 @@ class Watch:
             if self.looks.patience:
                 raise
 
-    def look(self, step: int, last: bool) -> Look | None:
-        """How held-out edits fare after a step, where a look is due, as it is after the last step."""
-        if not self._edits or (step % self.looks.every and not last):
-            return None
+    def due(self, step: int, last: bool) -> bool:
+        """Whether held-out edits are looked at after a step, as they are after the last one."""
+        return self._edits is not None and (step % self.looks.every == 0 or last)
+
+    def missed(self, step: int, last: bool) -> bool:
+        """Whether a look that was due after a step was given up."""
+        return step > 0 and self.due(step, last) and all(look.step != step for look in self.looked)
+
+    def look(self, step: int) -> Look:
+        """How held-out edits fare after a step. To be called where a look is due."""
+        assert self._edits  # it is due
         loss, shares = self._edits.look()
         look = Look(step, loss, shares, all(loss < before.loss for before in self.looked))
         self.looked.append(look)

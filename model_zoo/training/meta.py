@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..backbone import Backbone
 from ..cache import writable_cache
+from ..generation import GivenUp
 from ..methods import load_method
 from ..methods.editor_folder import EditorConfig, read_config
 from ..methods.heads import FAST_HEADS
@@ -259,7 +260,7 @@ class MetaTrainer:
 
     def events(self, folder: Path) -> Iterator[TrainingEvent]:
         """Train to the end, step by step, writing checkpoints and, at last, the editor into `folder`. Closed
-        before, it leaves a checkpoint.
+        or given up before, it leaves a checkpoint.
         """
         with self._trunk() as trunk:
             yield from self._events(folder, trunk)
@@ -294,16 +295,22 @@ class MetaTrainer:
                 self.calibrate()
         self._agree(folder)
         self.watch.begin(self.editor, self.source, self.sampler, self.seed)
-        steps, pace = self.config.steps, Pace(self.step, self.config.steps)
+        steps = self.config.steps
         try:
+            if self.watch.missed(self.step, self.step == steps):
+                self.watch.look(self.step)
+            pace = Pace(self.step, steps)
             while self.step < steps and not self.watch.tired:
+                due = self.watch.due(self.step + 1, self.step + 1 == steps)
+                if due:
+                    yield Preparing(f"Step {self.step + 1} of {steps}, then held-out edits…")
                 with self._on(trunk):
                     parts = self.train_step()
-                look = self.watch.look(self.step, self.step == steps)
-                if self.step % CHECKPOINT_EVERY == 0 and first:
+                look = self.watch.look(self.step) if due else None
+                if first and (look or self.step % CHECKPOINT_EVERY == 0):
                     self.checkpoint(folder)
                 yield Stepped(self.step, steps, parts, pace.left(self.step), look)
-        except GeneratorExit:
+        except (GeneratorExit, GivenUp):  # the second in the midst of a look
             if first:
                 self.checkpoint(folder)
             raise

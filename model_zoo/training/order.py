@@ -2,6 +2,7 @@
 TRAINERS.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from ..processes import together
 from ..progress import Progress, duration, no_progress
 from ..registry import find
 from ..sources import Source
+from . import checkpoint
 from .aligning import AligningTrainer
 from .aligning_config import AligningConfig
 from .aligning_config import changed as changed_aligning
@@ -56,8 +58,16 @@ class Training:
     estimate: Callable[[], dict[str, str]]
 
     def run(self, folder: Path) -> None:
-        """Train to the end behind a progress bar."""
-        follow(self.events(folder))
+        """Train to the end behind a progress bar. KeyboardInterrupt where it is stopped before, after telling
+        what that left.
+        """
+        try:
+            follow(self.events(folder))
+        except KeyboardInterrupt:
+            left = all(path.exists() for path in checkpoint.files(folder))
+            goes_on = f"A checkpoint lies in {folder}: the same command goes on from there."
+            print(f"Stopped. {goes_on if left else 'Nothing was kept.'}", file=sys.stderr)
+            raise
 
 
 def training(order: Order) -> Training:
