@@ -1,5 +1,6 @@
 """Meta-training learns, resumes exactly, and stops on a broken loss."""
 
+import math
 import random
 from dataclasses import replace
 
@@ -23,8 +24,9 @@ from model_zoo.training.examples import _farthest_first, _nearest_first, lengthe
 from model_zoo.training.fitting import refit
 from model_zoo.training.meta import MetaTrainer
 from model_zoo.training.outer import OuterRow, Sums, _sums, lost_lead, missed_lead, outer_loss, reading_loss
+from model_zoo.training.rates import find_rates
 
-from .makers import ATLAS, pico_backbone
+from .makers import ATLAS, pico_backbone, random_editor
 
 pytestmark = pytest.mark.usefixtures("few_statements")
 CONFIG = MetaConfig(steps=4, edits=3, rephrased=1, local=1, blocks=2, calibration=2, warmup=1, near=0)
@@ -57,6 +59,29 @@ def test_training_lowers_the_outer_loss_and_leaves_the_base_alone(tmp_path):
     losses = [run.train_step()["edit"] for _ in range(40)]
     assert sum(losses[-8:]) < sum(losses[:8])
     assert all(torch.equal(a, b) for a, b in zip(before, run.backbone.model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(("best", "found"), [(0, 1), (-2.2, 4**-2), (1.4, 4), (-99, 4**-8)])
+def test_edit_rates_begin_where_the_loss_is_lowest(best, found):
+    editor, first = random_editor(pico_backbone("gpt2")), {}
+
+    def loss() -> float:
+        rates = [p for name, p in editor.network.named_parameters() if name.startswith("log_lr")]
+        power = (rates[0].mean().item() - first.setdefault("rate", rates[0].mean().item())) / math.log(4)
+        return math.nan if power > 1.5 else (power - best) ** 2
+
+    assert find_rates(editor, loss) == pytest.approx(found)
+    assert loss() == pytest.approx((math.log(found, 4) - best) ** 2, abs=1e-3)
+
+
+def test_a_rate_that_is_far_too_high_is_found_before_the_first_step():
+    runs = [trainer(rates_found=found, c_lead=0.0) for found in (False, True)]
+    for run in runs:
+        with torch.no_grad():
+            [p.add_(9) for name, p in run.editor.network.named_parameters() if name.startswith("log_lr")]
+        run.calibrate()
+    high, low = (run._first_loss() for run in runs)
+    assert low < high
 
 
 @pytest.mark.parametrize("model_type", sorted(FAMILIES))

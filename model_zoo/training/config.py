@@ -64,6 +64,7 @@ class MetaConfig:
     stop: bool = False  # behind the target the text ends, in the edit's own row and in those that follow
     clip: float = 10.0
     calibration: int = 20  # batches that set the normalisation statistics
+    rates_found: bool = False  # edit rates begin where the outer loss is lowest, not at the network's edit_lr
     records: int = 0  # of every task, drawn once; 0: all that the source has
     variants: int = 0  # ways in which an edit's rows are drawn, fixed by the seed; 0: anew every time
     kept_trunk: bool = False  # keep what the unedited blocks make of every row on disk (trunk.py)
@@ -105,6 +106,7 @@ REAL = MetaConfig(
     records=700,
     variants=1,
     kept_trunk=True,
+    rates_found=True,
 )
 REAL_NETWORK = WHITENED.model_copy(
     update={

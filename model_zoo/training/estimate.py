@@ -24,6 +24,7 @@ from .outer import Step, outer_loss
 EDITS = 2  # of a step that is timed
 STEPS, SECONDS = 3, 2.0  # timed of each kind, after one to warm up: no more when so many seconds are over
 STATEMENTS = 16  # whose keys are timed
+RATES = 3  # that are tried before the first step, where the first is about right
 SAMPLED = 0.005  # seconds between two looks at the memory
 
 
@@ -104,6 +105,7 @@ def estimate(trainer: MetaTrainer) -> Estimate:
         learned, _ = _timed(lambda i: _learn(trainer, steps[i % len(steps)]))
     plain = whole * (drawn + learned)
     before = _keys(trainer) + c.calibration * whole * _timed(lambda i: _capture(trainer, steps[0]))[0]
+    before += RATES * plain if c.rates_found else 0
     draws = c.steps * c.edits
     look = _look(trainer)
     looks = trainer.watch.looks.among(c.steps) if look else 0

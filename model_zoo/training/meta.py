@@ -38,6 +38,7 @@ from .fitting import refit
 from .following import Finished, Pace, Preparing, Stepped, TrainingEvent, follow
 from .held_out import Looks, Watch
 from .outer import Step, outer_loss
+from .rates import find_rates
 
 CHECKPOINT_EVERY = 200
 NO_LOOKS = Looks(0)
@@ -191,12 +192,22 @@ class MetaTrainer:
         return sum(map(len, self._pools.values()))
 
     def calibrate(self) -> None:
-        """Normalisation statistics from edits before step 0."""
+        """Normalisation statistics, and edit rates to begin with, from edits before step 0."""
         batches = [
             self.editor.capture([e.edit for e in self.examples(-1 - i).examples])
             for i in range(self.config.calibration)
         ]
         self.editor.network.calibrate([batch.layers for batch in batches])
+        if self.config.rates_found:
+            find_rates(self.editor, self._first_loss)
+
+    def _first_loss(self) -> float:
+        """The outer loss of edits before step 0, each made alone."""
+        step = replace(self.examples(-1 - self.config.calibration), joint=False, wordings=())
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            loss, _ = outer_loss(self.editor, step, self.config)
+        return self.processes.sums({"loss": loss.item()})["loss"]
 
     def prepare(self, fresh: bool = True) -> None:
         """What keys are measured against, by a whitened network and in joint solves; a network that has
