@@ -45,6 +45,8 @@ def test_an_edit_is_made_in_each_language_and_asked_in_all(file, tmp_path, capsy
     assert main([*command, "--methods", "instructedit,grace"]) == 0
     assert "en -> fr" in capsys.readouterr().out
     rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    assert {bool(row["editor"]) for row in rows if row["method"] == "grace"} == {False}
+    assert all(row["editor"].startswith("trained for ") for row in rows if row["method"] == "instructedit")
     found = {
         tuple(row[k] for k in ("method", "edited", "asked", "metric")): float(row["mean"]) for row in rows
     }

@@ -31,6 +31,7 @@ def languages(
     from ..experiments.render import as_csv
     from ..loading import LoadOptions
     from ..methods import METHODS
+    from ..methods.hypernetwork_method import HypernetworkMethod
     from ..records import Record
     from ..request import EditRequest
     from .opening import opened
@@ -54,17 +55,15 @@ def languages(
             raise ValueError(reason)
         if reason:
             print(f"{name}: {len(rows) - len(fit)} of {len(rows)} rows left out. {reason}", file=sys.stderr)
+        method = studio.method(name)
         made = crossing(
-            studio.backbone,
-            studio.method(name),
-            fit,
-            request,
-            lambda prompt: studio.backbone.asked(prompt, chat),
+            studio.backbone, method, fit, request, lambda prompt: studio.backbone.asked(prompt, chat)
         )
         for done, so_far in made:
             print(f"{name}: {done} of {len(fit)} rows", file=sys.stderr, flush=True)
             found = so_far
-        table += [run | {"method": name, **asdict(row)} for row in found]
+        trained = method.training_in_words if isinstance(method, HypernetworkMethod) else ""
+        table += [run | {"method": name, "editor": trained, **asdict(row)} for row in found]
         for row in found:
             pair, interval = f"{row.edited} -> {row.asked}", f"[{row.low:.0%}, {row.high:.0%}]"
             print(f"{name:<13}{pair:<10}{row.metric:<13}{row.mean:6.1%}  {interval}  n {row.n}")

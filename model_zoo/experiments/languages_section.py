@@ -20,7 +20,7 @@ def languages_section(rows: Rows) -> str:
             pair = {row["metric"]: row for row in own if (row["edited"], row["asked"]) == (edited, asked)}
             told = [_cell(pair[metric]) if metric in pair else "" for metric in METRICS]
             n = max(int(row["n"]) for row in pair.values())
-            lines.append(f"| {METHODS[name].pretty_name} | {edited} | {asked} | {n} | {' | '.join(told)} |")
+            lines.append(f"| {_title(name, own)} | {edited} | {asked} | {n} | {' | '.join(told)} |")
     return (
         f"## In another language\n\n{first['model']}, {first['data']}, seed {first['seed']}, torch "
         f"{first['torch']}, transformers {first['transformers']}, {first['device']}, `python -m model_zoo "
@@ -30,6 +30,11 @@ def languages_section(rows: Rows) -> str:
         + "\n\n"
         + "\n".join(_crossing(name, rows) for name in methods)
     )
+
+
+def _title(name: str, own: Rows) -> str:
+    editor = own[0].get("editor")
+    return METHODS[name].pretty_name + (f" ({editor})" if editor else "")
 
 
 def _cell(row: Mapping[str, str]) -> str:

@@ -64,6 +64,12 @@ class HypernetworkMethod(EditMethod):
         self.network = network.to(backbone.device).eval()
         self.covariance = covariance or {}
 
+    @property
+    def training_in_words(self) -> str:
+        told = self.config.training
+        tasks = ", ".join(self.config.tasks)
+        return f"trained for {told.get('steps', '?')} steps of {told.get('edits', '?')} edits on {tasks}"
+
     @classmethod
     @abstractmethod
     def new_network(cls, config: EditorConfig, backbone: Backbone) -> nn.Module:
