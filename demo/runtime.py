@@ -363,7 +363,7 @@ class Runtime(Works):
         studio = self.studio(choice)
         with self._lock:
             if choice not in self._inspectors:
-                self._inspectors[choice] = Inspector(studio, directions=lambda: self.directions(choice))
+                self._inspectors[choice] = Inspector(studio)
             return self._inspectors[choice]
 
     # ---- files --------------------------------------------------------------------------------------------

@@ -112,9 +112,11 @@ class Studio:
         """Where reference edits come from: what this model knows, else the default source."""
         return self.source if self.source.tasks else default_source()
 
-    def directions(self) -> DirectionSpace:
-        """The reference edits' directions under the method that edits here by default."""
-        return DirectionSpace(self.backbone, self.method(self.default_method()), self.reference)
+    def directions(self, per_task: int | None = None) -> DirectionSpace:
+        """The directions of so many reference edits of every task, under the method that edits here by
+        default; None: as many as the machine is quick with.
+        """
+        return DirectionSpace(self.backbone, self.method(self.default_method()), self.reference, per_task)
 
     # ---- one edit ------------------------------------------------------------------------------------------
 

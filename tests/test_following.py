@@ -104,6 +104,7 @@ def test_a_first_ctrl_c_lets_the_step_end_and_leaves_a_checkpoint(tmp_path, monk
         order, values={"edits": "3", "calibration": "1", "rephrased": "1", "local": "1", "near": "0"}
     )
     training(order).run(tmp_path / "whole")
+    set_before = signal.signal(asked, signal.default_int_handler)  # a worker of the tests ignores Ctrl-C
     usual, step = signal.getsignal(asked), MetaTrainer.train_step
 
     def interrupted(self) -> dict[str, float]:
@@ -115,6 +116,7 @@ def test_a_first_ctrl_c_lets_the_step_end_and_leaves_a_checkpoint(tmp_path, monk
         patch.setattr(MetaTrainer, "train_step", interrupted)
         training(order).run(tmp_path / "broken")
     assert signal.getsignal(asked) == usual
+    signal.signal(asked, set_before)
     assert f"A checkpoint lies in {tmp_path / 'broken'}" in capfd.readouterr().err
     training(order).run(tmp_path / "broken")
     for name, tensor in weights(tmp_path / "whole").items():

@@ -3,11 +3,10 @@ otherwise. Findings come one after another, the quick ones first.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 
 from ..changes import Patch
-from ..directions import DirectionSpace
 from ..evaluation.text import follows, is_short, short_answer, starts_with, typed_small
 from ..generation import generate
 from ..records import Probe
@@ -26,7 +25,7 @@ from .findings import (
 )
 from .inside import lens, trace
 from .known import BaseFacts, fitting, knowledge
-from .nearest import nearest_edits
+from .nearest import REFERENCES, nearest_edits
 from .neutral import chosen, neutral_text
 from .trying import ROOM, edited_back, strengths
 
@@ -38,17 +37,10 @@ class Inspector:
     about an edit under all that are on in its session.
     """
 
-    def __init__(
-        self,
-        studio: Studio,
-        most: int | None = None,
-        directions: Callable[[], DirectionSpace] | None = None,
-    ):
-        """`most`: so many listed facts of a kind, for a study of many edits. `directions`: the reference
-        edits' directions, where somebody keeps them already.
-        """
+    def __init__(self, studio: Studio, most: int | None = None):
+        """`most`: so many listed facts of a kind, for a study of many edits."""
         self.studio, self.base, self.most = studio, BaseFacts(studio.backbone), most
-        self.directions = directions or cache(studio.directions)
+        self.directions = cache(lambda: studio.directions(REFERENCES))
         self.texts = chosen(studio.source.prose or default_source().prose)
 
     def inspect(self, edit: Edit, session: EditSession) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from ..studio import Studio
 from .findings import NearEdit, NearestEdits
 from .trying import ROOM
 
-NEAREST = 5
+NEAREST, REFERENCES = 5, 10  # edits that are told, and of every task those that they are looked for among
 
 
 def nearest_edits(studio: Studio, space: DirectionSpace, edit: Edit, patch: Patch | None) -> NearestEdits:

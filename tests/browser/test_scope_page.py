@@ -96,7 +96,7 @@ def test_every_tab_is_in_reach_on_a_phone(browser: Browser, scoped: Page):
         expect(page.get_by_role("tab", name=name, exact=True)).to_be_visible()
     page.get_by_label("More tabs").click()
     expect(page.locator(".overflow-dropdown button")).to_have_text(
-        ["Compare", "Directions", "Many edits", "Evaluate"]
+        ["Compare", "Directions", "Many edits", "Evaluate", "Train"]
     )
     page.locator(".overflow-dropdown").get_by_text("Evaluate").click()
     expect(page.locator("#measure")).to_be_visible()
