@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
+from model_zoo.editors import use_command
+
 
 def estimated(figures: Mapping[str, str]) -> str:
     """What a training will take, figure by figure."""
@@ -14,11 +16,8 @@ def estimated(figures: Mapping[str, str]) -> str:
 
 def finished(folder: Path, model: str) -> str:
     """Where the editor lies, and the commands that use it and publish it."""
-    place, base = shlex.quote(str(folder)), shlex.quote(model)
-    commands = (
-        f'python -m model_zoo edit --model {base} --editor {place} --prompt "..." --target "..."',
-        f"python -m model_zoo push {place} YOU/{folder.name}",
-    )
+    push = f"python -m model_zoo push {shlex.quote(str(folder))} YOU/{folder.name}"
+    commands = (use_command(folder, model), push)
     lines = "".join(f"<pre>{escape(command)}</pre>" for command in commands)
     return (
         f'<div class="trained"><p>The editor lies in <b>{escape(str(folder))}</b>. From the command line it '

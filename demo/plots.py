@@ -1,6 +1,5 @@
 """Reports -> Plotly figures. Pure functions."""
 
-import html
 import math
 from collections.abc import Sequence
 
@@ -8,6 +7,8 @@ import plotly.graph_objects as go
 
 from model_zoo.directions import DirectionMap
 from model_zoo.events import Reached
+from model_zoo.inspecting.figures import COMMON
+from model_zoo.inspecting.figures import escaped as escape
 from model_zoo.palette import BLUE, CLEAR, EDGE, GREY, GRID, PINK, WHITE
 from model_zoo.scopes import Kind
 from model_zoo.tasks import TASKS
@@ -17,19 +18,6 @@ from .theme import OWN_COLOUR, TASK_COLOURS, TASK_SYMBOLS
 
 Position = tuple[float, float, float]
 OwnPoint = tuple[str, Position]  # the label of a visitor's edit, and where it falls
-
-COMMON = {
-    "autosize": True,
-    "paper_bgcolor": CLEAR,
-    "plot_bgcolor": CLEAR,
-    "font": {"color": GREY, "family": "system-ui, DejaVu Sans, sans-serif", "size": 13},
-    "hoverlabel": {"align": "left", "font": {"size": 13}},
-}
-
-
-def escape(text: str) -> str:
-    """A text inside a hover's HTML. Plotly knows no entity for quotes and would show it."""
-    return html.escape(text, quote=False)
 
 
 # ---- directions --------------------------------------------------------------------------------------------

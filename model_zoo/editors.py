@@ -4,6 +4,7 @@ tag, never by organisation.
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,12 @@ def here(backbone: Backbone, trained: Path | None = None) -> list[FoundEditor]:
         if _is_for(backbone, path.parent):
             found.append(FoundEditor(str(path.parent), f"{path.parent.name} (trained here)", "here"))
     return found
+
+
+def use_command(folder: Path, model: str) -> str:
+    """The command that edits a base model with the editor in a folder, as a shell takes it."""
+    place, base = shlex.quote(str(folder)), shlex.quote(model)
+    return f'python -m model_zoo edit --model {base} --editor {place} --prompt "..." --target "..."'
 
 
 def _is_for(backbone: Backbone, folder: Path) -> bool:

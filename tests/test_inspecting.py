@@ -21,6 +21,7 @@ from model_zoo.inspecting.findings import Knowledge, KnownFact, Strength, Streng
 from model_zoo.inspecting.fragments import TITLES, lights, section
 from model_zoo.inspecting.inside import lens, subject_tokens, trace
 from model_zoo.inspecting.known import BaseFacts, knowledge
+from model_zoo.inspecting.nearest import nearest_edits
 from model_zoo.inspecting.neutral import neutral_text
 from model_zoo.inspecting.study import ROLES, averaged, roles
 from model_zoo.records import Probe
@@ -169,6 +170,13 @@ def test_an_edit_on_the_atlas_is_looked_at_from_all_sides(studio):
     assert sum(e.holds and e.likelihood > 0.5 for e in near) >= 4
     assert found["Layers"].blocks[-1].target_after > 0.9
     assert all(request.prompt != fact.prompt for fact in found["Knowledge"].facts)
+
+
+def test_reference_edits_whose_subject_is_written_otherwise_are_made_too(studio):
+    edit, _ = studio.propose(studio.request("counterfact", PROMPT, "Rome"), "instructedit")
+    space = studio.directions(3)
+    space.records = [(task, replace(record, subject="The Name")) for task, record in space.records]
+    assert len(nearest_edits(studio, space, edit, None).edits) == 5
 
 
 def test_facts_that_another_edit_changes_are_not_asked(studio):

@@ -60,6 +60,7 @@ def train(
 ) -> None:
     """Train an editor for a base model, on the atlas' records or on files of your own."""
     from ..catalog import load_backbone
+    from ..editors import use_command
     from ..loading import LoadOptions
     from ..methods import assignments, get_method
     from ..methods.editor_folder import CONFIG_FILE
@@ -103,10 +104,7 @@ def train(
     else:
         tell("")
         ready.run(out)
-        lines = [
-            f"The editor lies in {out}. It is used by",
-            f'  python -m model_zoo edit --model {model} --editor {out} --prompt "..." --target "..."',
-        ]
+        lines = [f"The editor lies in {out}. It is used by", f"  {use_command(out, model)}"]
     if together().first:
         print("\n".join(lines))
 

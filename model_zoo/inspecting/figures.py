@@ -14,7 +14,7 @@ Figure = dict[str, Any]
 _NEW, _OLD, _STAY = VERMILION, BLUE, GREY
 _HEIGHT = 300
 _MARGIN = {"l": 52, "r": 12, "t": 26, "b": 44}
-_COMMON = {
+COMMON = {
     "autosize": True,
     "paper_bgcolor": CLEAR,
     "plot_bgcolor": CLEAR,
@@ -74,7 +74,7 @@ def traced(found: Traced) -> Figure | None:
     if not found.share:
         return None
     start, end = found.subject
-    tokens = [_text(token) for token in found.tokens]
+    tokens = [escaped(token) for token in found.tokens]
     names = [f"{token} ◂" if start <= i < end else token for i, token in enumerate(tokens)]
     grid = {
         "type": "heatmap",
@@ -89,7 +89,7 @@ def traced(found: Traced) -> Figure | None:
     }
     y = {**_axis(""), "tickvals": grid["y"], "ticktext": names, "autorange": "reversed"}
     layout = {
-        **_COMMON,
+        **COMMON,
         "height": max(220, 28 * len(names) + 90),
         "margin": _MARGIN | {"l": 110},
         "xaxis": _axis("state put back behind block"),
@@ -105,8 +105,8 @@ FIGURES: dict[type, Callable[[Any], Figure | None]] = {
 }
 
 
-def _text(text: str) -> str:
-    """A text inside Plotly's markup, which knows no entity for quotes."""
+def escaped(text: str) -> str:
+    """A text inside Plotly's markup, which knows no entity for quotes and would show it."""
     return escape(text, quote=False)
 
 
@@ -116,9 +116,9 @@ def _line(xs: Sequence, ys: Sequence, name: str, colour: str, dash: str = "solid
         "mode": "lines",
         "x": list(xs),
         "y": list(ys),
-        "name": _text(name),
+        "name": escaped(name),
         "line": {"color": colour, "width": 2, "dash": dash},
-        "hovertemplate": f"%{{y:.1%}} {_text(name)}<extra></extra>",
+        "hovertemplate": f"%{{y:.1%}} {escaped(name)}<extra></extra>",
     }
 
 
@@ -130,7 +130,7 @@ def _axis(title: str) -> Figure:
 def _layout(x: str) -> Figure:
     shares = {"range": [0, 1.12], "tickformat": ".0%", "tickvals": [0, 0.25, 0.5, 0.75, 1]}
     return {
-        **_COMMON,
+        **COMMON,
         "height": _HEIGHT,
         "margin": _MARGIN,
         "xaxis": _axis(x),

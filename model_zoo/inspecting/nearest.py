@@ -4,14 +4,13 @@ from dataclasses import replace
 
 from ..changes import Patch, patch_of
 from ..directions import DirectionSpace
-from ..evaluation.text import protected, typed_small, unchanged
 from ..generation import answered, generate
 from ..methods import check_requests
-from ..request import EditRequest
+from ..records import Probe
 from ..session import Edit
 from ..studio import Studio
 from .findings import NearEdit, NearestEdits
-from .trying import ROOM
+from .trying import ROOM, returned
 
 NEAREST, REFERENCES = 5, 10  # edits that are told, and of every task those that they are looked for among
 
@@ -20,7 +19,10 @@ def nearest_edits(studio: Studio, space: DirectionSpace, edit: Edit, patch: Patc
     """The nearest reference edits, each made alone by the edit's method; its prompt asked under `patch`."""
     cosines = space.cosines(edit.request, space.views[0], True)
     others = [
-        (float(cosine), replace(request, subject=request.subject or record.subject, chat=edit.request.chat))
+        (
+            float(cosine),
+            replace(request, subject=studio.subject_of(request.prompt, record), chat=edit.request.chat),
+        )
         for cosine, request, (_, record) in zip(cosines, space.requests(True), space.records, strict=True)
         if request.prompt != edit.request.prompt
     ]
@@ -36,8 +38,8 @@ def nearest_edits(studio: Studio, space: DirectionSpace, edit: Edit, patch: Patc
     held = answered(studio.backbone, [(p, r.target) for p, r in zip(put, requests, strict=True)], made)
     said = generate(studio.backbone, [*put, *put], [*[None] * len(put), *[patch] * len(put)], ROOM)
     found = []
-    for (cosine, request), own, before, after in zip(near, held, said, said[len(put) :]):
-        same = _same(studio, request, before, after)
+    for (cosine, request), own, text, before, after in zip(near, held, put, said, said[len(put) :]):
+        same = returned(studio, Probe(request.prompt, ""), text, before, after).same
         found.append(
             NearEdit(
                 request.task,
@@ -52,9 +54,3 @@ def nearest_edits(studio: Studio, space: DirectionSpace, edit: Edit, patch: Patc
             )
         )
     return NearestEdits(tuple(found), len(space.records))
-
-
-def _same(studio: Studio, request: EditRequest, before: str, after: str) -> bool:
-    small = typed_small(request.prompt)
-    in_chat = studio.backbone.in_chat(studio.put(request.prompt, request))
-    return unchanged(before, after, protected(before, "", small, in_chat), small, in_chat)

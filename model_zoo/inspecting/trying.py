@@ -59,10 +59,11 @@ def edited_back(
     put = [studio.put(probe.prompt, request) for probe in probes]
     said = generate(studio.backbone, [*put, *put], [*[before] * len(put), *[after] * len(put)], ROOM)
     answers = zip(probes, put, said[: len(put)], said[len(put) :], strict=True)
-    return EditedBack(old, tuple(_returned(studio, *answer) for answer in answers))
+    return EditedBack(old, tuple(returned(studio, *answer) for answer in answers))
 
 
-def _returned(studio: Studio, probe: Probe, put: str, before: str, after: str) -> Returned:
+def returned(studio: Studio, probe: Probe, put: str, before: str, after: str) -> Returned:
+    """One prompt, put to the model as `put`, and whether it is answered as before."""
     small, in_chat = typed_small(probe.prompt), studio.backbone.in_chat(put)
     answer = protected(before, probe.answer, small, in_chat)
     return Returned(probe.prompt, before, after, unchanged(before, after, answer, small, in_chat))
