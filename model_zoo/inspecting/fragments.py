@@ -240,8 +240,8 @@ def nearest(found: NearestEdits) -> str:
     n = len(found.edits)
     rows = [
         (
-            f"{e.cosine:.2f}",
             escape(f"{e.prompt} → {e.target}"),
+            f"{e.cosine:.2f}",
             f"{_sign(e.holds)} {_percent(e.likelihood)}",
             f"{_sign(e.same)} {escape(e.before)}" + ("" if e.same else f" → {escape(e.after)}"),
         )
@@ -251,7 +251,7 @@ def nearest(found: NearestEdits) -> str:
         f"<p>Of the {n} nearest of {found.references} reference edits {hold} hold when they are made alone "
         f"by the same method, and {same} of their prompts are answered as before under this edit.</p>"
     )
-    head = ("cosine", "reference edit", "made alone", "its prompt now")
+    head = ("reference edit", "cosine", "made alone", "its prompt now")
     return words + table(head, rows)
 
 
