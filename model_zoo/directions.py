@@ -1,8 +1,7 @@
 """Editing-gradient directions: where one edit lies among others (InstructEdit, arXiv 2402.16123).
 
 A direction is one edit's delta W, at one matrix or over all edited ones, scaled to unit length. Inner
-products come from the factors, <B_i A_i, B_j A_j> = sum((B_i^T B_j) * (A_i A_j^T)), so nothing of size d_out
-x d_in is ever made.
+products come from the factors, a block of the matrix's rows at a time, so the n matrices never stand whole.
 """
 
 import functools
@@ -15,7 +14,6 @@ import numpy as np
 import torch
 from sklearn.decomposition import KernelPCA
 from sklearn.metrics import silhouette_score
-from torch import Tensor
 
 from .backbone import Backbone
 from .changes import Delta, LayerDelta
@@ -30,6 +28,7 @@ View = Literal["gradient", "update"]
 Position = tuple[float, float, float]  # on the first three components
 ALL = "all edited matrices"
 BATCH = 16
+BLOCK = 2**24  # numbers of the deltas that stand at once, 64 MiB
 REFERENCES, FEW_REFERENCES = 40, 10  # edits of every task; the few are for
 LARGE = 5e7  # models of more weights on a CPU
 GRADIENT_BLOCKS = 3  # without an editor: gradients of the MLPs of the last blocks
@@ -62,31 +61,25 @@ class DirectionMap:
     silhouette_plane: float
 
 
-@dataclass(frozen=True)
-class _Stacked:
-    """One matrix's factors of all edits, rows concatenated: A [R, d_in], B [R, d_out], and which edit owns
-    each row.
+def _gram(layers: Sequence[LayerDelta]) -> np.ndarray:
+    """Frobenius inner products [n, n] of n deltas of one matrix, by blocks of its output rows so that memory
+    stays bounded.
     """
-
-    a: Tensor
-    b: Tensor
-    owner: Tensor
-
-    @staticmethod
-    def of(layers: Sequence[LayerDelta]) -> "_Stacked":
-        owner = torch.cat([torch.full((layer.rank,), i) for i, layer in enumerate(layers)])
-        factors = [layer.factors for layer in layers]
-        return _Stacked(torch.cat([a for a, _ in factors]), torch.cat([b.T for _, b in factors]), owner)
+    factors = [layer.factors for layer in layers]
+    total = np.zeros((len(layers), len(layers)))
+    rows = max(1, BLOCK // (len(layers) * factors[0][0].shape[1]))
+    for start in range(0, factors[0][1].shape[0], rows):
+        block = torch.stack([(b[start : start + rows] @ a).flatten() for a, b in factors])
+        total += (block @ block.T).cpu().double().numpy()
+    return total
 
 
-def _inner(left: _Stacked, right: _Stacked, n_left: int, n_right: int) -> np.ndarray:
-    """Frobenius inner products [n_left, n_right], by blocks of left edits so that memory stays bounded."""
-    out = torch.zeros(n_left, n_right)
-    for i in range(n_left):
-        rows = left.owner == i
-        products = (left.a[rows] @ right.a.T) * (left.b[rows] @ right.b.T)
-        out[i] = torch.zeros(n_right).index_add(0, right.owner, products.sum(0))
-    return out.double().numpy()
+def _cross(layer: LayerDelta, others: Sequence[LayerDelta]) -> np.ndarray:
+    """Frobenius inner products [n] of one delta with n others of the same matrix, from the factors."""
+    (a, b), factors = layer.factors, [other.factors for other in others]
+    products = (torch.cat([a for a, _ in factors]) @ a.T) * (torch.cat([b.T for _, b in factors]) @ b)
+    ranks = [len(a) for a, _ in factors]
+    return np.array([float(rows.sum()) for rows in products.double().split(ranks)])
 
 
 class DirectionSpace:
@@ -183,8 +176,7 @@ class DirectionSpace:
             yield len(deltas) / len(requests)
         for path in deltas[0].layers:
             if path not in grams:
-                stack = _Stacked.of([d.layers[path] for d in deltas])
-                grams[path] = _inner(stack, stack, len(deltas), len(deltas))
+                grams[path] = _gram([delta.layers[path] for delta in deltas])
                 yield 1.0
 
     def _gram(self, view: View, instructed: bool, module: str) -> np.ndarray:
@@ -221,8 +213,7 @@ class DirectionSpace:
     ) -> dict[str, float]:
         """How well the reference tasks separate when their edits are these, in the records' order."""
         deltas = self.directions(requests, view, prefix_rows)
-        stacks = [_Stacked.of([d.layers[path] for d in deltas]) for path in deltas[0].layers]
-        cosine = _cosines(_sum(_inner(s, s, len(deltas), len(deltas)) for s in stacks))
+        cosine = _cosines(_sum(_gram([d.layers[path] for d in deltas]) for path in deltas[0].layers))
         pca = KernelPCA(n_components=2, kernel="precomputed", eigen_solver="dense").fit(cosine)
         full, plane, total = self._scores(cosine, pca.transform(cosine))
         return {
@@ -257,13 +248,9 @@ class DirectionSpace:
         reference = self._deltas[view, instructed]
         paths = list(reference[0].layers) if module == ALL else [module]
 
-        def inner(path: str) -> np.ndarray:  # (1, n)
-            others = _Stacked.of([d.layers[path] for d in reference])
-            return _inner(_Stacked.of([delta.layers[path]]), others, 1, len(reference))
-
-        cross = _sum(inner(path) for path in paths)
+        cross = _sum(_cross(delta.layers[path], [d.layers[path] for d in reference]) for path in paths)
         own = sum(delta.layers[path].norm() ** 2 for path in paths)
-        return (cross / (norms * np.sqrt(own)))[0]
+        return cross / (norms * np.sqrt(own))
 
 
 def _sum(arrays: Iterable[np.ndarray]) -> np.ndarray:

@@ -26,12 +26,16 @@ def train_page(browser: Browser, hub: Hub, tmp_path) -> Iterator[Page]:
 def order(page: Page, steps: int, name: str = "tiny") -> None:
     page.get_by_role("tab", name="Train", exact=True).click()
     expect(page.locator("#train-about")).to_contain_text("Trains a new editor for atlas", timeout=20 * SECOND)
+    settings = page.locator("#train-settings textarea")
+    if not settings.is_visible():
+        page.get_by_text("More settings").last.click()
+    settings.wait_for()
     page.locator("#train-name textarea, #train-name input").fill(name)
     page.locator("#train-steps input").fill(str(steps))
-    if not page.locator("#train-settings textarea").is_visible():
-        page.get_by_text("More settings").last.click()
-    page.locator("#train-settings textarea").fill(TINY)
-    page.locator("#train-settings textarea").blur()
+    settings.fill(TINY)
+    settings.press("End")
+    settings.press_sequentially(" ")  # a field just laid out may lose its first input; a key brings the whole
+    settings.blur()
 
 
 def test_an_editor_is_trained_stopped_gone_on_with_published_and_used(train_page: Page, hub: Hub, tmp_path):
