@@ -34,7 +34,7 @@ from .picker import listed
 from .runtime import Runtime, Settings
 from .sessions import MOST_SESSIONS
 from .tab import PageParts
-from .theme import STYLE, build_theme, colour_variables
+from .theme import ANSWERS, STYLE, build_theme, colour_variables
 from .visitor import ModelChoice, VisitorState
 
 __all__ = ["LAUNCH", "Settings", "build", "logins"]
@@ -55,6 +55,7 @@ LAUNCH: dict[str, Any] = {
     "theme": build_theme(),
     "css": colour_variables(),
     "css_paths": [STYLE],
+    "head": f"<script>{ANSWERS.read_text(encoding='utf-8')}</script>",
     "run_history": False,
     "max_file_size": MOST_OF_A_FILE,
     "max_threads": MOST_THREADS,

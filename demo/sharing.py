@@ -19,6 +19,10 @@ class Gone(Exception):
     """Nobody waits any more for what was to be computed."""
 
 
+class Superseded(Gone):
+    """The visitor asked for something else before all of this was told."""
+
+
 def wanting() -> Callable[[], bool]:
     """Tells, from whichever thread, whether the client of the event that this thread handles still listens;
     always True outside of an event.
@@ -32,6 +36,22 @@ def wanting() -> Callable[[], bool]:
         return any(job.alive for job in jobs if job._id == event)  # one that was cancelled is not there
 
     return wanted
+
+
+def superseding() -> Callable[[], bool]:
+    """Tells, from whichever thread, whether the client of the event that this thread handles waits for
+    another one, in the same queue, that draws all that this one draws; always False outside of an event.
+    """
+    page, event = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
+    jobs = (job for jobs in (page._queue.active_jobs if page else ()) if jobs for job in jobs)
+    own = next((job for job in jobs if job._id == event), None)
+    if page is None or own is None:
+        return lambda: False
+    line = page._queue.event_queue_per_concurrency_id[own.concurrency_id].queue
+    draws = set(own.fn.outputs)
+    return lambda: any(
+        other.session_hash == own.session_hash and draws <= set(other.fn.outputs) for other in tuple(line)
+    )
 
 
 class _Told(NamedTuple):

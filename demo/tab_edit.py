@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import gradio as gr
@@ -21,6 +22,7 @@ from .handlers import ASK, COMPUTE, PRIVATE, QUIET, errors_as_messages
 from .hyper_controls import HyperControls
 from .picker import Picker
 from .runtime import Question, Runtime
+from .sharing import Superseded
 from .tab import PageParts, Tab
 from .visitor import ModelChoice, VisitorState
 
@@ -94,7 +96,11 @@ class EditTab:
         yield from self._drawn(state.request, events)
 
     def _drawn(self, request: EditRequest, events: Iterator[Event]) -> Iterator[dict]:
-        """The updates that draw an edit's events."""
+        """The updates that draw an edit's events, up to where the visitor asks for something else."""
+        with suppress(Superseded):  # the next event draws all anew
+            yield from self._drawn_whole(request, events)
+
+    def _drawn_whole(self, request: EditRequest, events: Iterator[Event]) -> Iterator[dict]:
         text, drawn = TextSoFar("", ""), 0.0
         for event in events:
             if isinstance(event, TextSoFar):
@@ -246,7 +252,13 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     picker = Picker(runtime, model, inputs.editor, outputs.verdicts)
     # first, so that no private listener takes the endpoints' names
     api.build(runtime, state, components(inputs), question.box, inputs.chat)
-    shows: dict[str, Any] = {"outputs": [state, *components(outputs)], **QUIET, **COMPUTE}
+    # multiple: what is done while an edit is still judged must not be lost; the judging gives way to it
+    shows: dict[str, Any] = {
+        "outputs": [state, *components(outputs)],
+        "trigger_mode": "multiple",
+        **QUIET,
+        **COMPUTE,
+    }
     parts.redraws = lambda event: event(errors_as_messages(tab.show), [state], **shows)
     parts.redraws(opened)
     _wire_edits(tab, picker, inputs, apply_button, shows)
@@ -261,6 +273,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
             errors_as_messages(tab.ask),
             [state, question.box, inputs.chat],
             question.answer,
+            trigger_mode="always_last",
             **QUIET,
             **ASK,
         )
@@ -310,9 +323,8 @@ def _wire_subject(tab: EditTab, inputs: EditInputs) -> None:
 
 def _wire_stack(tab: EditTab, shows: dict) -> None:
     out = tab.out
-    # always_last: a box clicked while an answer still streams must not be lost
     tick = tab.change(lambda session, on: session.set_on(set(on)))
-    out.stack.input(tick, [tab.state, out.stack], trigger_mode="always_last", **shows)
+    out.stack.input(tick, [tab.state, out.stack], **shows)
     out.undo.click(tab.change(EditSession.undo), [tab.state], **shows)
     out.redo.click(tab.change(EditSession.redo), [tab.state], **shows)
     out.clear.click(tab.change(EditSession.clear), [tab.state], **shows)

@@ -77,8 +77,11 @@ class ManyTab:
         self, state: VisitorState, file: str | None, n: int, chat: bool, keep: str, chosen: list[int]
     ) -> Iterator[dict]:
         """The same when the tab is opened again, with what was chosen before."""
+        if not file:  # one that is on its way is told by `look`, and must not be overwritten
+            yield {self.out.read: gr.skip()}
+            return
         for update in self.look(state, file, n, chat):
-            if file and self.out.chosen in update and keep == "chosen":
+            if self.out.chosen in update and keep == "chosen":
                 update[self.out.keep]["value"] = keep
                 update[self.out.chosen] |= {"value": chosen, "visible": True}
             yield update

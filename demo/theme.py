@@ -10,7 +10,8 @@ from model_zoo import palette
 from model_zoo.palette import DARK, LIGHT
 from model_zoo.tasks import TASKS
 
-STYLE = Path(__file__).parent.parent / "assets" / "style.css"
+ASSETS = Path(__file__).parent.parent / "assets"
+STYLE, ANSWERS = ASSETS / "style.css", ASSETS / "answers.js"
 
 _COLOURS = (palette.BLUE, palette.GREEN, palette.PINK, palette.ORANGE, palette.SKY, palette.YELLOW)
 _SYMBOLS = ("circle", "square", "diamond", "x", "cross", "circle-open")

@@ -12,7 +12,7 @@ from typing import Any
 from model_zoo.generation import GIVEN_UP, GivenUp
 
 from .counters import Counters
-from .sharing import LOOKED, Gone, Stop, wanting
+from .sharing import LOOKED, Gone, Stop, Superseded, superseding, wanting
 
 try:
     import spaces
@@ -27,6 +27,7 @@ TAKE_LONG = (
     "train",
     "map",
 )  # the works that take turns with others, step by step
+GIVE_WAY = ("life", "show_edit")  # once begun, to whatever else their visitor asks for
 
 
 class Slot:
@@ -127,13 +128,24 @@ class Works:
 
     def _in_turns(self, name: str, args: tuple) -> Iterator[Any]:
         """The results of a visitor's own piece of work."""
-        yield from self._turns(iter(self._on_gpu(name, args)), name not in TAKE_LONG, wanting())
+        over = superseding() if name in GIVE_WAY else lambda: False
+        yield from self._turns(iter(self._on_gpu(name, args)), name not in TAKE_LONG, wanting(), over)
 
-    def _turns(self, steps: Iterator[Any], short: bool, wanted: Callable[[], bool]) -> Iterator[Any]:
-        """The steps of a piece of work, each in a turn; between them others have theirs. Gone where it is
-        not wanted any more.
+    def _turns(
+        self,
+        steps: Iterator[Any],
+        short: bool,
+        listened: Callable[[], bool],
+        over: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Any]:
+        """The steps of a piece of work, each in a turn; between them others have theirs. Gone where nobody
+        listens any more, Superseded where it is `over` after its first step.
         """
         begun = False
+
+        def wanted() -> bool:
+            return listened() and not (begun and over())
+
         try:
             while True:
                 with self.slot.turn(begun and short, wanted):
@@ -148,6 +160,10 @@ class Works:
                         GIVEN_UP.reset(asked)
                 begun = True
                 yield result
+        except Gone as error:
+            if listened():
+                raise Superseded from error
+            raise
         finally:
             if close := getattr(steps, "close", None):
                 close()

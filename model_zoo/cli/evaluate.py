@@ -1,6 +1,7 @@
 """`evaluate` and `directions`: what an editor does, in numbers."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, cast
@@ -93,7 +94,7 @@ def evaluate(
     from ..evaluation import Results, report
     from ..evaluation.metrics import explained
     from ..loading import LoadOptions
-    from ..methods import assignments
+    from ..methods import METHODS, assignments
     from ..processes import together as of_processes
     from ..sources import files_by_task
     from .opening import opened
@@ -153,15 +154,18 @@ def evaluate(
     if record:
         editors.record_metrics(studio.editors[names[0]], told, names[0])
     if table:
-        table.write_text(_table(told), encoding="utf-8")
+        of_editors = {name: studio.method(name).training_in_words for name in names if name in METHODS}
+        table.write_text(_table(told, of_editors), encoding="utf-8")
     if html:
         html.write_text(report.page(told), encoding="utf-8")
     if not out:
         emit(told)
 
 
-def _table(told: dict) -> str:
-    """The means as a table that says by itself what was measured, of what and with what."""
+def _table(told: dict, editors: Mapping[str, str]) -> str:
+    """The means as a table that says by itself what was measured, of what and with what. `editors`: how each
+    method's was trained.
+    """
     from ..experiments.render import as_csv
 
     c, v = told["config"], told["versions"]
@@ -174,7 +178,8 @@ def _table(told: dict) -> str:
         "transformers": v["transformers"],
         "device": v["device"],
     }
-    return as_csv([of_run | summary for summary in told["summary"]])
+    rows = [of_run | summary | {"editor": editors.get(summary["method"], "")} for summary in told["summary"]]
+    return as_csv(rows)
 
 
 def _tell(told: dict) -> None:

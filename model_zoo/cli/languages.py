@@ -31,7 +31,6 @@ def languages(
     from ..experiments.render import as_csv
     from ..loading import LoadOptions
     from ..methods import METHODS
-    from ..methods.hypernetwork_method import HypernetworkMethod
     from ..records import Record
     from ..request import EditRequest
     from .opening import opened
@@ -62,8 +61,8 @@ def languages(
         for done, so_far in made:
             print(f"{name}: {done} of {len(fit)} rows", file=sys.stderr, flush=True)
             found = so_far
-        trained = method.training_in_words if isinstance(method, HypernetworkMethod) else ""
-        table += [run | {"method": name, "editor": trained, **asdict(row)} for row in found]
+        told = run | {"method": name, "editor": method.training_in_words}
+        table += [told | asdict(row) for row in found]
         for row in found:
             pair, interval = f"{row.edited} -> {row.asked}", f"[{row.low:.0%}, {row.high:.0%}]"
             print(f"{name:<13}{pair:<10}{row.metric:<13}{row.mean:6.1%}  {interval}  n {row.n}")

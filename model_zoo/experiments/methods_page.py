@@ -120,16 +120,20 @@ def _figures(rows: Rows) -> str:
             "them. In brackets bootstrap 95% intervals over subjects."
         )
         head = ["method", "edits", *METRICS, "known stays", "forced reliability", "repeats itself"]
-        lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+        lines, editors = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"], list[str]()
         for name in _in_order(own):
             cells = {(r["metric"], r["score"]): r for r in own if r["method"] == name}
             wanted = [(metric, "generated") for metric in METRICS]
             wanted += [("locality_known", "generated")]
             wanted += [("reliability", "teacher_forced"), ("degenerate", "generated")]
-            n = cells[wanted[0]]["n"]
+            first = cells[wanted[0]]
             shown = [_percent(cells.get(key)) for key in wanted]
-            lines.append(f"| {' | '.join([_titled(name), n, *shown])} |")
+            lines.append(f"| {' | '.join([_titled(name), first['n'], *shown])} |")
+            if first.get("editor"):
+                editors.append(f"- {_titled(name)}: {first['editor']}.")
         parts.append("\n".join(lines))
+        if editors:
+            parts.append("Editors, where a method needs one:\n\n" + "\n".join(editors))
     return "\n\n".join(parts)
 
 

@@ -67,6 +67,11 @@ class EditMethod(ABC):
         """A short digest of everything that decides its edits beside the base model."""
         return repr(self.config)
 
+    @property
+    def training_in_words(self) -> str:
+        """How its editor was trained; empty where it has none, or one that does not say."""
+        return ""
+
     @abstractmethod
     def propose(self, requests: Sequence[EditRequest]) -> list[Any]:
         """One Change of `kind` per request, each as if it were the only edit; the base model stays."""

@@ -53,6 +53,13 @@ class EditorConfig(BaseModel):
         """Whether it was trained on instructions that say how far an edit reaches."""
         return self.instructed and self.training.get("scope_share", 0) > 0
 
+    @property
+    def training_in_words(self) -> str:
+        """How long it was trained, and on what."""
+        told, tasks = self.training, ", ".join(self.tasks)
+        edits = told.get("edits") or told.get("batch", "?")
+        return f"trained for {told.get('steps', '?')} steps of {edits} edits on {tasks}"
+
 
 @dataclass(frozen=True)
 class EditorTensors:

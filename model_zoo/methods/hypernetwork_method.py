@@ -66,9 +66,7 @@ class HypernetworkMethod(EditMethod):
 
     @property
     def training_in_words(self) -> str:
-        told = self.config.training
-        tasks = ", ".join(self.config.tasks)
-        return f"trained for {told.get('steps', '?')} steps of {told.get('edits', '?')} edits on {tasks}"
+        return self.config.training_in_words
 
     @classmethod
     @abstractmethod

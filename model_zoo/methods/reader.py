@@ -101,6 +101,10 @@ class Reader(EditMethod):
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
+    @property
+    def training_in_words(self) -> str:
+        return self.editor.training_in_words
+
     # ---- edits ---------------------------------------------------------------------------------------------
 
     @property

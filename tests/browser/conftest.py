@@ -98,6 +98,14 @@ def open_page(
     return page
 
 
+def settled(page: Page) -> None:
+    """Wait as long as a person needs to look at a tab or a fold that was just opened: Gradio gives its fields
+    their first values some frames later, over what was put there meanwhile.
+    """
+    page.evaluate("new Promise(ends => requestAnimationFrame(() => requestAnimationFrame(ends)))")
+    page.wait_for_timeout(500)
+
+
 def answer(page: Page, side: str) -> str:
     return re.sub(r"\s+", " ", page.locator(f"#pair .side-{side} .answer").inner_text())
 

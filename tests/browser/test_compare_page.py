@@ -5,6 +5,7 @@ import csv
 import pytest
 from playwright.sync_api import Page, expect
 
+from .conftest import settled
 from .test_page import SECOND
 
 pytestmark = pytest.mark.browser
@@ -32,6 +33,7 @@ def test_methods_stand_side_by_side_and_the_table_is_downloaded(page: Page, tmp_
 
 def test_settings_of_the_edit_tab_count_and_the_list_goes_along(page: Page):
     page.get_by_text("More settings").click()
+    settled(page)
     page.locator("#method input").click()
     page.get_by_role("option", name="FT-L (constrained fine-tuning)").click()
     page.locator("#hyper-ft-l-steps input").fill("1")

@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from .conftest import settled
 from .test_page import SECOND
 
 pytestmark = pytest.mark.browser
@@ -39,6 +40,7 @@ def test_own_records_are_uploaded_and_what_is_missing_is_told(page: Page, tmp_pa
     )
     page.get_by_role("tab", name="Evaluate", exact=True).click()
     page.get_by_text("Your own edits").click()
+    settled(page)
     page.locator("#records input[type=file]").set_input_files(tmp_path / "mine.csv")
     expect(page.locator("#records")).to_contain_text(re.compile(r"mine\s*\.csv"), timeout=20 * SECOND)
     measure(page, 5, "InstructEdit")

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from ..makers import pico_backbone, save_model
-from .conftest import answer, open_page
+from .conftest import answer, open_page, settled
 from .test_page import SECOND, apply_edit, choose_model
 
 pytestmark = pytest.mark.browser
@@ -66,6 +66,7 @@ def opened(page: Page, name: str) -> None:
     folded = page.locator("button.label-wrap:visible:not(.open)")
     while folded.count():
         folded.first.click()
+    settled(page)
 
 
 def anew(page: Page) -> None:

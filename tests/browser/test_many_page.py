@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 from model_zoo.cli import main
 from model_zoo.session_files import load_session
 
+from .conftest import settled
 from .test_page import SECOND, apply_edit
 
 pytestmark = pytest.mark.browser
@@ -24,6 +25,7 @@ def drop(page: Page, folder: Path, rows: list | str, name: str = "mine.json") ->
     path = folder / name
     path.write_text(rows if isinstance(rows, str) else json.dumps(rows))
     page.get_by_role("tab", name="Many edits", exact=True).click()
+    settled(page)
     page.locator("#many-file input[type=file]").set_input_files(path)
 
 

@@ -22,7 +22,7 @@ from model_zoo.training.meta import MetaTrainer
 
 from ..conftest import HUB
 from ..makers import ATLAS, as_files, pico_backbone, save_model
-from .conftest import answer, open_page
+from .conftest import answer, open_page, settled
 
 pytestmark = pytest.mark.browser
 SECOND = 1000
@@ -171,6 +171,7 @@ def test_an_editor_from_the_hub_is_discovered_pulled_and_used(page: Page, hub, m
         shutil.copytree(CATALOG["atlas"].editors["instructedit"], tmp_path / "editor"), "me/atlas-editor"
     )
     page.get_by_text("More settings").click()
+    settled(page)
     page.locator("#look").click()
     expect(page.locator("#editor")).to_contain_text("One other editor was found", timeout=20 * SECOND)
     page.locator("#editor input").click()

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from ..hub_server import Hub
-from .conftest import open_page, serve
+from .conftest import open_page, serve, settled
 from .test_page import SECOND
 
 pytestmark = pytest.mark.browser
@@ -29,12 +29,10 @@ def order(page: Page, steps: int, name: str = "tiny") -> None:
     settings = page.locator("#train-settings textarea")
     if not settings.is_visible():
         page.get_by_text("More settings").last.click()
-    settings.wait_for()
+        settled(page)
     page.locator("#train-name textarea, #train-name input").fill(name)
     page.locator("#train-steps input").fill(str(steps))
     settings.fill(TINY)
-    settings.press("End")
-    settings.press_sequentially(" ")  # a field just laid out may lose its first input; a key brings the whole
     settings.blur()
 
 
@@ -43,6 +41,7 @@ def test_an_editor_is_trained_stopped_gone_on_with_published_and_used(train_page
     (tmp_path / "rows.csv").write_text("prompt,target,subject,locality\n" + "".join(ROWS))
     order(page, 100_000)
     page.get_by_text("Record files of your own, by task").click()
+    settled(page)
     page.locator("#train-counterfact input[type=file]").set_input_files(tmp_path / "rows.csv")
     expect(page.locator("#train-counterfact")).to_contain_text("rows", timeout=20 * SECOND)
     page.locator("#train-estimate").click()
@@ -64,6 +63,7 @@ def test_an_editor_is_trained_stopped_gone_on_with_published_and_used(train_page
     toast = page.get_by_test_id("toast-body")
     expect(toast).to_contain_text("holds a finished editor already", timeout=20 * SECOND)
     page.get_by_text("Publish it on the Hub").click()
+    settled(page)
     page.locator("#train-repo textarea, #train-repo input").fill("me/tiny")
     page.locator("#train-push").click()
     expect(page.locator("#train-pushed a")).to_contain_text("me/tiny/tree/", timeout=20 * SECOND)

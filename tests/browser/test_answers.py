@@ -1,0 +1,68 @@
+"""Whatever a visitor asks of the page is answered, also at a moment that suits it badly."""
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from .conftest import answer, open_page
+from .test_page import SECOND
+
+pytestmark = pytest.mark.browser
+
+# what comes of a stream of answers once all are given, before its end is told
+AT_THE_END = """(() => {
+    const plain = window.fetch, later = ms => new Promise(goes_on => setTimeout(goes_on, ms));
+    window.fetch = async (...request) => {
+        const response = await plain(...request);
+        if (!(request[0].url ?? String(request[0])).includes('/queue/data')) return response;
+        const body = response.body.pipeThrough(new TextDecoderStream()).pipeThrough(new TransformStream({
+            transform: async (text, output) => {
+                const end = text.indexOf('data: {"msg":"close_stream"');
+                output.enqueue(end < 0 ? text : text.slice(0, end));
+                if (end >= 0) { COMES; }
+            },
+        })).pipeThrough(new TextEncoderStream());
+        return new Response(body, {status: response.status, headers: response.headers});
+    };
+})()"""
+A_BAD_LINE = AT_THE_END.replace("COMES", "await later(1500); output.enqueue(text.slice(end))")
+A_BREAK = AT_THE_END.replace("COMES", "await later(300); output.error(new TypeError('broken'))")
+
+
+def ask(page: Page, country: str) -> None:
+    page.locator("#ask textarea").fill(f"The capital of {country} is")
+    page.locator("#ask-button").click()
+    asked = page.locator("#answer .asked")
+    expect(asked).to_contain_text(country, timeout=20 * SECOND)
+    expect(asked).to_contain_text("Both answer alike", timeout=20 * SECOND)
+
+
+def make(page: Page, country: str, target: str) -> None:
+    page.locator("#prompt textarea").fill(f"The capital of {country} is")
+    page.locator("#target textarea").fill(target)
+    page.locator("#apply").click()
+
+
+@pytest.mark.parametrize(("script", "pause"), [(A_BAD_LINE, 0), (A_BREAK, SECOND)])
+def test_what_is_asked_when_a_stream_of_answers_ends_is_answered(
+    browser: Browser, address: str, script: str, pause: int
+):
+    page = open_page(browser, address, script=script)
+    expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)
+    for country in ("Spain", "Italy", "Peru"):
+        page.wait_for_timeout(pause)
+        ask(page, country)
+    page.close()
+
+
+def test_an_edit_that_is_applied_while_another_is_judged_is_made(page: Page):
+    expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)
+    for country, target in (("Japan", "Cairo"), ("Peru", "Oslo"), ("Spain", "Kiel")):
+        make(page, country, target)
+        expect(page.locator("#pair .side-after .answer")).to_contain_text(target, timeout=20 * SECOND)
+    expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)
+    expect(page.locator("#stack input[type=checkbox]")).to_have_count(4)
+    for _ in range(2):
+        page.locator("#undo").click()
+    expect(page.locator("#stack input[type=checkbox]")).to_have_count(2, timeout=20 * SECOND)
+    expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)
+    assert answer(page, "after") == "Cairo."
