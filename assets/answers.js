@@ -3,83 +3,122 @@
 // opens no other: it would wait for ever. So the end is passed on only when nothing is waited for, and the
 // stream is opened anew otherwise. A stream that breaks while nothing is waited for counts as ended.
 (() => {
-    const plain = window.fetch;
-    const END = 'close_stream';
-    const waiting = new Set();  // what was asked and is not answered yet
-    const ahead = new Set();  // what was answered before its name was known
-    let asking = 0;  // requests on their way
+    if (window.fetch.keepsAnswers) return;
+    const plain = window.fetch, END = 'close_stream';
+    const sessions = new Map();
 
-    window.fetch = (...request) => {
-        const url = new URL(request[0] instanceof Request ? request[0].url : request[0], location.href);
-        if (url.pathname.endsWith('/queue/join')) return ask(request);
-        if (url.pathname.endsWith('/queue/data')) return answers(request);
-        return plain(...request);
+    // names: of events that were begun and are not answered yet; early: answered before their name was known
+    const session = name => {
+        if (!sessions.has(name)) sessions.set(name, {names: new Set(), early: new Set(), joining: new Set()});
+        return sessions.get(name);
     };
 
-    async function ask(request) {
-        asking++;
+    window.fetch = (...request) => {
+        let url;
         try {
-            const response = await plain(...request);
-            const name = response.ok && (await response.clone().json()).event_id;
-            if (name && !ahead.delete(name)) waiting.add(name);
-            return response;
-        } finally {
-            asking--;
+            url = new URL(request[0] instanceof Request ? request[0].url : request[0], document.baseURI);
+        } catch {
+            return plain(...request);
         }
+        if (url.pathname.endsWith('/queue/join')) return join(request);
+        if (url.pathname.endsWith('/queue/data')) return stream(request, session(url.searchParams.get('session_hash')));
+        if (url.pathname.endsWith('/cancel')) forget(request);
+        return plain(...request);
+    };
+    window.fetch.keepsAnswers = true;
+
+    const body = request => {
+        try {
+            return JSON.parse(request[1]?.body) ?? {};
+        } catch {
+            return {};
+        }
+    };
+
+    const forget = request => session(body(request).session_hash).names.delete(body(request).event_id);
+
+    async function join(request) {
+        const own = session(body(request).session_hash);
+        const named = plain(...request).then(async response => {
+            const name = response.ok && (await response.clone().json().catch(() => ({}))).event_id;
+            if (name && !own.early.delete(name)) own.names.add(name);
+            return response;
+        });
+        const known = named.then(() => {}, () => {});
+        own.joining.add(known);
+        known.then(() => own.joining.delete(known));
+        return named;
     }
 
-    async function answers([input, options]) {
+    async function stream([input, options], own) {
         const open = () => plain(input instanceof Request ? input.clone() : input, options);
         const first = await open();
-        if (!first.ok) return first;
-        const stop = new AbortController();
-        const body = new ReadableStream({
-            start: output => passOn(first, open, output, stop.signal),
-            cancel: () => stop.abort(),
+        if (!first.ok) {
+            own.names.clear();
+            return first;
+        }
+        const left = new AbortController();
+        const answers = new ReadableStream({
+            start: output => passOn(first, open, output, own, left.signal),
+            cancel: () => left.abort(),
         });
-        return new Response(body, {status: first.status, headers: first.headers});
+        return new Response(answers, {status: first.status, headers: first.headers});
     }
 
-    async function passOn(response, open, output, stopped) {
+    async function passOn(response, open, output, own, left) {
         const send = text => output.enqueue(new TextEncoder().encode(`${text}\n\n`));
-        const end = () => {
-            send(`data: {"msg": "${END}"}`);
-            output.close();
-        };
-        try {
-            while (response.ok) {
-                let ended = false;
-                for await (const text of messages(response, stopped)) {
-                    const {msg, event_id} = JSON.parse(text.slice('data:'.length));
-                    if (msg === 'process_completed' && !waiting.delete(event_id)) ahead.add(event_id);
-                    ended = msg === END;
-                    if (!ended) send(text);
-                }
-                if (stopped.aborted) return;
-                while (asking) await new Promise(later => setTimeout(later, 10));
-                if (!waiting.size) return end();
-                if (!ended) break;
-                response = await open();
+        for (;;) {
+            let broken = null;
+            try {
+                if (!await passedToEnd(response, send, own, left)) throw new TypeError('the stream of answers broke');
+            } catch (error) {
+                broken = error;
             }
-            throw new TypeError('the stream of answers broke');
-        } catch (error) {
-            if (stopped.aborted) return;
-            if (!waiting.size && !asking) return end();
-            waiting.clear();
-            output.error(error);
+            if (left.aborted) return;
+            if (broken && own.names.size) {
+                own.names.clear();
+                return output.error(broken);
+            }
+            while (own.joining.size && !own.names.size) await Promise.race(own.joining);
+            if (!own.names.size) {
+                send(`data: {"msg": "${END}"}`);
+                return output.close();
+            }
+            try {
+                response = await open();
+            } catch (error) {
+                return output.error(error);
+            }
         }
     }
 
-    async function* messages(response, stopped) {
+    // whether the end was told
+    async function passedToEnd(response, send, own, left) {
+        if (!response.ok) return false;
+        for await (const text of messages(response, left)) {
+            const {msg, event_id} = JSON.parse(text.slice('data:'.length));
+            if (msg === END) return true;
+            if (msg === 'process_completed' && !own.names.delete(event_id)) own.early.add(event_id);
+            send(text);
+        }
+        return false;
+    }
+
+    async function* messages(response, left) {
         const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-        stopped.addEventListener('abort', () => reader.cancel().catch(() => {}));
-        let text = '';
-        for (;;) {
-            const {done, value} = await reader.read();
-            if (done) return;
-            const parts = (text + value).split('\n\n');
-            text = parts.pop();
-            yield* parts.filter(part => part.startsWith('data:'));
+        const stop = () => reader.cancel().catch(() => {});
+        left.addEventListener('abort', stop);
+        try {
+            let text = '';
+            while (!left.aborted) {
+                const {done, value} = await reader.read();
+                if (done) return;
+                const parts = (text + value).split('\n\n');
+                text = parts.pop();
+                yield* parts.filter(part => part.startsWith('data:'));
+            }
+        } finally {
+            stop();
         }
     }
 })();

@@ -13,7 +13,7 @@ import torch
 from model_zoo.cache import is_full
 from model_zoo.memory import is_exhausted
 
-from .sharing import MOST_TOGETHER, Gone
+from .sharing import MOST_TOGETHER, Gone, Superseded
 
 # Handlers that run the model wait in one queue and run one at a time.
 COMPUTE: dict[str, Any] = {"concurrency_id": "compute", "concurrency_limit": 1}
@@ -29,6 +29,9 @@ LOADING: dict[str, Any] = {"concurrency_id": "loading", "concurrency_limit": Non
 # Gradio works on so many events at once, of all queues together: more than those that may take long, so that
 # an edit always finds a thread.
 MOST_THREADS = 80
+# For what may be asked for again while it is still being told: the one before gives way (turns.GIVE_WAY).
+# Gradio would drop the second click otherwise.
+ANEW: dict[str, Any] = {"trigger_mode": "multiple"}
 # For handlers that are no endpoint of the API.
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 # The same, for handlers that also show no progress bar.
@@ -71,6 +74,8 @@ def errors_as_messages(handler: Callable, escaped: bool = True) -> Callable:
                 yield result
         except gr.Error:
             raise
+        except Superseded:  # what comes next draws all anew
+            return
         except Gone as error:
             raise refusal("Nobody waited for this any more, so it was not done.") from error
         except ValueError as error:

@@ -32,26 +32,32 @@ def wanting() -> Callable[[], bool]:
         return lambda: True
 
     def wanted() -> bool:
-        jobs = (job for jobs in page._queue.active_jobs if jobs for job in jobs)
-        return any(job.alive for job in jobs if job._id == event)  # one that was cancelled is not there
+        # one that was cancelled is not there
+        return any(job.alive for job in _active(page) if job._id == event)
 
     return wanted
 
 
 def superseding() -> Callable[[], bool]:
-    """Tells, from whichever thread, whether the client of the event that this thread handles waits for
+    """Tells, from whichever thread, whether the client of the event that this thread handles asked later for
     another one, in the same queue, that draws all that this one draws; always False outside of an event.
     """
     page, event = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
-    jobs = (job for jobs in (page._queue.active_jobs if page else ()) if jobs for job in jobs)
-    own = next((job for job in jobs if job._id == event), None)
+    own = next((job for job in _active(page) if job._id == event), None) if page else None
     if page is None or own is None:
         return lambda: False
-    line = page._queue.event_queue_per_concurrency_id[own.concurrency_id].queue
-    draws = set(own.fn.outputs)
+    line, draws = page._queue.event_queue_per_concurrency_id[own.concurrency_id].queue, set(own.fn.outputs)
     return lambda: any(
-        other.session_hash == own.session_hash and draws <= set(other.fn.outputs) for other in tuple(line)
+        other.enqueue_time > own.enqueue_time
+        and (other.session_hash, other.concurrency_id) == (own.session_hash, own.concurrency_id)
+        and draws <= set(other.fn.outputs)
+        for other in (*line, *_active(page))
     )
+
+
+def _active(page: Any) -> list[Any]:
+    """The events that a page's queues work on."""
+    return [job for jobs in tuple(page._queue.active_jobs) if jobs for job in tuple(jobs)]
 
 
 class _Told(NamedTuple):

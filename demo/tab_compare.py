@@ -10,7 +10,7 @@ from model_zoo.comparing import Compared, requests_of, write_table
 from model_zoo.methods import METHODS
 
 from . import html
-from .handlers import LONG, QUIET, errors_as_messages, stops
+from .handlers import ANEW, LONG, QUIET, errors_as_messages, stops
 from .html_compare import compared
 from .tab import PageParts, Tab
 from .visitor import VisitorState
@@ -122,6 +122,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
             *parts.hyper.components,
         ],
         [words, table, file],
+        **ANEW,
         **QUIET,
         **LONG,
     )

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 
 import gradio as gr
@@ -18,11 +17,10 @@ from model_zoo.tasks import TASKS
 from . import api, html
 from .edit_inputs import EditInputs, about_subject, about_task, components, lay_out_inputs, wordings
 from .edit_outputs import Outputs, lay_out_outputs, stack_choices
-from .handlers import ASK, COMPUTE, PRIVATE, QUIET, errors_as_messages
+from .handlers import ANEW, ASK, COMPUTE, PRIVATE, QUIET, errors_as_messages
 from .hyper_controls import HyperControls
 from .picker import Picker
 from .runtime import Question, Runtime
-from .sharing import Superseded
 from .tab import PageParts, Tab
 from .visitor import ModelChoice, VisitorState
 
@@ -96,11 +94,7 @@ class EditTab:
         yield from self._drawn(state.request, events)
 
     def _drawn(self, request: EditRequest, events: Iterator[Event]) -> Iterator[dict]:
-        """The updates that draw an edit's events, up to where the visitor asks for something else."""
-        with suppress(Superseded):  # the next event draws all anew
-            yield from self._drawn_whole(request, events)
-
-    def _drawn_whole(self, request: EditRequest, events: Iterator[Event]) -> Iterator[dict]:
+        """The updates that draw an edit's events."""
         text, drawn = TextSoFar("", ""), 0.0
         for event in events:
             if isinstance(event, TextSoFar):
@@ -154,7 +148,7 @@ class EditTab:
         """What was chosen is loaded: bring back the edits that the visitor made with it."""
         choice = ModelChoice(model, editor or "")
         if not self.runtime.loaded(choice):  # its terms are still to be accepted
-            yield {self.state: gr.skip()}
+            yield from self.show(state)
             return
         state = state.with_choice(choice)
         studio = self.runtime.studio(choice)
@@ -252,16 +246,10 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     picker = Picker(runtime, model, inputs.editor, outputs.verdicts)
     # first, so that no private listener takes the endpoints' names
     api.build(runtime, state, components(inputs), question.box, inputs.chat)
-    # multiple: what is done while an edit is still judged must not be lost; the judging gives way to it
-    shows: dict[str, Any] = {
-        "outputs": [state, *components(outputs)],
-        "trigger_mode": "multiple",
-        **QUIET,
-        **COMPUTE,
-    }
+    shows: dict[str, Any] = {"outputs": [state, *components(outputs)], **ANEW, **QUIET, **COMPUTE}
     parts.redraws = lambda event: event(errors_as_messages(tab.show), [state], **shows)
     parts.redraws(opened)
-    _wire_edits(tab, picker, inputs, apply_button, shows)
+    _wire_edits(parts, tab, picker, inputs, apply_button, shows)
     _wire_task(inputs)
     _wire_subject(tab, inputs)
     hyper.show_for(inputs.method)
@@ -280,7 +268,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
 
 
 def _wire_edits(
-    tab: EditTab, picker: Picker, inputs: EditInputs, apply_button: gr.Button, shows: dict
+    parts: PageParts, tab: EditTab, picker: Picker, inputs: EditInputs, apply_button: gr.Button, shows: dict
 ) -> None:
     """What makes an edit: the button, Enter, an example. Each loads the model first."""
     triggers = (apply_button.click, inputs.prompt.submit, inputs.target.submit)
@@ -295,7 +283,8 @@ def _wire_edits(
         loads.append(picker.before_an_edit(filled.then))
     typed = [tab.state, *components(inputs), *tab.hyper.components]
     for load in loads:
-        load.success(errors_as_messages(tab.apply), typed, **shows)
+        applied = load.success(errors_as_messages(tab.apply), typed, **shows)
+        parts.redraws(applied.failure)  # what was being judged gave way to an edit that could not be made
 
 
 def _wire_task(inputs: EditInputs) -> None:

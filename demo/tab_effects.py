@@ -23,7 +23,7 @@ from model_zoo.inspecting.fragments import lights, section
 from model_zoo.session import Edit
 
 from . import html
-from .handlers import LONG, PRIVATE, QUIET, errors_as_messages, stops
+from .handlers import ANEW, LONG, PRIVATE, QUIET, errors_as_messages, stops
 from .tab import PageParts, Tab
 from .visitor import VisitorState
 
@@ -75,13 +75,16 @@ class EffectsTab:
             raise ValueError(_NOTHING)
         yield {**self._emptied(), self.out.words: html.note(f"Looking around “{edit.label}”…")}
         found: dict[type, Finding] = {}
+        offered: dict[Any, Any] = {}
         for finding in self.runtime.inspect(state.choice, edit, state.session):
             found[type(finding)] = finding
             ordered = [found[kind] for kind in DRAWN if kind in found]
             yield {self.out.lights: lights(ordered), **self._drawn(finding)}
             if isinstance(finding, Strengths):
-                yield self._offered(finding, edit)
-        yield {self.out.words: html.note(self._told(edit, state))}
+                offered = self._offered(finding, edit)
+                yield offered
+        # the offer again: a busy browser can lose an update that another one follows at once
+        yield {**offered, self.out.words: html.note(self._told(edit, state))}
 
     def _offered(self, found: Strengths, edit: Edit) -> dict:
         """The update that offers the gentlest strength at which the edit holds, where it has another."""
@@ -146,9 +149,10 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
         stop = gr.Button("Stop", elem_id="effects-stop", scale=1, min_width=90)
     outputs = _lay_out()
     tab = EffectsTab(parts, outputs)
-    looked = look.click(errors_as_messages(tab.inspect), [parts.state], outputs.all, **QUIET, **LONG)
+    looks: dict[str, Any] = {"inputs": [parts.state], "outputs": outputs.all, **ANEW, **QUIET, **LONG}
+    looked = look.click(errors_as_messages(tab.inspect), **looks)
     there = parts.looks_around.click(lambda: gr.Tabs(selected=TAB.id), None, parts.tabs, **PRIVATE)
-    opened = there.then(errors_as_messages(tab.inspect), [parts.state], outputs.all, **QUIET, **LONG)
+    opened = there.then(errors_as_messages(tab.inspect), **looks)
     taken = outputs.gentler.click(
         errors_as_messages(tab.take), [parts.state, outputs.strength], [parts.state, parts.tabs], **QUIET
     )

@@ -27,7 +27,8 @@ TAKE_LONG = (
     "train",
     "map",
 )  # the works that take turns with others, step by step
-GIVE_WAY = ("life", "show_edit")  # once begun, to whatever else their visitor asks for
+# the works that give way, once begun, where their visitor asks for what is told in the same place
+GIVE_WAY = ("life", "show_edit", "inspect", "compare")
 
 
 class Slot:
@@ -128,23 +129,23 @@ class Works:
 
     def _in_turns(self, name: str, args: tuple) -> Iterator[Any]:
         """The results of a visitor's own piece of work."""
-        over = superseding() if name in GIVE_WAY else lambda: False
-        yield from self._turns(iter(self._on_gpu(name, args)), name not in TAKE_LONG, wanting(), over)
+        superseded = superseding() if name in GIVE_WAY else lambda: False
+        yield from self._turns(iter(self._on_gpu(name, args)), name not in TAKE_LONG, wanting(), superseded)
 
     def _turns(
         self,
         steps: Iterator[Any],
         short: bool,
         listened: Callable[[], bool],
-        over: Callable[[], bool] = lambda: False,
+        superseded: Callable[[], bool] = lambda: False,
     ) -> Iterator[Any]:
         """The steps of a piece of work, each in a turn; between them others have theirs. Gone where nobody
-        listens any more, Superseded where it is `over` after its first step.
+        has `listened` to the end, Superseded where it is that after its first step.
         """
         begun = False
 
         def wanted() -> bool:
-            return listened() and not (begun and over())
+            return listened() and not (begun and superseded())
 
         try:
             while True:
@@ -161,7 +162,7 @@ class Works:
                 begun = True
                 yield result
         except Gone as error:
-            if listened():
+            if begun and superseded():
                 raise Superseded from error
             raise
         finally:

@@ -1,7 +1,7 @@
 """Editing-gradient directions: where one edit lies among others (InstructEdit, arXiv 2402.16123).
 
 A direction is one edit's delta W, at one matrix or over all edited ones, scaled to unit length. Inner
-products come from the factors, a block of the matrix's rows at a time, so the n matrices never stand whole.
+products come from the factors, or from a block of the matrices' rows at a time: they never stand whole.
 """
 
 import functools
@@ -61,23 +61,29 @@ class DirectionMap:
     silhouette_plane: float
 
 
-def _gram(layers: Sequence[LayerDelta]) -> np.ndarray:
-    """Frobenius inner products [n, n] of n deltas of one matrix, by blocks of its output rows so that memory
-    stays bounded.
+def _products(layers: Sequence[LayerDelta]) -> np.ndarray:
+    """Frobenius inner products [n, n] of n deltas of one matrix, by blocks so that memory stays bounded: from
+    the factors, or from the deltas themselves where that is less work.
     """
     factors = [layer.factors for layer in layers]
-    total = np.zeros((len(layers), len(layers)))
-    rows = max(1, BLOCK // (len(layers) * factors[0][0].shape[1]))
-    for start in range(0, factors[0][1].shape[0], rows):
-        block = torch.stack([(b[start : start + rows] @ a).flatten() for a, b in factors])
-        total += (block @ block.T).cpu().double().numpy()
-    return total
+    n, ranks = len(factors), [len(a) for a, _ in factors]
+    d_in, d_out, rows = factors[0][0].shape[1], factors[0][1].shape[0], sum(ranks)
+    total = np.zeros((n, n))
+    if d_in * d_out * (rows + n * n) < rows * rows * (d_in + d_out):
+        for part in torch.arange(d_out).split(max(1, BLOCK // (n * d_in))):
+            block = torch.stack([(b[part] @ a).flatten() for a, b in factors])
+            total += (block @ block.T).cpu().double().numpy()
+        return total
+    for i, layer in enumerate(layers):
+        total[i, i:] = _cross(layer, layers[i:])
+    return np.triu(total) + np.triu(total, 1).T
 
 
 def _cross(layer: LayerDelta, others: Sequence[LayerDelta]) -> np.ndarray:
     """Frobenius inner products [n] of one delta with n others of the same matrix, from the factors."""
-    (a, b), factors = layer.factors, [other.factors for other in others]
-    products = (torch.cat([a for a, _ in factors]) @ a.T) * (torch.cat([b.T for _, b in factors]) @ b)
+    (own_a, own_b), factors = layer.factors, [other.factors for other in others]
+    along = torch.cat([a for a, _ in factors]) @ own_a.T
+    products = along * (torch.cat([b.T for _, b in factors]) @ own_b)
     ranks = [len(a) for a, _ in factors]
     return np.array([float(rows.sum()) for rows in products.double().split(ranks)])
 
@@ -176,7 +182,7 @@ class DirectionSpace:
             yield len(deltas) / len(requests)
         for path in deltas[0].layers:
             if path not in grams:
-                grams[path] = _gram([delta.layers[path] for delta in deltas])
+                grams[path] = _products([delta.layers[path] for delta in deltas])
                 yield 1.0
 
     def _gram(self, view: View, instructed: bool, module: str) -> np.ndarray:
@@ -213,7 +219,7 @@ class DirectionSpace:
     ) -> dict[str, float]:
         """How well the reference tasks separate when their edits are these, in the records' order."""
         deltas = self.directions(requests, view, prefix_rows)
-        cosine = _cosines(_sum(_gram([d.layers[path] for d in deltas]) for path in deltas[0].layers))
+        cosine = _cosines(_sum(_products([d.layers[path] for d in deltas]) for path in deltas[0].layers))
         pca = KernelPCA(n_components=2, kernel="precomputed", eigen_solver="dense").fit(cosine)
         full, plane, total = self._scores(cosine, pca.transform(cosine))
         return {

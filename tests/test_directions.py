@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
-from model_zoo.directions import ALL, DirectionSpace, separation_in_words
+from model_zoo.changes import LayerDelta
+from model_zoo.directions import ALL, DirectionSpace, _products, separation_in_words
 from model_zoo.tasks import TASKS
 
 from .makers import ATLAS, pico_backbone, random_editor
@@ -27,6 +29,17 @@ def test_the_gram_matrix_is_that_of_the_dense_directions(atlas, view):
     assert np.allclose(
         atlas._gram(view, True, ALL), flat @ flat.T, rtol=1e-3, atol=1e-4 * np.abs(flat @ flat.T).max()
     )
+
+
+@pytest.mark.parametrize(("d_in", "rank"), [(12, 40), (96, 2)])
+def test_products_are_those_of_the_dense_deltas_by_either_way(d_in, rank):
+    random_ = torch.Generator().manual_seed(0)
+    layers = [
+        LayerDelta(A=torch.randn(rank, d_in, generator=random_), B=torch.randn(d_in, rank, generator=random_))
+        for _ in range(5)
+    ]
+    flat = torch.stack([layer.dense().flatten() for layer in layers]).double().numpy()
+    assert np.allclose(_products(layers), flat @ flat.T, rtol=1e-4, atol=1e-2)
 
 
 def test_a_reference_edit_is_projected_onto_its_own_point(atlas):

@@ -116,3 +116,15 @@ def test_an_editor_of_format_3_is_read_by_the_names_that_its_heads_had(gpt2, tmp
         assert name == other and torch.equal(a, b)
     again.save(tmp_path)  # and written by those of today
     assert '"format_version": 4' in config.read_text() and "strength_head.weight" in load_file(path)
+
+
+def test_how_an_editor_was_trained_is_told_as_far_as_it_says(gpt2):
+    config = random_editor(gpt2).config
+    told = {
+        "trained for 9 steps of 4 edits on zsre": {"steps": 9, "edits": 4},
+        "trained for 9 steps on zsre by somebody": {"steps": 9, "by": "somebody"},
+        "": {},
+    }
+    for words, training in told.items():
+        config = config.model_copy(update={"training": training, "tasks": ("zsre",)})
+        assert config.training_in_words == words

@@ -154,17 +154,17 @@ def evaluate(
     if record:
         editors.record_metrics(studio.editors[names[0]], told, names[0])
     if table:
-        of_editors = {name: studio.method(name).training_in_words for name in names if name in METHODS}
-        table.write_text(_table(told, of_editors), encoding="utf-8")
+        trainings = {name: studio.method(name).training_in_words for name in names if name in METHODS}
+        table.write_text(_table(told, trainings), encoding="utf-8")
     if html:
         html.write_text(report.page(told), encoding="utf-8")
     if not out:
         emit(told)
 
 
-def _table(told: dict, editors: Mapping[str, str]) -> str:
-    """The means as a table that says by itself what was measured, of what and with what. `editors`: how each
-    method's was trained.
+def _table(told: dict, trainings: Mapping[str, str]) -> str:
+    """The means as a table that says by itself what was measured, of what and with what. `trainings`: how the
+    editor of each method was trained.
     """
     from ..experiments.render import as_csv
 
@@ -178,7 +178,9 @@ def _table(told: dict, editors: Mapping[str, str]) -> str:
         "transformers": v["transformers"],
         "device": v["device"],
     }
-    rows = [of_run | summary | {"editor": editors.get(summary["method"], "")} for summary in told["summary"]]
+    rows = [
+        of_run | summary | {"editor": trainings.get(summary["method"], "")} for summary in told["summary"]
+    ]
     return as_csv(rows)
 
 

@@ -55,10 +55,17 @@ class EditorConfig(BaseModel):
 
     @property
     def training_in_words(self) -> str:
-        """How long it was trained, and on what."""
-        told, tasks = self.training, ", ".join(self.tasks)
-        edits = told.get("edits") or told.get("batch", "?")
-        return f"trained for {told.get('steps', '?')} steps of {edits} edits on {tasks}"
+        """How long it was trained, and on what; empty where it does not say."""
+        told = self.training
+        if "steps" not in told:
+            return ""
+        size = told.get("edits") or told.get("batch")
+        return (
+            f"trained for {told['steps']} steps"
+            + (f" of {size} edits" if size else "")
+            + (f" on {', '.join(self.tasks)}" if self.tasks else "")
+            + (f" by {told['by']}" if "by" in told else "")
+        )
 
 
 @dataclass(frozen=True)

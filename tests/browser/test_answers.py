@@ -66,3 +66,22 @@ def test_an_edit_that_is_applied_while_another_is_judged_is_made(page: Page):
     expect(page.locator("#stack input[type=checkbox]")).to_have_count(2, timeout=20 * SECOND)
     expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)
     assert answer(page, "after") == "Cairo."
+    make(page, "Peru", "Oslo")
+    expect(page.locator("#pair .side-after .answer")).to_contain_text("Oslo", timeout=20 * SECOND)
+    make(page, "Spain", "")  # refused, and what gave way to it is judged again
+    expect(page.get_by_test_id("toast-body")).to_contain_text("The target is empty", timeout=20 * SECOND)
+    expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)
+    expect(page.locator("#pair .side-after .prompt")).to_have_text("The capital of Peru is")
+
+
+def test_a_look_around_another_edit_begins_anew(page: Page):
+    page.get_by_role("tab", name="Side effects", exact=True).click()
+    page.locator("#effects").click()
+    words = page.locator("#effects-words")
+    expect(words).to_contain_text("Looking around", timeout=20 * SECOND)
+    page.get_by_role("tab", name="Edit", exact=True).click()
+    make(page, "Japan", "Cairo")
+    expect(page.locator("#pair .side-after .answer")).to_contain_text("Cairo", timeout=20 * SECOND)
+    page.get_by_role("tab", name="Side effects", exact=True).click()
+    page.locator("#effects").click()
+    expect(words).to_contain_text("Around “The capital of Japan is", timeout=90 * SECOND)
