@@ -80,7 +80,14 @@ def test_a_method_is_told_with_its_figures_alone_and_in_company():
         alone | {"metric": "reliability", "mean": "0.8", "together": "10"},
         alone | {"metric": "reliability", "mean": "0.7", "together": "10", "one_after_another": "True"},
     ]
-    page = methods_page({"grace.csv": rows, "one_edit.csv": [{"method": "GRACE", "after": "a | b"}]})
+    found = run | shown | {"method": "ike", "data": "recent", "stored": "90", "mean": "0.9"}
+    tables = {
+        "grace.csv": rows,
+        "one_edit.csv": [{"method": "GRACE", "after": "a | b"}],
+        "retrieval.csv": [found | {"asked": "own prompt", "found": "first"}],
+    }
+    page = methods_page(tables)
+    assert "| IKE (in context) | 90 | 90% [50%, 100%] |  |  |  |" in page
     assert "unseen edits of recent, prompts plain, seed 0" in page
     assert "| GRACE (codebook) | 20 | 95% [50%, 100%] | 0% [50%, 100%] |  |  |  |  |" in page
     assert "| method | 10 at once | 10 one after another |" in page

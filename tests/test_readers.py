@@ -14,6 +14,8 @@ from model_zoo import editors
 from model_zoo.catalog import _editors_in
 from model_zoo.changes import Delta, Factors, LayerDelta, Patch, Rewrite, StoredEdit, live
 from model_zoo.cli import app, main
+from model_zoo.evaluation.retrieval import retrieving
+from model_zoo.evaluation.scoring import Case
 from model_zoo.generation import generate, probabilities, stream
 from model_zoo.loading import LoadOptions, load
 from model_zoo.methods import METHODS, load_method
@@ -156,6 +158,19 @@ def test_a_likeness_is_one_for_itself_whatever_is_stored_beside(gpt2):
     assert both[2, 2] == 0 and both[2, 3] == pytest.approx(
         4 / 20**0.5
     )  # another subject, the same words else
+
+
+def test_how_often_a_prompt_finds_its_own_edit_is_counted(gpt2):
+    records = ATLAS.records("counterfact", "test", 60, random.Random(0))
+    cases = [Case("counterfact", i, record, record.request) for i, record in enumerate(records)]
+    *_, (done, rows) = retrieving(gpt2, random_reader(gpt2, LTE), cases)
+    found = {(row.asked, row.found): row for row in rows}
+    assert done == 60 and found["own prompt", "first"].mean == 1
+    other = found["another wording", "first"]
+    assert 0.5 < other.mean <= found["another wording", "among"].mean and other.low < other.mean
+    assert found["neighbour", "first"].mean < other.mean
+    with pytest.raises(ValueError, match="FT-L .* keeps no edits as text"):
+        next(retrieving(gpt2, load_method("ft-l", gpt2), cases))
 
 
 def test_the_regression_finds_the_weights_it_is_drawn_from():

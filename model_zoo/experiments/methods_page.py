@@ -10,7 +10,8 @@ from pathlib import Path
 from ..methods import METHODS, EditMethod
 from .render import METRICS
 
-ONE_EDIT = "one_edit.csv"  # the table of `compare`; every other file is a table of `evaluate`
+# the tables of `compare` and of `retrieve`; every other file is a table of `evaluate`
+ONE_EDIT, FOUND = "one_edit.csv", "retrieval.csv"
 RELIABLE = 0.8  # of the targets a method should say
 Rows = Sequence[Mapping[str, str]]
 
@@ -57,13 +58,15 @@ def read(folder: Path) -> dict[str, Rows]:
 def document(tables: Mapping[str, Rows]) -> str:
     """METHODS.md."""
     declared = "\n".join(map(_declared, METHODS.values()))
-    measured = [row for name, rows in tables.items() if name != ONE_EDIT for row in rows]
+    measured = [row for name, rows in tables.items() if name not in (ONE_EDIT, FOUND) for row in rows]
     parts = [_HEAD + declared, _CHOICE]
     if any(row["together"] == "1" for row in measured):
         alone = [row for row in measured if row["together"] == "1"]
         parts += [_figures(measured), *filter(None, [_misses(alone)])]
     if several := [row for row in measured if row["together"] != "1"]:
         parts.append(_together(several))
+    if found := tables.get(FOUND):
+        parts.append(_found(found))
     if one := tables.get(ONE_EDIT):
         parts.append(_one_edit(one))
     return "\n\n".join(part.strip() for part in parts) + "\n"
@@ -176,6 +179,26 @@ def _together(rows: Rows) -> str:
 
 def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.0%}"
+
+
+def _found(rows: Rows) -> str:
+    """What stored edits are found by which prompts."""
+    first = rows[0]
+    columns = [("own prompt", "first"), ("another wording", "first"), ("another wording", "among")]
+    columns.append(("neighbour", "none"))
+    head = ["method", "stored", "own prompt", "another wording", "among those told", "neighbour finds none"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for name in _in_order(rows):
+        cells = {(row["asked"], row["found"]): row for row in rows if row["method"] == name}
+        shown = [_percent(cells.get(column)) for column in columns]
+        lines.append(f"| {' | '.join([_titled(name), first['stored'], *shown])} |")
+    return (
+        "## Finding one edit among many\n\nMethods that keep edits as text look up those that a prompt is "
+        "about. So many were stored at once; how often the nearest is the edit's own, by its own prompt and "
+        "by another wording, how often it is among those told, and how often a neighbour finds none. "
+        f"{first['model']}, {first['data']}, seed {first['seed']}: `python -m model_zoo retrieve "
+        f"--methods NAME --data {first['data']}=FILE --n {first['stored']}`.\n\n" + "\n".join(lines)
+    )
 
 
 def _one_edit(rows: Rows) -> str:
