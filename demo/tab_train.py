@@ -126,7 +126,7 @@ def _so_far(event: Stepped, curve: Curve) -> str:
         f"{name} {value:.2f}" for name, value in event.parts.items() if name in ("edit", "local")
     )
     text = (
-        f"**Step {event.step} of {event.steps}**, about {duration(event.left)} left. "
+        f"**Step {event.step} of {event.steps}**, {duration(event.left)} left. "
         f"Loss {curve.smoothed['loss']:.3f} ({parts})."
     )
     return f"{text} Held-out edits after {curve.looks[-1][0].in_words()}." if curve.looks else text

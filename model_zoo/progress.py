@@ -55,6 +55,8 @@ def readable(size: float) -> str:
 
 def duration(seconds: float) -> str:
     """How long something takes, as people say it."""
+    if seconds < 1.5:
+        return "a second" if seconds >= 0.5 else "less than a second"
     if seconds < 90:
         return f"{seconds:.0f} seconds"
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

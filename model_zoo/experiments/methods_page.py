@@ -141,16 +141,20 @@ def _figures(rows: Rows) -> str:
 
 
 def _misses(rows: Rows) -> str:
-    """Methods that say too few of their targets, each with what its hyperparameters' docstring tells."""
+    """Methods that say too few of their targets, each with how its editor was trained, or with what its
+    hyperparameters' docstring tells.
+    """
     few = {
-        row["method"]: float(row["mean"])
+        row["method"]: row
         for row in rows
         if (row["metric"], row["score"]) == ("reliability", "generated") and float(row["mean"]) < RELIABLE
     }
     lines = []
     for name in (name for name in METHODS if name in few):
         tried = " ".join((inspect.getdoc(METHODS[name].Hyperparameters) or "").split())
-        lines.append(f"- **{_titled(name)}** says {few[name]:.0%} of its targets. {tried}")
+        if editor := few[name].get("editor"):
+            tried = f"Its editor was {editor}."
+        lines.append(f"- **{_titled(name)}** says {float(few[name]['mean']):.0%} of its targets. {tried}")
     return f"Below {RELIABLE:.0%} reliability, and what was tried:\n\n" + "\n".join(lines) if lines else ""
 
 

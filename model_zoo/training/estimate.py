@@ -49,7 +49,7 @@ class Estimate:
     def in_words(self) -> dict[str, str]:
         """What it comes to, for people: figures by name."""
         told = {
-            "edits": f"{self.draws}, {self.different} different",
+            "edits": f"{self.draws:,}, {self.different:,} different",
             "memory": f"about {readable(self.memory)}",
             "before": f"{duration(self.before)} until the first step",
             "a step": f"{self.plain_step:.2f} s",
@@ -60,7 +60,7 @@ class Estimate:
             )
             told["disk"] = f"{readable(self.disk)}, in the cache folder"
         if self.looks:
-            told["looks"] = f"{self.looks} at held-out edits, about {duration(self.look)} each"
+            told["looks"] = f"{self.looks} at held-out edits, {duration(self.look)} each"
         return told | {"time": duration(self.total)}
 
 

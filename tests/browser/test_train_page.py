@@ -45,7 +45,7 @@ def test_an_editor_is_trained_stopped_gone_on_with_published_and_used(train_page
     page.locator("#train-counterfact input[type=file]").set_input_files(tmp_path / "rows.csv")
     expect(page.locator("#train-counterfact")).to_contain_text("rows", timeout=20 * SECOND)
     page.locator("#train-estimate").click()
-    expect(page.locator("#train-takes")).to_contain_text("300000 different", timeout=60 * SECOND)
+    expect(page.locator("#train-takes")).to_contain_text("300,000 different", timeout=60 * SECOND)
     order(page, 100)
     words = page.locator("#train-words")
     page.locator("#train").click()
