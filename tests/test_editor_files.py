@@ -123,6 +123,7 @@ def test_how_an_editor_was_trained_is_told_as_far_as_it_says(gpt2):
     told = {
         "trained for 9 steps of 4 edits on zsre": {"steps": 9, "edits": 4},
         "trained for 9 steps on zsre by somebody": {"steps": 9, "by": "somebody"},
+        "trained for 9 steps on zsre, from where another editor ended": {"steps": 9, "start": "0ab1"},
         "": {},
     }
     for words, training in told.items():

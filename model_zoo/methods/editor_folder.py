@@ -64,6 +64,7 @@ class EditorConfig(BaseModel):
             f"trained for {told['steps']} steps"
             + (f" of {size} edits" if size else "")
             + (f" on {', '.join(self.tasks)}" if self.tasks else "")
+            + (", from where another editor ended" if told.get("start") else "")
             + (f" by {told['by']}" if "by" in told else "")
         )
 
