@@ -43,8 +43,8 @@ def choose(page: Page, label: str) -> None:
 
 
 def empty(folder: Path) -> bool:
-    """Whether nothing of a download is left, within two seconds."""
-    deadline = time.monotonic() + 2
+    """Whether nothing of a download is left, soon."""
+    deadline = time.monotonic() + 10
     while (left := list(folder.iterdir())) and time.monotonic() < deadline:
         time.sleep(0.1)
     return not left
@@ -54,11 +54,11 @@ def test_stop_ends_a_download_and_leaves_nothing(page: Page, index: Index, cache
     index.slow = True
     choose(page, "Pico · 4 MB to fetch")
     expect(page.locator("#loading")).to_contain_text(
-        re.compile(r"Fetching pico: [1-9].* of 4 MB"), timeout=20 * SECOND
+        re.compile(r"Fetching pico: [1-9].* of 4 MB"), timeout=60 * SECOND
     )
     assert list(cache.iterdir())
     page.locator("#stop-loading").click()
-    expect(page.locator("#loading")).to_contain_text("everything is as it was", timeout=2 * SECOND)
+    expect(page.locator("#loading")).to_contain_text("everything is as it was", timeout=20 * SECOND)
     assert empty(cache)
     expect(page.locator("#verdicts .score").first).to_be_visible()
 
@@ -67,7 +67,7 @@ def test_a_closed_tab_ends_it_too(page: Page, index: Index, cache: Path):
     index.slow = True
     choose(page, "Pico · 4 MB to fetch")
     expect(page.locator("#loading")).to_contain_text(
-        re.compile(r"Fetching pico: [1-9].* of 4 MB"), timeout=20 * SECOND
+        re.compile(r"Fetching pico: [1-9].* of 4 MB"), timeout=60 * SECOND
     )
     page.close()
     assert empty(cache)
