@@ -69,7 +69,7 @@ def _shapes(words: int) -> dict[str, tuple[int, ...]]:
 
 NAME, MEMBER = "pico_model-1.0-py3-none-any.whl", "pico_model/pico.gguf"
 PADDING = 4_000_000  # bytes that make a download last
-PARTS, PAUSE = 40, 0.25  # of a slow download, seconds between two
+PARTS, PAUSE = 120, 0.25  # of a slow download, seconds between two
 
 
 def write_wheel(folder: Path) -> Path:
@@ -84,7 +84,7 @@ def write_wheel(folder: Path) -> Path:
 
 
 class Index:
-    """While it is `slow` a download takes ten seconds. `downloads` counts those that began."""
+    """While it is `slow` a download takes half a minute. `downloads` counts those that began."""
 
     def __init__(self, folder: Path):
         self.wheel, self.gguf = write_wheel(folder), folder / "pico.gguf"
