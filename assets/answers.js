@@ -35,9 +35,12 @@
         }
     };
 
-    const forget = request => session(body(request).session_hash).names.delete(body(request).event_id);
+    const forget = request => {
+        const {session_hash, event_id} = body(request);
+        session(session_hash).names.delete(event_id);
+    };
 
-    async function join(request) {
+    function join(request) {
         const own = session(body(request).session_hash);
         const named = plain(...request).then(async response => {
             const name = response.ok && (await response.clone().json().catch(() => ({}))).event_id;

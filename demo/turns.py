@@ -136,16 +136,16 @@ class Works:
         self,
         steps: Iterator[Any],
         short: bool,
-        listened: Callable[[], bool],
+        listens: Callable[[], bool],
         superseded: Callable[[], bool] = lambda: False,
     ) -> Iterator[Any]:
         """The steps of a piece of work, each in a turn; between them others have theirs. Gone where nobody
-        has `listened` to the end, Superseded where it is that after its first step.
+        listens any more, Superseded where something else took its place after its first step.
         """
         begun = False
 
         def wanted() -> bool:
-            return listened() and not (begun and superseded())
+            return listens() and not (begun and superseded())
 
         try:
             while True:

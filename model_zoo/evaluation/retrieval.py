@@ -1,5 +1,5 @@
-"""Which stored edit a prompt finds, among all of those that a method keeps as text (LTE, arXiv 2402.11905,
-section 3.3).
+"""Which stored edit a prompt finds, among all of those that a method keeps as text, as LTE (arXiv 2402.11905)
+does.
 """
 
 from collections.abc import Iterator, Sequence

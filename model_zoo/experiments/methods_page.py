@@ -182,7 +182,8 @@ def _together(rows: Rows) -> str:
         lines.append(f"| {' | '.join([_titled(name), *cells])} |")
     return (
         "## Many edits in one model\n\nReliability / generality / locality, generated, of edits that live "
-        "together.\n\n" + "\n".join(lines)
+        "together: the command above with `--together N`, and with `--one-after-another`.\n\n"
+        + "\n".join(lines)
     )
 
 

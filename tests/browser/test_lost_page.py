@@ -14,9 +14,8 @@ pytestmark = pytest.mark.browser
 
 def made_again(page: Page) -> None:
     expect(page.locator("#offer-text")).to_contain_text("Japan is → Cairo", timeout=60 * SECOND)
-    stack = page.locator("#stack input[type=checkbox]")
     page.locator("#offer-again").click()
-    expect(stack).to_have_count(2, timeout=60 * SECOND)
+    expect(page.locator("#stack input[type=checkbox]")).to_have_count(2, timeout=60 * SECOND)
     expect(page.locator("#pair .side-after .answer")).to_have_text("Cairo.", timeout=60 * SECOND)
     expect(page.locator("#offer")).to_be_hidden()
 
