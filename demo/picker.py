@@ -98,15 +98,11 @@ class Picker:
         if self.runtime.loaded(choice):
             yield self._ready(choice)
             return
-        yield {
-            frame: gr.update(visible=True),
-            told: html.loading(""),
-            stop: gr.update(visible=True),
-            **self.terms.hidden,
-        }
+        shown = {frame: gr.update(visible=True), stop: gr.update(visible=True)}
+        yield {told: html.loading(""), **shown, **self.terms.hidden}
         try:
-            for text in self.runtime.opening(choice):
-                yield {told: html.loading(text)}
+            for text in self.runtime.opening(choice):  # shown each time: what else draws here may hide it
+                yield {told: html.loading(text), **shown}
         except Exception:
             failed = html.loading(f"{choice} could not be loaded; everything is as it was.", busy=False)
             yield {told: failed, stop: gr.update(visible=False)}

@@ -54,7 +54,7 @@ def test_stop_ends_a_download_and_leaves_nothing(page: Page, index: Index, cache
     index.slow = True
     choose(page, "Pico · 4 MB to fetch")
     expect(page.locator("#loading")).to_contain_text(
-        re.compile(r"Fetching pico: [1-9].* of 4 MB"), timeout=60 * SECOND
+        re.compile(r"Fetching pico: [1-9].* of 4 MB"), timeout=120 * SECOND
     )
     assert list(cache.iterdir())
     page.locator("#stop-loading").click()
@@ -67,7 +67,7 @@ def test_a_closed_tab_ends_it_too(page: Page, index: Index, cache: Path):
     index.slow = True
     choose(page, "Pico · 4 MB to fetch")
     expect(page.locator("#loading")).to_contain_text(
-        re.compile(r"Fetching pico: [1-9].* of 4 MB"), timeout=60 * SECOND
+        re.compile(r"Fetching pico: [1-9].* of 4 MB"), timeout=120 * SECOND
     )
     page.close()
     assert empty(cache)
