@@ -21,6 +21,7 @@ from .handlers import ANEW, ASK, COMPUTE, PRIVATE, QUIET, errors_as_messages
 from .hyper_controls import HyperControls
 from .picker import Picker
 from .runtime import Question, Runtime
+from .sharing import asked_at
 from .tab import PageParts, Tab
 from .visitor import ModelChoice, VisitorState
 
@@ -143,6 +144,10 @@ class EditTab:
             yield from self.show(state.with_session(action(state.session, *values)).showing_an_own_edit())
 
         return errors_as_messages(handler)
+
+    def tick(self, state: VisitorState, on: list[int]) -> Iterator[dict]:
+        """Edits are on or off as their boxes were ticked; one that was made meanwhile stays as it is."""
+        yield from self.show(state.ticked(set(on), asked_at()).showing_an_own_edit())
 
     def arrive(self, state: VisitorState, model: str, editor: str) -> Iterator[dict]:
         """What was chosen is loaded: bring back the edits that the visitor made with it."""
@@ -312,8 +317,7 @@ def _wire_subject(tab: EditTab, inputs: EditInputs) -> None:
 
 def _wire_stack(tab: EditTab, shows: dict) -> None:
     out = tab.out
-    tick = tab.change(lambda session, on: session.set_on(set(on)))
-    out.stack.input(tick, [tab.state, out.stack], **shows)
+    out.stack.input(errors_as_messages(tab.tick), [tab.state, out.stack], **shows)
     out.undo.click(tab.change(EditSession.undo), [tab.state], **shows)
     out.redo.click(tab.change(EditSession.redo), [tab.state], **shows)
     out.clear.click(tab.change(EditSession.clear), [tab.state], **shows)

@@ -85,3 +85,15 @@ def test_a_look_around_another_edit_begins_anew(page: Page):
     page.get_by_role("tab", name="Side effects", exact=True).click()
     page.locator("#effects").click()
     expect(words).to_contain_text("Around “The capital of Japan is", timeout=90 * SECOND)
+
+
+def test_a_box_that_is_unticked_while_an_edit_is_made_is_that_of_the_list_on_show(page: Page):
+    expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)
+    boxes = page.locator("#stack input[type=checkbox]")
+    make(page, "Japan", "Cairo")
+    boxes.first.uncheck()
+    expect(boxes).to_have_count(2, timeout=20 * SECOND)
+    expect(boxes.first).not_to_be_checked(timeout=20 * SECOND)
+    expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)
+    expect(boxes.nth(1)).to_be_checked()
+    expect(boxes.first).not_to_be_checked()
