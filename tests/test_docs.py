@@ -1,8 +1,9 @@
-"""docs/RESULTS.md is what its JSON files say; README's commands exist."""
+"""The pages of results are what their JSON files say; README's commands exist."""
 
 import re
 from pathlib import Path
 
+import pytest
 import typer
 
 from model_zoo.cli import app
@@ -17,12 +18,14 @@ from model_zoo.families import FAMILIES
 ROOT = Path(__file__).parent.parent
 
 
-def test_results_are_generated_never_typed():
-    found = read(ROOT / "docs" / "results")
-    written = (ROOT / "docs" / "RESULTS.md").read_text(encoding="utf-8")
-    assert found and written == document(found) and written.count("\n") <= 150
+@pytest.mark.parametrize("folder, page", [("study", "RESULTS.md"), ("atlas", "RESULTS_ATLAS.md")])
+def test_results_are_generated_never_typed(folder: str, page: str):
+    results, out = ROOT / "docs" / "results" / folder, ROOT / "docs" / page
+    found, written = read(results), out.read_text(encoding="utf-8")
+    told = document(found, f"docs/results/{folder}", f"docs/{page}")
+    assert found and written == told and written.count("\n") <= 150
     for name, data in found.items():
-        assert (ROOT / "docs" / "results" / f"{name}.csv").read_text(encoding="utf-8") == as_csv(data["rows"])
+        assert (results / f"{name}.csv").read_text(encoding="utf-8") == as_csv(data["rows"])
 
 
 def test_the_page_of_methods_is_generated_too():

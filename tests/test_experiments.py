@@ -5,17 +5,21 @@ says what the JSON says.
 import json
 import random
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import pytest
 import torch
 
 from model_zoo.directions import DirectionSpace
+from model_zoo.evaluation.scoring import Case, Row
 from model_zoo.experiments import EXPERIMENTS, Lab, get_experiment
 from model_zoo.experiments.instructions import WORDINGS_BY_NAME
+from model_zoo.experiments.pairing import ahead
 from model_zoo.experiments.render import as_csv, svg
 from model_zoo.experiments.results import document, read
 from model_zoo.methods.capture import prefix_mask, request_row
 from model_zoo.methods.hyper_config import HyperConfig
+from model_zoo.methods.mend import MEND
 from model_zoo.request import EditRequest
 from model_zoo.tasks import TASKS
 from model_zoo.training.config import MetaConfig
@@ -38,7 +42,7 @@ def test_an_editor_is_trained_once_for_each_configuration(lab):
         torch.equal(a, b)
         for a, b in zip(first.network.state_dict().values(), again.network.state_dict().values(), strict=True)
     )
-    lab.editor(tasks=("recent",), edits=3, instructed=False)
+    lab.editor(tasks=("recent",), edits=3, method=MEND)
     assert len(list(lab.cache.glob("mend-0-*"))) == 1
 
 
@@ -54,12 +58,16 @@ def test_the_document_holds_what_the_json_holds_and_the_command_that_makes_it(la
     rows = lab.measure("no edit", [None], lab.cases(("recent",)))
     data = {"experiment": "methods", "config": lab.config(), "rows": rows}
     (tmp_path / "methods.json").write_text(json.dumps(data))
-    text = document(read(tmp_path))
+    text = document(read(tmp_path), "found/here", "docs/R.md")
     local = next(r for r in rows if r["metric"] == "locality" and r["score"] == "generated")
     assert f"| {local['mean']:.1%} |" in text and "Over the trained tasks no edit comes to" in text
     assert str(local["low"]) in as_csv(rows) and len(as_csv(rows).splitlines()) == len(rows) + 1
-    assert "python -m model_zoo experiment run methods --n 2 --seed 0 --steps 1 --trainings 2" in text
-    assert text.startswith("# Results\n\nOne question after another") and "Not run yet" in text
+    assert (
+        f"run methods --model {lab.backbone.name} --recipe paper --n 2 --seed 0 --steps 1 --trainings 2"
+        in text
+    )
+    assert text.startswith(f"# Results: {lab.backbone.name}\n\nOne question") and "Not run yet" in text
+    assert "![Methods](../found/here/methods.svg)" in text and "report --results found/here" in text
     figure = ElementTree.fromstring(
         svg(EXPERIMENTS["methods"].view, [{**row, "variant": "w" * 80} for row in rows])
     )
@@ -125,6 +133,76 @@ def test_shares_and_the_absence_of_questions_are_obeyed():
 
 
 def test_unknown_experiments_are_told():
-    with pytest.raises(ValueError, match="the experiments are: methods, network, tasks"):
+    with pytest.raises(ValueError, match="the experiments are: methods, baselines, network, tasks"):
         get_experiment("alchemy")
     assert all(e.question.endswith("?") for e in EXPERIMENTS.values())
+
+
+def test_what_was_measured_is_kept_and_taken_again(lab, monkeypatch):
+    cases = lab.cases(("recent",))["recent"]
+    first = lab.rows(None, cases)
+    monkeypatch.setattr("model_zoo.experiments.lab.evaluate_cases", None)  # nothing is measured any more
+    assert lab.rows(None, cases) == first
+    with pytest.raises(TypeError):
+        lab.rows(None, cases[:1])
+
+
+def test_settings_of_the_recipe_make_another_editor_and_stand_in_the_command(lab):
+    plain, changed = (
+        lab.editor(tasks=("recent",), edits=3),
+        replace(lab, settings={"rank": "4", "edits": "3"}),
+    )
+    assert changed.editor(tasks=("recent",)).config.hyper.rank == 4 != plain.config.hyper.rank
+    with pytest.raises(ValueError, match="itself says steps of its editors"):
+        replace(lab, settings={"steps": "3"}).editor()
+    chosen = replace(lab, settings={"tasks": '["recent"]'}, files={"data": ["recent=my own.json"]})
+    data = {"config": chosen.config(), "rows": lab.measure("no edit", [None], lab.cases(("recent",)))}
+    text = document({"methods": data}, "r", "R.md")
+    told = f"--model {lab.backbone.name} --recipe paper --n 2 --seed 0 --steps 1 --trainings 2"
+    assert f"""run methods --data 'recent=my own.json' --set 'tasks=["recent"]' {told}""" in text
+    assert "trained on the records of the files" in text and "run NAME --data 'recent" in text
+
+
+def hits(cases: dict[str, list[Case]], hit, metrics=("reliability", "locality")) -> dict[str, list[Row]]:
+    """Rows of a training: what `hit` says of each figure and case's number."""
+    return {
+        task: [
+            Row(case.index, metric, "p", "e", "b", "a", hit(metric, i), None)
+            for i, case in enumerate(part)
+            for metric in metrics
+        ]
+        for task, part in cases.items()
+    }
+
+
+def test_a_method_is_ahead_as_far_as_the_tables_say(lab):
+    cases = lab.cases(("recent", "counterfact", "zsre"))
+    own = [hits(cases, lambda metric, i: 1.0), hits(cases, lambda metric, i: 0.5)]
+    other = [hits(cases, lambda metric, i: float(i and metric != "locality")) for _ in own]
+    # one of the tasks alone has generality
+    alone, figure = {"recent": cases["recent"]}, ("generality",)
+    for one, two in zip(own, other, strict=True):
+        one["recent"] += hits(alone, lambda metric, i: 1.0, figure)["recent"]
+        two["recent"] += hits(alone, lambda metric, i: 0.0, figure)["recent"]
+    found = list(ahead("InstructEdit against MEND", own, other, cases, seed=0))
+    told = {(row["held_out"], row["metric"]): row for row in found}
+    both = told[False, "mean of the three figures"]
+    assert both["n"] == 4 and both["mean"] == pytest.approx((0.25 + 1.0 + 0.75) / 3)
+    assert both["trainings"] == pytest.approx([(0.5 + 1.0 + 1.0) / 3, (0.0 + 1.0 + 0.5) / 3])
+    assert told[True, "reliability alone"]["mean"] == pytest.approx(0.25)
+    assert all(row["low"] <= row["mean"] <= row["high"] for row in found)
+    rows = lab.measure("no edit", [None], cases)
+    data = {"config": lab.config(), "rows": rows + found}
+    text = document({"methods": data}, "r", "R.md")
+    assert (
+        "MEND; over the trained tasks: mean of the three figures +66.7 points [" in text
+        and "(+83.3 / +50.0 by training)" in text
+        and "by training). The paper" in text
+    )
+
+
+def test_where_a_mood_is_wanted_the_difference_is_whether_it_is_voiced(lab):
+    cases = lab.cases(("convsent",))
+    said = hits(cases, lambda metric, i: 0.0, ("reliability",))
+    voiced = {task: [replace(row, sentiment=1.0) for row in rows] for task, rows in said.items()}
+    assert [row["mean"] for row in ahead("a", [voiced], [said], cases, 0)] == [1.0, 1.0]

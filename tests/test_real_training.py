@@ -8,6 +8,7 @@ import torch
 
 from model_zoo.benchmarks import read
 from model_zoo.experiments import Lab
+from model_zoo.methods.mend import MEND
 from model_zoo.sources import FileSource
 from model_zoo.sources.questions import questions
 from model_zoo.training.config import REAL, REAL_NETWORK, changed
@@ -273,7 +274,7 @@ def test_a_lab_trains_and_measures_on_files_by_their_recipe(source, tmp_path):
     small = {"tasks": ("counterfact",), "records": 2, "calibration": 1, "blocks": 2, "edits": 2, "goes_on": 2}
     editor = lab.editor(**small)
     assert editor.config.stop and editor.config.hyper.corrected and editor.config.training["goes_on"] == 2
-    assert not lab.editor(**small, instructed=False).config.hyper.instruction
+    assert not lab.editor(**small, method=MEND).config.hyper.instruction
     cases = lab.cases()
     assert {task: len(part) for task, part in cases.items()} == {"counterfact": 2}  # what the files have
     assert lab.config()["recipe"] == "real" and lab.measure("one", [editor], cases)

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from ..registry import find, registered
 from .base import Experiment
+from .baselines import BASELINES
 from .geometry import DIRECTIONS
 from .instructions import WORDINGS
 from .lab import Lab
@@ -17,7 +18,7 @@ __all__ = ["EXPERIMENTS", "Experiment", "Lab", "get_experiment"]
 
 EXPERIMENTS: MappingProxyType[str, Experiment] = registered(
     "experiment",
-    (METHODS, NETWORK, TASK_COUNT, WORDINGS, BALANCE, QUESTIONS, DIRECTIONS, SCOPE, STACKS),
+    (METHODS, BASELINES, NETWORK, TASK_COUNT, WORDINGS, BALANCE, QUESTIONS, DIRECTIONS, SCOPE, STACKS),
 )
 
 

@@ -31,7 +31,7 @@ def directions(lab: Lab) -> list[dict]:
     each finished editor.
     """
     rows = []
-    editors = [lab.finished(), *([lab.finished(instructed=False)] if MEND.name in lab.shipped else [])]
+    editors = [lab.finished(), *([lab.finished(MEND)] if MEND.name in lab.shipped else [])]
     for editor in editors:
         space = DirectionSpace(lab.backbone, editor, lab.source, PER_TASK, lab.seed)
         plain, instructed = space.requests(False), space.requests(True)

@@ -4,6 +4,7 @@ rows.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,20 +15,16 @@ from ..evaluation.planning import plan_cases
 from ..evaluation.run import evaluate_cases, versions
 from ..evaluation.scoring import Case
 from ..methods import EditMethod, load_method
-from ..methods.editor_folder import read_config
+from ..methods.editor_folder import CONFIG_FILE, read_config
 from ..methods.hyper_config import HyperConfig
+from ..methods.hypernetwork_method import HypernetworkMethod
 from ..methods.instructedit import InstructEdit
 from ..methods.mend import MEND
-from ..sources import Source
-from ..training.config import RECIPES, STUDIO, STUDIO_NETWORK, MetaConfig
+from ..sources import Source, source_known_to
+from ..training.config import RECIPES, STUDIO, STUDIO_NETWORK, MetaConfig, changed
 from ..training.meta import MetaTrainer
 
 LAB_TASKS = ("counterfact", "recent", "convsent", "zsre")
-
-
-def _trained_by(config: MetaConfig) -> type[InstructEdit]:
-    """The method that learns from such settings."""
-    return InstructEdit if config.instructed else MEND
 
 
 @dataclass(frozen=True)
@@ -45,35 +42,54 @@ class Lab:
     trainings: int = 3
     shipped: Mapping[str, Path] = field(default_factory=dict)  # finished editors of this base, by method
     recipe: str = "paper"
+    settings: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of the recipe, other values as people type them
+    files: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of the source, by the option for them
 
-    def editor(self, training_seed: int = 0, network: HyperConfig | None = None, **changes) -> EditMethod:
+    def editor(
+        self,
+        training_seed: int = 0,
+        network: HyperConfig | None = None,
+        method: type[HypernetworkMethod] = InstructEdit,
+        **changes,
+    ) -> EditMethod:
         """An editor of the recipe with these changes: from the cache, or trained now (a killed training goes
         on).
         """
-        config, own = RECIPES[self.recipe]
-        config = replace(config, **{"steps": self.steps} | changes)
-        network = network or _trained_by(config).adapted(own)
-        return self._load(config, self._trained(config, network, training_seed))
+        if told := {"steps", "instructed"} & self.settings.keys():
+            raise ValueError(
+                f"An experiment itself says {' and '.join(sorted(told))} of its editors; leave that out of "
+                "the settings (steps have an option of their own: --steps)."
+            )
+        config, own = changed(*RECIPES[self.recipe], self.settings)
+        return self._trained(method, config, network or method.adapted(own), training_seed, changes)
 
-    def studio_editor(self, training_seed: int = 0, **changes) -> EditMethod:
+    def studio_editor(
+        self, training_seed: int = 0, method: type[HypernetworkMethod] = InstructEdit, **changes
+    ) -> EditMethod:
         """An editor of the recipe of the one that ships, with these changes."""
-        config = replace(STUDIO, **{"steps": self.steps} | changes)
-        network = _trained_by(config).adapted(STUDIO_NETWORK)
-        return self._load(config, self._trained(config, network, training_seed))
+        return self._trained(method, STUDIO, method.adapted(STUDIO_NETWORK), training_seed, changes)
 
-    def _load(self, config: MetaConfig, folder: Path) -> EditMethod:
-        return load_method(_trained_by(config).name, self.backbone, folder)
-
-    def _trained(self, config: MetaConfig, hyper: HyperConfig, training_seed: int) -> Path:
-        """The folder of a finished training, whose name tells everything that it depends on."""
-        method = _trained_by(config)
+    def _trained(
+        self,
+        method: type[HypernetworkMethod],
+        config: MetaConfig,
+        hyper: HyperConfig,
+        seed: int,
+        changes: dict,
+    ) -> EditMethod:
+        """A finished training's editor, whose folder's name tells everything that it depends on but the
+        records.
+        """
+        config = replace(config, **{"steps": self.steps, "instructed": method.reads_instruction} | changes)
         key = json.dumps(
-            [asdict(config), hyper.model_dump(), training_seed, self.backbone.fingerprint], sort_keys=True
+            [asdict(config), hyper.model_dump(), seed, self.backbone.fingerprint], sort_keys=True
         )
-        folder = self.cache / f"{method.name}-{training_seed}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
-        if not (folder / "config.json").exists():
-            MetaTrainer(self.backbone, self.source, config, hyper, training_seed, method=method).run(folder)
-        return folder
+        folder = self.cache / f"{method.name}-{seed}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+        if not (folder / CONFIG_FILE).exists():
+            MetaTrainer(self.backbone, self.source, config, hyper, seed, method=method).run(folder)
+        return load_method(method.name, self.backbone, folder)
 
     def scoped(self) -> EditMethod:
         """For questions about scopes and stacks: the one that ships, if it was trained for them, else one
@@ -85,25 +101,26 @@ class Lab:
 
     def blind(self) -> EditMethod:
         """MEND of the studio's recipe: the same data, and no instruction to see."""
-        return self.studio_editor(instructed=False)
+        return self.studio_editor(method=MEND)
 
     @property
     def blind_title(self) -> str:
         return f"MEND ({self.steps} steps of the same recipe)"
 
-    def finished(self, instructed: bool = True) -> EditMethod:
-        """For questions about an editor's use: the one that ships, else one trained here."""
-        name = (InstructEdit if instructed else MEND).name
-        return (
-            load_method(name, self.backbone, self.shipped[name])
-            if name in self.shipped
-            else self.editor(instructed=instructed)
-        )
+    def finished(self, method: type[EditMethod] = InstructEdit) -> EditMethod:
+        """For questions about a method's use: with the editor that ships, else with one trained here, if it
+        needs any.
+        """
+        if method.name not in self.shipped and issubclass(method, HypernetworkMethod):
+            return self.editor(method=method)
+        known = source_known_to(self.backbone)  # of whose facts some take statistics
+        own = known if known.tasks else None
+        return load_method(method.name, self.backbone, self.shipped.get(method.name), source=own)
 
-    def cases(self, tasks: Sequence[str] = LAB_TASKS, prompts: str = "plain") -> dict[str, list[Case]]:
+    def cases(self, tasks: Sequence[str] = LAB_TASKS) -> dict[str, list[Case]]:
         """The same held-out edits for every variant of every experiment, of the tasks that the source has."""
         names = tuple(task for task in tasks if task in self.source.tasks)
-        plan = Plan(self.backbone.name, (), names, self.n, self.seed, prompts)
+        plan = Plan(self.backbone.name, (), names, self.n, self.seed)
         return plan_cases(plan, self.backbone, self.source).cases
 
     def measure(
@@ -113,10 +130,7 @@ class Lab:
         interval is drawn; each training's own mean stands beside it.
         """
         found = []
-        trained = [
-            {task: evaluate_cases(self.backbone, method, part) for task, part in cases.items()}
-            for method in methods
-        ]
+        trained = self.measured(methods, cases)
         for task, part in cases.items():
             subjects = {case.index: case.record.subject for case in part}
             pooled: list[Row] = [row for run in trained for row in run[task]]
@@ -126,11 +140,31 @@ class Lab:
             ]
             for s in summarise(pooled, subjects, self.seed):
                 each = [m[s.metric, s.score] for m in means if (s.metric, s.score) in m]
-                prompts = "prefixed" if part[0].prefixed else "plain"
-                found.append(
-                    {"variant": variant, "task": task, "prompts": prompts, **asdict(s), "trainings": each}
-                )
+                found.append({"variant": variant, "task": task, **asdict(s), "trainings": each})
         return found
+
+    def measured(
+        self, methods: Iterable[EditMethod | None], cases: Mapping[str, Sequence[Case]]
+    ) -> list[dict[str, list[Row]]]:
+        """Rows by task of each training."""
+        return [{task: self.rows(method, part) for task, part in cases.items()} for method in methods]
+
+    def rows(self, method: EditMethod | None, cases: Sequence[Case]) -> list[Row]:
+        """Rows of cases under one method. They are kept beside the editors, in `measured`, so that a study
+        that was killed goes on; whoever changes how edits are scored deletes them.
+        """
+        base = [self.backbone.fingerprint, str(self.backbone.model.dtype), self.backbone.device.type]
+        told = [method and method.name, method and method.fingerprint, *base, list(cases)]
+        digest = hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+        path = self.cache / "measured" / f"{digest}.json"
+        if path.exists():
+            return [Row(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+        rows = evaluate_cases(self.backbone, method, cases)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps([asdict(row) for row in rows]), encoding="utf-8")
+        part.replace(path)
+        return rows
 
     def config(self) -> dict:
         return {
@@ -141,6 +175,8 @@ class Lab:
             "steps": self.steps,
             "trainings": self.trainings,
             "recipe": self.recipe,
+            "settings": dict(self.settings),
+            "files": dict(self.files),
             "shipped": sorted(self.shipped),
             "versions": versions(self.backbone),
         }

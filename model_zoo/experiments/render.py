@@ -38,14 +38,22 @@ class View:
     number: str = "{:.0%}"
 
 
-def averages(rows: Sequence[dict], held_out: bool = False) -> dict[str, dict[str, float]]:
-    """Per variant each metric's mean over the trained tasks, or over those held out; generated, prompts
-    plain.
-    """
-    found: dict[str, dict[str, list[float]]] = {}
+def _shown(rows: Sequence[dict]) -> list[dict]:
+    """The rows of a table: of text that is generated; where a mood is wanted, whether it is voiced."""
+    found: dict[tuple[str, str, str], dict] = {}
     for row in rows:
-        plain = row["score"] == "generated" and row["prompts"] == "plain" and row["metric"] in METRICS
-        if plain and TASKS[row["task"]].trained != held_out:
+        key = (row["variant"], row["task"], row["metric"])
+        better = row["score"] == "sentiment" or (row["score"] == "generated" and key not in found)
+        if better and row["metric"] in METRICS:
+            found[key] = row
+    return list(found.values())
+
+
+def averages(rows: Sequence[dict], held_out: bool = False) -> dict[str, dict[str, float]]:
+    """Per variant each metric's mean over the trained tasks, or over those held out."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in _shown(rows):
+        if TASKS[row["task"]].trained != held_out:
             found.setdefault(row["variant"], {}).setdefault(row["metric"], []).append(row["mean"])
     return {v: {metric: fmean(values) for metric, values in own.items()} for v, own in found.items()}
 
@@ -57,7 +65,7 @@ def overall(rows: Sequence[dict], held_out: bool = False) -> dict[str, float]:
 
 def _metric_table(rows: Sequence[dict]) -> str:
     trained, others = averages(rows), averages(rows, held_out=True)
-    tasks = ", ".join(dict.fromkeys(row["task"] for row in rows if not TASKS[row["task"]].trained))
+    tasks = ", ".join(dict.fromkeys(row["task"] for row in _shown(rows) if not TASKS[row["task"]].trained))
     head = [*METRICS, *(f"{tasks}: {metric}" for metric in (METRICS if others else ()))]
     lines = [f"| variant | {' | '.join(head)} |", "|---|" + "---|" * len(head)]
     for variant in dict.fromkeys([*trained, *others]):
@@ -82,10 +90,9 @@ def _geometry_table(rows: Sequence[dict]) -> str:
 
 
 def _metric_dots(rows: Sequence[dict]) -> list[Dot]:
-    picked = [
-        r for r in rows if r["score"] == "generated" and r["prompts"] == "plain" and r["metric"] in METRICS
+    return [
+        Dot(f"{r['variant']}, {r['task']}", r["metric"], r["mean"], r["low"], r["high"]) for r in _shown(rows)
     ]
-    return [Dot(f"{r['variant']}, {r['task']}", r["metric"], r["mean"], r["low"], r["high"]) for r in picked]
 
 
 def _geometry_dots(rows: Sequence[dict]) -> list[Dot]:

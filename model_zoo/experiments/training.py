@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 from ..methods import EditMethod, load_method
 from ..methods.ft_l import FTL
+from ..methods.instructedit import InstructEdit
+from ..methods.mend import MEND
 from ..training.config import WHITENED
 from .base import Experiment
 from .lab import Lab
+from .pairing import DIFFERENCES, ahead
 from .render import overall
 
 SEVERAL = ("counterfact", "recent", "convsent")
@@ -18,20 +21,18 @@ def methods(lab: Lab) -> list[dict]:
     """InstructEdit and MEND on the same data, steps and seeds; FT-L; no edit. zsre is the task that no editor
     trained on.
     """
+    seeds = range(lab.trainings)
+    told, untold = [[lab.editor(seed, method=method) for seed in seeds] for method in (InstructEdit, MEND)]
     variants: dict[str, Sequence[EditMethod | None]] = {
-        "InstructEdit": [lab.editor(seed) for seed in range(lab.trainings)],
-        "MEND": [lab.editor(seed, instructed=False) for seed in range(lab.trainings)],
+        "InstructEdit": told,
+        "MEND": untold,
         "FT-L": [load_method(FTL.name, lab.backbone)],
         "no edit": [None],
     }
-    rows = []
-    for prompts in ("plain", "prefixed"):
-        cases = lab.cases(prompts=prompts)
-        for name, trained in variants.items():
-            reads_instructions = trained[0] is not None and trained[0].reads_instruction
-            if prompts == "plain" or reads_instructions:
-                rows += lab.measure(name, trained, cases)
-    return rows
+    cases = lab.cases()
+    rows = [row for name, trained in variants.items() for row in lab.measure(name, trained, cases)]
+    pair = (lab.measured(told, cases), lab.measured(untold, cases))
+    return rows + list(ahead("InstructEdit against MEND", *pair, cases, lab.seed))
 
 
 def task_count(lab: Lab) -> list[dict]:
@@ -75,15 +76,38 @@ PLACES = ((False, "the trained tasks"), (True, "zsre"))  # held out or not
 MEAN = "(mean of the three figures)"
 
 
+PAPER = (
+    "The paper reports 14.86% more reliability over several tasks, for models of 1.5 and 7 billion "
+    "parameters and editors trained to the end."
+)
+
+
 def against(rows: Sequence[dict], variant: str, other: str) -> str:
-    """How far one variant is ahead of another, on trained tasks and on the one held out."""
+    """How far one variant is ahead of another, on trained tasks and on the one held out; with intervals where
+    that was measured edit by edit.
+    """
+    names = f"{variant} against {other}"
+    if paired := [row for row in rows if row["metric"] in DIFFERENCES]:
+        return f"{names}{''.join(_ahead(paired, *place) for place in PLACES)}. {PAPER}"
     found = [(overall(rows, held_out), where) for held_out, where in PLACES]
     parts = [
         f"{100 * (own[variant] - own[other]):+.1f} points over {where}"
         for own, where in found
         if {variant, other} <= own.keys()
     ]
-    return f"{variant} against {other}: {', '.join(parts)} {MEAN}." if parts else spread(rows)
+    return f"{names}: {', '.join(parts)} {MEAN}." if parts else spread(rows)
+
+
+def _ahead(paired: Sequence[dict], held_out: bool, where: str) -> str:
+    """The differences over one place, in words."""
+    parts = [
+        f"{row['metric']} {100 * row['mean']:+.1f} points "
+        f"[{100 * row['low']:+.1f}, {100 * row['high']:+.1f}] "
+        f"({' / '.join(f'{100 * value:+.1f}' for value in row['trainings'])} by training)"
+        for row in paired
+        if row["held_out"] == held_out
+    ]
+    return f"; over {where}: {', '.join(parts)}" if parts else ""
 
 
 def spread(rows: Sequence[dict]) -> str:
