@@ -42,10 +42,8 @@ class Lab:
     trainings: int = 3
     shipped: Mapping[str, Path] = field(default_factory=dict)  # finished editors of this base, by method
     recipe: str = "paper"
-    settings: Mapping[str, str] = field(
-        default_factory=dict
-    )  # of the recipe, other values as people type them
-    files: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of the source, by the option for them
+    settings: Mapping[str, str] = field(default_factory=dict)  # other values of the recipe, as typed
+    files: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of the source, by option
 
     def editor(
         self,
