@@ -72,6 +72,19 @@ class Page(gr.Blocks):
             logging.getLogger(__name__).warning("values could not be read: %s", type(error).__name__)
             raise refusal(_UNREADABLE) from error
 
+    def handle_streaming_diffs(self, block_fn: Any, data: list[Any], *more: Any, **named: Any) -> list[Any]:
+        """As Gradio does it; but an update that changes in one of its parts is sent as a whole. Gradio's page
+        would change the update before, and a busy browser that has not drawn that one yet would lose it.
+        """
+        whole = list(data)
+        diffs = super().handle_streaming_diffs(block_fn, data, *more, **named)
+        if named["final"]:  # all of it is whole
+            return diffs
+        return [
+            [["replace", [], now]] if diff is not now and any(path for _, path, _ in diff) else diff
+            for now, diff in zip(whole, diffs, strict=True)
+        ]
+
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any, *more: Any, **named: Any):
         """As Gradio does it; sessions that are over, or too many, make room."""
         data = await super().postprocess_data(block_fn, predictions, state, *more, **named)

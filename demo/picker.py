@@ -98,11 +98,15 @@ class Picker:
         if self.runtime.loaded(choice):
             yield self._ready(choice)
             return
-        shown = {frame: gr.update(visible=True), stop: gr.update(visible=True)}
-        yield {told: html.loading(""), **shown, **self.terms.hidden}
+        yield {
+            frame: gr.update(visible=True),
+            told: html.loading(""),
+            stop: gr.update(visible=True),
+            **self.terms.hidden,
+        }
         try:
-            for text in self.runtime.opening(choice):  # shown each time: what else draws here may hide it
-                yield {told: html.loading(text), **shown}
+            for text in self.runtime.opening(choice):
+                yield {told: html.loading(text)}
         except Exception:
             failed = html.loading(f"{choice} could not be loaded; everything is as it was.", busy=False)
             yield {told: failed, stop: gr.update(visible=False)}

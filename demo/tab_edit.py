@@ -162,9 +162,7 @@ class EditTab:
         yield from self.show(state)
         if not state.session.edits:
             ready = f"{state.choice} is ready; you have made no edit on it yet."
-            told = html.waiting(f"{ready} {self._without_editor(state.choice)}")
-            # the list again: a busy browser can lose an update that another one follows at once
-            yield {**self._frame(state), self.out.verdicts: told}
+            yield {self.out.verdicts: html.waiting(f"{ready} {self._without_editor(state.choice)}")}
 
     def example(self, task: str, model: str, editor: str) -> Suggestion:
         """The example of a task for the chosen model, or for any where that is not there yet."""

@@ -75,16 +75,13 @@ class EffectsTab:
             raise ValueError(_NOTHING)
         yield {**self._emptied(), self.out.words: html.note(f"Looking around “{edit.label}”…")}
         found: dict[type, Finding] = {}
-        offered: dict[Any, Any] = {}
         for finding in self.runtime.inspect(state.choice, edit, state.session):
             found[type(finding)] = finding
             ordered = [found[kind] for kind in DRAWN if kind in found]
             yield {self.out.lights: lights(ordered), **self._drawn(finding)}
             if isinstance(finding, Strengths):
-                offered = self._offered(finding, edit)
-                yield offered
-        # the offer again: a busy browser can lose an update that another one follows at once
-        yield {**offered, self.out.words: html.note(self._told(edit, state))}
+                yield self._offered(finding, edit)
+        yield {self.out.words: html.note(self._told(edit, state))}
 
     def _offered(self, found: Strengths, edit: Edit) -> dict:
         """The update that offers the gentlest strength at which the edit holds, where it has another."""

@@ -9,13 +9,16 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 ROOT = Path(__file__).parent.parent.parent
+RECORDER = Path(__file__).parent / "recorder.js"
+OPENED: list[Page] = []  # for the report of a test that fails
 FLAGS = [
     "--no-sandbox",
     "--disable-dev-shm-usage",
@@ -65,6 +68,20 @@ def serve(*options: str, module: str = "app", port: int | None = None, **environ
         process.wait(20)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    """A test that fails reports what its pages asked for, were told, and show."""
+    report = yield
+    pages = [page for page in OPENED if not page.is_closed()]
+    if report.failed and call.when == "call":
+        for page in pages:
+            with suppress(PlaywrightError):
+                asked, shows = page.evaluate("told.join('\\n')"), page.inner_text("body")
+                report.sections += [("a page: what it asked and heard", asked), ("and what it shows", shows)]
+    OPENED[:] = pages
+    return report
+
+
 @contextmanager
 def launched() -> Iterator[Browser]:
     with sync_playwright() as playwright:
@@ -89,6 +106,8 @@ def open_page(
     page = browser.new_page(viewport={"width": width, "height": height})
     if report is not None:
         page.expose_function("report", lambda what: report(what))
+    OPENED.append(page)
+    page.add_init_script(RECORDER.read_text())
     page.add_init_script(script)
     if requests is not None:
         page.on("request", lambda r: requests.append(r.url))

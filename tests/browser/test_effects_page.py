@@ -29,6 +29,16 @@ def test_the_edit_on_show_is_looked_at_from_all_sides(page: Page):
     expect(page.locator("#stack")).to_contain_text("(strength 0.25)", timeout=30 * SECOND)
 
 
+def test_a_slow_browser_draws_every_finding(page: Page):
+    slow = page.context.new_cdp_session(page)
+    slow.send("Emulation.setCPUThrottlingRate", {"rate": 8})
+    page.locator("#looks-around").click()
+    expect(page.locator("#effects-nearestedits tbody tr")).to_have_count(5, timeout=120 * SECOND)
+    for name in ("strengths", "layers", "traced"):
+        expect(page.locator(f"#effects-{name}-plot .js-plotly-plot")).to_be_visible(timeout=60 * SECOND)
+    expect(page.get_by_role("button", name="Make it at strength 0.25")).to_be_visible(timeout=30 * SECOND)
+
+
 def test_without_an_edit_a_sentence_says_what_to_do(page: Page):
     page.locator("#clear").click()
     page.get_by_role("tab", name="Side effects", exact=True).click()
