@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from model_zoo.session import EditSession
+from model_zoo.session import Edit, EditSession
 
 from . import take_home
 from .tab import PageParts
@@ -34,13 +34,20 @@ class Question:
     answer: gr.HTML
 
 
-def stack_choices(session: EditSession) -> tuple[list[tuple[str, int]], list[int]]:
-    """The edits as choices (label, position), and the positions of those that are on."""
+def box_of(edit: Edit) -> str:
+    """By which an edit's box tells whose it is, wherever in the list it stands; a pointer over it is told the
+    same.
+    """
+    return " · ".join(filter(None, (edit.label, edit.request.instruction)))
+
+
+def stack_choices(session: EditSession) -> tuple[list[tuple[str, str]], list[str]]:
+    """The edits as choices (label, box), and the boxes of those that are on."""
     choices = []
     for i, edit in enumerate(session.edits):
         strength = "" if edit.strength == 1 else f" (strength {edit.strength:g})"
-        choices.append((f"{i + 1}. {edit.label}{strength}", i))
-    return choices, [i for i, edit in enumerate(session.edits) if edit.on]
+        choices.append((f"{i + 1}. {edit.label}{strength}", box_of(edit)))
+    return choices, [box_of(edit) for edit in session.edits if edit.on]
 
 
 def lay_out_outputs(parts: PageParts) -> tuple[Outputs, Question, Callable]:
@@ -55,7 +62,7 @@ def lay_out_outputs(parts: PageParts) -> tuple[Outputs, Question, Callable]:
     changes = gr.HTML(first.changes, elem_id="changes")
     choices, on = stack_choices(first.state.session)
     label = "Your edits (untick one to switch it off)"
-    stack = gr.CheckboxGroup(choices, value=on, label=label, elem_id="stack")
+    stack = gr.CheckboxGroup(choices, value=on, label=label, elem_id="stack", interactive=True)
     with gr.Row(elem_id="stack-actions"):
         undo, redo, clear = (
             gr.Button(name, size="sm", min_width=70, elem_id=name.lower())

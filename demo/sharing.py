@@ -3,7 +3,6 @@ than a turn of one's own.
 """
 
 import contextvars
-import math
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -39,17 +38,12 @@ def wanting() -> Callable[[], bool]:
     return wanted
 
 
-def asked_at() -> float:
-    """When the event that this thread handles was asked for, in time.monotonic(); infinite outside of one."""
-    own = _own()
-    return own.enqueue_time if own else math.inf
-
-
 def superseding() -> Callable[[], bool]:
     """Tells, from whichever thread, whether the client of the event that this thread handles asked later for
     another one, in the same queue, that draws all that this one draws; always False outside of an event.
     """
-    page, own = LocalContext.blocks.get(None), _own()
+    page, event = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
+    own = next((job for job in _active(page) if job._id == event), None) if page else None
     if page is None or own is None:
         return lambda: False
     line, draws = page._queue.event_queue_per_concurrency_id[own.concurrency_id].queue, set(own.fn.outputs)
@@ -59,12 +53,6 @@ def superseding() -> Callable[[], bool]:
         and draws <= set(other.fn.outputs)
         for other in (*line, *_active(page))
     )
-
-
-def _own() -> Any:
-    """The event that this thread handles; None outside of one."""
-    page, event = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
-    return next((job for job in _active(page) if job._id == event), None) if page else None
 
 
 def _active(page: Any) -> list[Any]:

@@ -16,12 +16,11 @@ from model_zoo.tasks import TASKS
 
 from . import api, html
 from .edit_inputs import EditInputs, about_subject, about_task, components, lay_out_inputs, wordings
-from .edit_outputs import Outputs, lay_out_outputs, stack_choices
+from .edit_outputs import Outputs, box_of, lay_out_outputs, stack_choices
 from .handlers import ANEW, ASK, COMPUTE, PRIVATE, QUIET, errors_as_messages
 from .hyper_controls import HyperControls
 from .picker import Picker
 from .runtime import Question, Runtime
-from .sharing import asked_at
 from .tab import PageParts, Tab
 from .visitor import ModelChoice, VisitorState
 
@@ -145,9 +144,13 @@ class EditTab:
 
         return errors_as_messages(handler)
 
-    def tick(self, state: VisitorState, on: list[int]) -> Iterator[dict]:
-        """Edits are on or off as their boxes were ticked; one that was made meanwhile stays as it is."""
-        yield from self.show(state.ticked(set(on), asked_at()).showing_an_own_edit())
+    def tick(self, state: VisitorState, event: gr.SelectData) -> Iterator[dict]:
+        """Switch over the edit whose box was clicked, wherever in the list it stands by now."""
+        session = state.session
+        for i, edit in enumerate(session.edits):
+            if box_of(edit) == event.value:
+                session = session.toggle(i)
+        yield from self.show(state.with_session(session).showing_an_own_edit())
 
     def arrive(self, state: VisitorState, model: str, editor: str) -> Iterator[dict]:
         """What was chosen is loaded: bring back the edits that the visitor made with it."""
@@ -315,7 +318,7 @@ def _wire_subject(tab: EditTab, inputs: EditInputs) -> None:
 
 def _wire_stack(tab: EditTab, shows: dict) -> None:
     out = tab.out
-    out.stack.input(errors_as_messages(tab.tick), [tab.state, out.stack], **shows)
+    out.stack.select(errors_as_messages(tab.tick), [tab.state], **shows)
     out.undo.click(tab.change(EditSession.undo), [tab.state], **shows)
     out.redo.click(tab.change(EditSession.redo), [tab.state], **shows)
     out.clear.click(tab.change(EditSession.clear), [tab.state], **shows)

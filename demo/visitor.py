@@ -1,14 +1,12 @@
 """What belongs to one visitor: the chosen model and the edits. Plain values that can be pickled."""
 
-import math
-import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from model_zoo.catalog import DEFAULT_MODEL
 from model_zoo.records import Record
 from model_zoo.request import EditRequest
-from model_zoo.session import Edit, Edits, EditSession
+from model_zoo.session import Edit, EditSession
 
 MOST_NUMBERS = 2**27  # of one visitor's edits on one model, with their history: half a gigabyte
 
@@ -28,8 +26,7 @@ class VisitorState(NamedTuple):
 
     `sessions` holds the edits made with each choice. `request` is the edit on show. `record` is the reference
     edit that the edit on show came from, if it came from one. `met`: whether the page was loaded in
-    this session; where it was not, the edits that the page shows are gone. `changed`: when its edits last
-    changed, in time.monotonic(), and `before` what they were until then.
+    this session; where it was not, the edits that the page shows are gone.
     """
 
     choice: ModelChoice = ModelChoice()
@@ -37,8 +34,6 @@ class VisitorState(NamedTuple):
     request: EditRequest | None = None
     record: Record | None = None
     met: bool = False
-    changed: float = -math.inf
-    before: Edits = ()
 
     @property
     def numbers(self) -> int:
@@ -57,16 +52,7 @@ class VisitorState(NamedTuple):
 
     def with_session(self, session: EditSession) -> "VisitorState":
         """ValueError where its edits keep too much."""
-        kept = session.within(MOST_NUMBERS)
-        state = self._replace(sessions={**self.sessions, self.choice: kept})
-        if kept.edits is self.session.edits:
-            return state
-        return state._replace(changed=time.monotonic(), before=self.session.edits)
-
-    def ticked(self, on: set[int], asked_at: float) -> "VisitorState":
-        """Switch edits on and off as it was ticked at that time: in the list as it stood then."""
-        listed = self.before if asked_at < self.changed else self.session.edits
-        return self.with_session(self.session.ticked(on, listed))
+        return self._replace(sessions={**self.sessions, self.choice: session.within(MOST_NUMBERS)})
 
     def with_choice(self, choice: ModelChoice) -> "VisitorState":
         """Another choice. The edits made with it come back, and the last one is on show."""

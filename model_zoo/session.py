@@ -120,11 +120,6 @@ class EditSession:
         edits = tuple(replace(edit, on=i in on) for i, edit in enumerate(self.edits))
         return self if [e.on for e in edits] == [e.on for e in self.edits] else self._then(edits)
 
-    def ticked(self, on: set[int], listed: Edits) -> "EditSession":
-        """Switch on the edits at these positions of the list that was `listed`, and the others of it off."""
-        told = {edit.request: i in on for i, edit in enumerate(listed)}
-        return self.set_on({i for i, edit in enumerate(self.edits) if told.get(edit.request, edit.on)})
-
     def toggle(self, index: int) -> "EditSession":
         return self.set_on({i for i, edit in enumerate(self.edits) if edit.on != (i == index)})
 

@@ -2,13 +2,11 @@
 
 import math
 import pickle
-import time
 from dataclasses import replace
 
 import pytest
 import torch
 
-from demo.visitor import VisitorState
 from model_zoo.changes import Patch
 from model_zoo.methods import load_method
 from model_zoo.request import EditRequest
@@ -39,21 +37,6 @@ def test_toggling_is_exact_and_order_is_free(gpt2):
     assert same(session.toggle(0).patch(method), b.change)
     assert same(session.toggle(0).toggle(0).patch(method), both)
     assert session.set_on(set()).patch(method) is None
-
-
-def test_boxes_are_ticked_in_the_list_as_it_was(gpt2):
-    _, a, b = make(gpt2)
-    state = VisitorState().with_session(EditSession().add(a))
-    long_ago, now = time.monotonic() - 1, math.inf
-    both = state.with_session(state.session.add(b))
-    for asked_at, on in ((long_ago, [False, True]), (now, [False, False])):
-        assert [e.on for e in both.ticked(set(), asked_at).session.edits] == on
-    again = state.with_session(EditSession().add(a).add(b)).ticked({0}, now)
-    moved = again.with_session(again.session.add(replace(a, strength=0.5)))  # a is behind b now
-    assert [e.on for e in moved.ticked({0, 1}, long_ago).session.edits] == [True, True]
-    assert [e.on for e in moved.ticked({1}, long_ago).session.edits] == [True, False]
-    unchanged = both.with_session(both.session.within(10**9))
-    assert unchanged.changed == both.changed
 
 
 def test_undo_redo_and_clear_walk_the_whole_history(gpt2):

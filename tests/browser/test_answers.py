@@ -97,3 +97,9 @@ def test_a_box_that_is_unticked_while_an_edit_is_made_is_that_of_the_list_on_sho
     expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)
     expect(boxes.nth(1)).to_be_checked()
     expect(boxes.first).not_to_be_checked()
+    boxes.nth(1).press("Enter")  # the keyboard's way
+    expect(boxes.nth(1)).not_to_be_checked(timeout=20 * SECOND)
+    expect(page.locator("#verdicts")).to_contain_text("No edit is on", timeout=20 * SECOND)
+    boxes.first.press("Space")
+    expect(page.locator("#verdicts")).to_contain_text("This edit is off", timeout=20 * SECOND)
+    expect(boxes.first).to_be_checked()
