@@ -8,6 +8,7 @@ import json
 import pickle
 from dataclasses import replace
 
+import gradio as gr
 import pytest
 import torch
 
@@ -316,8 +317,10 @@ def test_the_pages_stack_and_the_endpoint_take_it(page, places, method):
         and "Rome" in seen["pair"]
         and "What changed" in seen["changes"]
     )
-    tick = handler(page, "stack", "input")
-    said = [str(value) for update in tick.fn(seen["state"], []) for value in update.values()]
+    tick = handler(page, "stack", "select")
+    (box,) = seen["stack"]["value"]
+    clicked = gr.SelectData(None, {"index": 0, "value": box})
+    said = [str(value) for update in tick.fn(seen["state"], clicked) for value in update.values()]
     assert any("No edit is on" in text for text in said)
     edit = next(fn for fn in page.fns.values() if fn.api_name == "edit")
     folder, _ = places
