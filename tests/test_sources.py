@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from model_zoo import statistics
+from model_zoo.evaluation import Plan
+from model_zoo.evaluation.planning import plan_cases
 from model_zoo.methods import assignments, controls, hyperparameters
 from model_zoo.methods.ft_l import FTLHyperparameters
 from model_zoo.methods.hyper_config import HyperConfig
@@ -52,6 +54,12 @@ def test_a_files_subjects_belong_to_one_split(rows):
         given.records("counterfact", "train", 1, random.Random(0))
     assert all(pair[1].startswith("River") for pair in source.statements())
     assert [len(pairs) > 1 for pairs in source.relations()] == [True, True]
+
+
+def test_each_held_out_edit_is_measured_once(rows):
+    plan = Plan("gpt2", (), ("counterfact",), 100)
+    cases = plan_cases(plan, pico_backbone("gpt2"), FileSource({"counterfact": [rows]})).cases["counterfact"]
+    assert 0 < len({case.record for case in cases}) == len(cases) < 60
 
 
 def test_an_editor_trains_on_files(rows, tmp_path):

@@ -92,12 +92,10 @@ def cases_of(
 
 
 def _drawn(plan: Plan, source: Source) -> tuple[dict[str, list[Record]], tuple[Loaded, ...]]:
-    """The records by task, and the files that they came from, if any."""
-    rngs = {task: random.Random(f"{task} {plan.seed}") for task in plan.data or plan.tasks}
+    """The records by task, each once, and the files that they came from, if any."""
     if plan.data:
         files = FileSource({}, plan.data)
-        drawn = {task: files.records(task, "test", plan.n, rng) for task, rng in rngs.items()}
-        own = {task: list(dict.fromkeys(records)) for task, records in drawn.items()}
+        own = _of_source(files, tuple(plan.data), plan)
         return own, tuple(loaded for parts in files.loaded.values() for loaded in parts)
     if not plan.records:
         if not source.tasks:
@@ -105,12 +103,19 @@ def _drawn(plan: Plan, source: Source) -> tuple[dict[str, list[Record]], tuple[L
                 f"{plan.model} does not know the atlas, so its records would measure nothing; give a file of "
                 "records instead."
             )
-        return {task: source.records(task, "test", plan.n, rng) for task, rng in rngs.items()}, ()
+        return _of_source(source, plan.tasks, plan), ()
     loaded = read(plan.records, plan.tasks[0] if len(plan.tasks) == 1 else None, plan.most_rows)
     by_task: dict[str, list[Record]] = {}
     for record in loaded.records:
         by_task.setdefault(record.request.task, []).append(record)
     return {task: _sample(records, plan, task) for task, records in by_task.items()}, (loaded,)
+
+
+def _of_source(source: Source, tasks: Sequence[str], plan: Plan) -> dict[str, list[Record]]:
+    """A source's held-out records by task; where it has fewer than are asked for, all."""
+    rngs = {task: random.Random(f"{task} {plan.seed}") for task in tasks}
+    drawn = {task: source.records(task, "test", plan.n, rng) for task, rng in rngs.items()}
+    return {task: list(dict.fromkeys(records)) for task, records in drawn.items()}
 
 
 def _sample(records: list[Record], plan: Plan, task: str) -> list[Record]:
