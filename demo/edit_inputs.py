@@ -11,6 +11,7 @@ from model_zoo.studio import Studio
 from model_zoo.tasks import TASKS
 
 from .first_edit import FIRST_TASK
+from .handlers import QUIET
 from .hyper_controls import HyperControls, lay_out_hyper_controls
 from .picker import ModelInputs, editor_dropdown, lay_out_model
 from .runtime import Runtime
@@ -130,3 +131,23 @@ def _strength_and_method() -> tuple[gr.Slider, gr.Dropdown]:
     )
     choices = [("The best that can run", ""), *((m.pretty_name, m.name) for m in METHODS.values())]
     return strength, gr.Dropdown(choices, value="", label="Method", elem_id="method")
+
+
+def wire_inputs(runtime: Runtime, inputs: EditInputs) -> None:
+    """Another task has other instructions; when a person chose it, its first one is taken. What is found as
+    the prompt's subject is shown, where the model is there to ask.
+    """
+
+    def changed(task: str):
+        return gr.update(choices=wordings(task)), gr.update(info=about_task(task))
+
+    def chosen(task: str):
+        return TASKS[task].instructions[0]
+
+    def found(model: str, editor: str, prompt: str):
+        choice = ModelChoice(model, editor or "")
+        return about_subject(runtime.studio(choice), prompt) if runtime.loaded(choice) else gr.skip()
+
+    inputs.task.change(changed, inputs.task, [inputs.instruction, inputs.task], **QUIET)
+    inputs.task.input(chosen, inputs.task, inputs.instruction, **QUIET)
+    inputs.prompt.change(found, [inputs.model, inputs.editor, inputs.prompt], inputs.subject, **QUIET)

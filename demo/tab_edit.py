@@ -15,7 +15,7 @@ from model_zoo.studio import Studio
 from model_zoo.tasks import TASKS
 
 from . import api, html
-from .edit_inputs import EditInputs, about_subject, about_task, components, lay_out_inputs, wordings
+from .edit_inputs import EditInputs, components, lay_out_inputs, wire_inputs
 from .edit_outputs import Outputs, box_of, lay_out_outputs, stack_choices
 from .handlers import ANEW, ASK, COMPUTE, PRIVATE, QUIET, errors_as_messages
 from .hyper_controls import HyperControls
@@ -256,8 +256,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     parts.redraws = lambda event: event(errors_as_messages(tab.show), [state], **shows)
     parts.redraws(opened)
     _wire_edits(parts, tab, picker, inputs, apply_button, shows)
-    _wire_task(inputs)
-    _wire_subject(tab, inputs)
+    wire_inputs(runtime, inputs)
     hyper.show_for(inputs.method)
     arrives = {**shows, "outputs": [*shows["outputs"], *examples.values(), inputs.chat]}
     parts.opens_model = picker.wire(state, tab.arrive, arrives, look)
@@ -291,29 +290,6 @@ def _wire_edits(
     for load in loads:
         applied = load.success(errors_as_messages(tab.apply), typed, **shows)
         parts.redraws(applied.failure)  # what was being judged gave way to an edit that could not be made
-
-
-def _wire_task(inputs: EditInputs) -> None:
-    """Another task has other instructions; when a person chose it, its first one is taken."""
-
-    def changed(task: str):
-        return gr.update(choices=wordings(task)), gr.update(info=about_task(task))
-
-    def chosen(task: str):
-        return TASKS[task].instructions[0]
-
-    inputs.task.change(changed, inputs.task, [inputs.instruction, inputs.task], **QUIET)
-    inputs.task.input(chosen, inputs.task, inputs.instruction, **QUIET)
-
-
-def _wire_subject(tab: EditTab, inputs: EditInputs) -> None:
-    """Show what is found as the prompt's subject, where the model is there to ask."""
-
-    def found(model: str, editor: str, prompt: str):
-        choice = ModelChoice(model, editor or "")
-        return about_subject(tab.runtime.studio(choice), prompt) if tab.runtime.loaded(choice) else gr.skip()
-
-    inputs.prompt.change(found, [inputs.model, inputs.editor, inputs.prompt], inputs.subject, **QUIET)
 
 
 def _wire_stack(tab: EditTab, shows: dict) -> None:
