@@ -1,14 +1,15 @@
 """What the instruction's text decides once an editor is trained: the same edits under other wordings."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..evaluation.scoring import Case
 from ..tasks import TASKS
 from .base import Experiment
 from .lab import Lab
-from .training import spread
+from .render import overall
+from .training import MEAN, PLACES
 
 Wording = Callable[[Case, random.Random], str | None]
 
@@ -45,15 +46,16 @@ def _trained(case: Case, rng: random.Random) -> str:
     return task.fill(rng.choice(task.training_instructions), dict(case.record.slots))
 
 
+HELD_OUT, NONE = "the held-out wording", "no instruction"
 WORDINGS_BY_NAME: dict[str, Wording] = {
     "a wording from training": _trained,
-    "the held-out wording": lambda case, rng: case.request.instruction,
+    HELD_OUT: lambda case, rng: case.request.instruction,
     "two words": lambda case, rng: _SHORT[case.task],
     "three times as long": lambda case, rng: (case.request.instruction or "") + _LONG,
     "its words shuffled": _shuffled,
     "another task's wording": _other_task,
     "told to change nothing": _contradiction,
-    "no instruction": lambda case, rng: None,
+    NONE: lambda case, rng: None,
 }
 
 
@@ -72,11 +74,27 @@ def wordings(lab: Lab) -> list[dict]:
     return rows
 
 
+def _finding(rows: Sequence[dict]) -> str:
+    """How far the words of an instruction move what comes of it, and how far their absence."""
+    parts = []
+    for held_out, where in PLACES:
+        own = overall(rows, held_out)
+        if {HELD_OUT, NONE} <= own.keys():
+            base, without = own.pop(HELD_OUT), own.pop(NONE)
+            far = max(own, key=lambda name: abs(own[name] - base))
+            parts.append(
+                f"over {where} {base:.1%} under the held-out wording, {own[far]:.1%} under the one that "
+                f"moves it most ({far}), {without:.1%} under none"
+            )
+    text = f"{'; '.join(parts)} {MEAN}."
+    return text[:1].upper() + text[1:]
+
+
 WORDINGS = Experiment(
     "instructions",
     "Wording of the instruction",
     "How much does the text of the instruction matter to a trained editor?",
     wordings,
-    spread,
+    _finding,
     uses_finished=True,
 )
