@@ -1,11 +1,12 @@
 """The results on the Edit tab: what shows an edit, and the list of edits."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import gradio as gr
 
-from model_zoo.session import Edit, EditSession
+from model_zoo.session import EditSession
 
 from . import take_home
 from .tab import PageParts
@@ -34,20 +35,27 @@ class Question:
     answer: gr.HTML
 
 
-def box_of(edit: Edit) -> str:
-    """By which an edit's box tells whose it is, wherever in the list it stands; a pointer over it is told the
-    same.
+def boxes(session: EditSession) -> list[str]:
+    """What each edit's box sends when it is clicked, and shows under the pointer: the edit's label, which
+    stays when the edit moves up or down; numbered where a file that was loaded again repeats one.
     """
-    return " · ".join(filter(None, (edit.label, edit.request.instruction)))
+    seen: Counter[str] = Counter()
+    found = []
+    for edit in session.edits:
+        seen[edit.label] += 1
+        again = f" ({seen[edit.label]})" if seen[edit.label] > 1 else ""
+        found.append(f"{edit.label}{again}")
+    return found
 
 
 def stack_choices(session: EditSession) -> tuple[list[tuple[str, str]], list[str]]:
     """The edits as choices (label, box), and the boxes of those that are on."""
-    choices = []
-    for i, edit in enumerate(session.edits):
+    choices, on = [], []
+    for i, (edit, box) in enumerate(zip(session.edits, boxes(session), strict=True)):
         strength = "" if edit.strength == 1 else f" (strength {edit.strength:g})"
-        choices.append((f"{i + 1}. {edit.label}{strength}", box_of(edit)))
-    return choices, [box_of(edit) for edit in session.edits if edit.on]
+        choices.append((f"{i + 1}. {edit.label}{strength}", box))
+        on += [box] if edit.on else []
+    return choices, on
 
 
 def lay_out_outputs(parts: PageParts) -> tuple[Outputs, Question, Callable]:

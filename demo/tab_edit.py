@@ -16,7 +16,7 @@ from model_zoo.tasks import TASKS
 
 from . import api, html
 from .edit_inputs import EditInputs, components, lay_out_inputs, wire_inputs
-from .edit_outputs import Outputs, box_of, lay_out_outputs, stack_choices
+from .edit_outputs import Outputs, boxes, lay_out_outputs, stack_choices
 from .handlers import ANEW, ASK, COMPUTE, PRIVATE, QUIET, errors_as_messages
 from .hyper_controls import HyperControls
 from .picker import Picker
@@ -146,10 +146,9 @@ class EditTab:
 
     def tick(self, state: VisitorState, event: gr.SelectData) -> Iterator[dict]:
         """Switch over the edit whose box was clicked, wherever in the list it stands by now."""
-        session = state.session
-        for i, edit in enumerate(session.edits):
-            if box_of(edit) == event.value:
-                session = session.toggle(i)
+        session, listed = state.session, boxes(state.session)
+        if event.value in listed:
+            session = session.toggle(listed.index(event.value))
         yield from self.show(state.with_session(session).showing_an_own_edit())
 
     def arrive(self, state: VisitorState, model: str, editor: str) -> Iterator[dict]:

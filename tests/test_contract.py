@@ -319,7 +319,8 @@ def test_the_pages_stack_and_the_endpoint_take_it(page, places, method):
     )
     tick = handler(page, "stack", "select")
     (box,) = seen["stack"]["value"]
-    clicked = gr.SelectData(None, {"index": 0, "value": box})
+    gone, clicked = (gr.SelectData(None, {"index": 0, "value": value}) for value in ("an edit undone", box))
+    assert next(tick.fn(seen["state"], gone))[tick.inputs[0]].session == made
     said = [str(value) for update in tick.fn(seen["state"], clicked) for value in update.values()]
     assert any("No edit is on" in text for text in said)
     edit = next(fn for fn in page.fns.values() if fn.api_name == "edit")
