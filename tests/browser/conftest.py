@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -126,7 +126,13 @@ def settled(page: Page) -> None:
 
 
 def answer(page: Page, side: str) -> str:
+    """What a side says at this moment; `says` waits for it."""
     return re.sub(r"\s+", " ", page.locator(f"#pair .side-{side} .answer").inner_text())
+
+
+def says(page: Page, side: str, words: str | re.Pattern) -> None:
+    """Wait until a side's whole answer is this; text that still streams is not it."""
+    expect(page.locator(f"#pair .side-{side} .answer")).to_have_text(words, timeout=20_000)
 
 
 @pytest.fixture(scope="session")

