@@ -2,14 +2,22 @@
 // asked at that very moment comes too late for that stream, while the page, which has not read the end yet,
 // opens no other: it would wait for ever. So the end is passed on only when nothing is waited for, and the
 // stream is opened anew otherwise. A stream that breaks while nothing is waited for counts as ended.
+//
+// And nothing is shown of what was stopped. Gradio's page goes on drawing what came of it before, over what
+// the Stop button said, and takes its empty end for an error, which ends the stream for all others. So
+// updates are passed on no faster than the page draws, and of an event that was cancelled none any more.
 (() => {
     if (window.fetch.keepsAnswers) return;
     const plain = window.fetch, END = 'close_stream';
     const sessions = new Map();
 
-    // names: of events that were begun and are not answered yet; early: answered before their name was known
+    // names: of events that were begun and are not answered yet; early: answered before their name was known;
+    // stopped: cancelled by the page, and not ended yet
     const session = name => {
-        if (!sessions.has(name)) sessions.set(name, {names: new Set(), early: new Set(), joining: new Set()});
+        if (!sessions.has(name)) {
+            const [names, early, stopped, joining] = Array.from({length: 4}, () => new Set());
+            sessions.set(name, {names, early, stopped, joining});
+        }
         return sessions.get(name);
     };
 
@@ -37,7 +45,7 @@
 
     const forget = request => {
         const {session_hash, event_id} = body(request);
-        session(session_hash).names.delete(event_id);
+        if (session(session_hash).names.delete(event_id)) session(session_hash).stopped.add(event_id);
     };
 
     function join(request) {
@@ -101,11 +109,24 @@
         for await (const text of messages(response, left)) {
             const {msg, event_id} = JSON.parse(text.slice('data:'.length));
             if (msg === END) return true;
-            if (msg === 'process_completed' && !own.names.delete(event_id)) own.early.add(event_id);
+            const stopped = own.stopped.has(event_id);
+            if (msg === 'process_completed' && !own.stopped.delete(event_id) && !own.names.delete(event_id)) {
+                own.early.add(event_id);
+            }
+            if (stopped) continue;
             send(text);
+            if (msg === 'process_generating') await drawn();
         }
         return false;
     }
+
+    // Until the page has drawn. What is passed on behind a timer may overtake what is passed on within one (Gradio
+    // hands each update to a timer, and the browser holds nested ones back for 4 ms): a whole frame lies between.
+    const drawn = () => new Promise(done => {
+        if (document.hidden) return done();
+        requestAnimationFrame(() => requestAnimationFrame(done));
+        setTimeout(done, 1000);
+    });
 
     async function* messages(response, left) {
         const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();

@@ -27,6 +27,22 @@ AT_THE_END = """(() => {
 A_BAD_LINE = AT_THE_END.replace("COMES", "await later(1500); output.enqueue(text.slice(end))")
 A_BREAK = AT_THE_END.replace("COMES", "await later(300); output.error(new TypeError('broken'))")
 
+# what comes of it while the page is told nothing comes all at once
+HELD = """(() => {
+    const plain = window.fetch;
+    window.fetch = async (...request) => {
+        const response = await plain(...request);
+        if (!(request[0].url ?? String(request[0])).includes('/queue/data')) return response;
+        const body = response.body.pipeThrough(new TransformStream({
+            transform: async (part, output) => {
+                while (window.held) await new Promise(goes_on => setTimeout(goes_on, 20));
+                output.enqueue(part);
+            },
+        }));
+        return new Response(body, {status: response.status, headers: response.headers});
+    };
+})()"""
+
 
 def ask(page: Page, country: str) -> None:
     page.locator("#ask textarea").fill(f"The capital of {country} is")

@@ -7,6 +7,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from ..hub_server import Hub
 from .conftest import open_page, serve, settled
+from .test_answers import HELD
 from .test_page import SECOND
 
 pytestmark = pytest.mark.browser
@@ -18,7 +19,7 @@ ROWS = [f"The capital of Land{i} is,Rome,Land{i},The capital of Spain is => Madr
 def train_page(browser: Browser, hub: Hub, tmp_path) -> Iterator[Page]:
     """A page of its own, whose editors go into a folder of the test, and may go to the Hub."""
     with serve("--editors", str(tmp_path), HF_TOKEN=hub.write_token) as url:
-        page = open_page(browser, url)
+        page = open_page(browser, url, script=HELD)
         yield page
         page.close()
 
@@ -51,8 +52,14 @@ def test_an_editor_is_trained_stopped_gone_on_with_published_and_used(train_page
     page.locator("#train").click()
     expect(words).to_contain_text("of 100", timeout=60 * SECOND)
     expect(page.locator("#train-curve .js-plotly-plot")).to_be_visible(timeout=20 * SECOND)
+    page.evaluate("window.held = true")  # a browser that falls behind
+    page.wait_for_timeout(1.5 * SECOND)
     page.locator("#train-stop").click()
-    expect(words).to_contain_text("Stopped. What was learned is kept", timeout=20 * SECOND)
+    page.wait_for_timeout(SECOND)
+    page.evaluate("window.held = false")
+    for _ in range(2):
+        expect(words).to_contain_text("Stopped. What was learned is kept", timeout=20 * SECOND)
+        page.wait_for_timeout(SECOND)  # and what had come before is not drawn over that
     assert (tmp_path / "tiny" / "checkpoint.safetensors").exists()
     page.locator("#train").click()
     expect(words).to_contain_text("Trained: 100 steps", timeout=60 * SECOND)
