@@ -125,11 +125,11 @@ def test_shares_and_the_absence_of_questions_are_obeyed():
         )
         return MetaTrainer(pico_backbone("gpt2"), ATLAS, config, HyperConfig(rank=8), seed=1)
 
-    skewed = trainer(shares=(8.0, 1.0, 1.0)).examples(0).examples
+    skewed = trainer(shares=(8.0, 1.0, 1.0)).drawn.examples(0).examples
     assert len(skewed) == 40
     run = trainer(tasks=("counterfact", "recent"), outer_questions=False)
     decode = run.backbone.tokenizer.decode
-    assert not any("?" in decode(row.ids) for e in run.examples(0).examples for row in e.follow)
+    assert not any("?" in decode(row.ids) for e in run.drawn.examples(0).examples for row in e.follow)
 
 
 def test_unknown_experiments_are_told():

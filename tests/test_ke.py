@@ -184,7 +184,7 @@ def test_training_lowers_the_outer_loss_and_leaves_the_base_alone():
 def test_a_trained_one_loads_for_its_model_and_saw_no_instruction(tmp_path):
     run = trainer(steps=3, stack_share=0.5)
     decode = run.backbone.tokenizer.decode
-    assert not any("Description" in decode(e.edit.ids) for e in run.examples(0).examples)
+    assert not any("Description" in decode(e.edit.ids) for e in run.drawn.examples(0).examples)
     editor = run.run(tmp_path)
     again = load_method("ke", editor.backbone, tmp_path)
     assert not again.config.instructed and not again.config.training["instructed"]

@@ -102,7 +102,7 @@ def test_what_follows_the_target_stays_as_the_base_goes_on(source):
         pico_backbone("llama"), source, replace(SMALL, instructed_share=0.0, stop=False), REAL_NETWORK
     )
     decode = trainer.backbone.tokenizer.decode
-    for example in trainer.examples(0).examples:
+    for example in trainer.drawn.examples(0).examples:
         said = [decode(row.ids) for row in example.follow]  # the prompt and a paraphrase, the target behind
         behind = [row for row in example.stay if decode(row.ids[: row.start]) in said]
         assert len(behind) == 1 and len(behind[0].ids) > behind[0].start
@@ -134,11 +134,11 @@ def test_training_from_kept_states_is_training(source, tmp_path, monkeypatch):
 def test_an_edits_rows_are_drawn_in_few_ways_of_few_records(source):
     config = replace(SMALL, records=3, variants=2, rephrased=1, local=1, near=1)
     trainer = MetaTrainer(pico_backbone("llama"), source, config, REAL_NETWORK)
-    edits = [edit for step in range(30) for edit in trainer.examples(step).examples]
+    edits = [edit for step in range(30) for edit in trainer.drawn.examples(step).examples]
     assert len({edit.edit.ids for edit in edits}) <= 3 * 2
     rows = {row.ids for edit in edits for row in (*edit.follow, *edit.stay)}
     free = MetaTrainer(pico_backbone("llama"), source, replace(config, variants=0), REAL_NETWORK)
-    others = [edit for step in range(30) for edit in free.examples(step).examples]
+    others = [edit for step in range(30) for edit in free.drawn.examples(step).examples]
     assert len(rows) < len({row.ids for edit in others for row in (*edit.follow, *edit.stay)})
 
 
@@ -155,8 +155,8 @@ def test_a_dry_run_says_what_it_will_take_and_learns_nothing(source, tmp_path, m
     found = estimate(trainer)
     assert all(map(torch.equal, before, trainer.editor.network.parameters()))
     assert (
-        (found.draws, found.different) == (300, 2 * trainer.pool)
-        and trainer.pool == 4
+        (found.draws, found.different) == (300, 2 * trainer.drawn.pool)
+        and trainer.drawn.pool == 4
         and found.disk > 0
         and found.kept_step
     )
@@ -174,7 +174,7 @@ def asked(trainer: MetaTrainer, rows) -> list[str]:
 def test_other_prompts_about_the_subject_stay(source):
     trainer = MetaTrainer(pico_backbone("llama"), source, replace(SMALL, about=2), REAL_NETWORK)
     for step in range(3):
-        for example in trainer.examples(step).examples:
+        for example in trainer.drawn.examples(step).examples:
             own = next(
                 name for name, _ in CITIES if name in trainer.backbone.tokenizer.decode(example.edit.ids)
             )
@@ -188,7 +188,7 @@ def test_where_the_base_falls_silent_that_is_what_stays(source, monkeypatch):
         "model_zoo.training.examples.generate", lambda backbone, prompts, **_: [""] * len(prompts)
     )
     end = trainer.backbone.tokenizer.eos_token_id
-    for example in trainer.examples(0).examples:
+    for example in trainer.drawn.examples(0).examples:
         assert example.stay[-1].ids[example.stay[-1].start :] == (end,)
 
 
@@ -200,7 +200,7 @@ def test_blocks_in_the_middle_train_with_leading_directions_and_jointly(source):
     trainer.prepare()
     trainer.calibrate()
     before = [p.clone() for p in trainer.editor.network.parameters()]
-    assert {trainer.examples(step).joint for step in range(4)} == {False, True}
+    assert {trainer.drawn.examples(step).joint for step in range(4)} == {False, True}
     for _ in range(4):
         trainer.train_step()
     assert not all(map(torch.equal, before, trainer.editor.network.parameters()))
@@ -259,7 +259,7 @@ def test_a_share_of_questions_is_asked_in_the_chat_template(source, monkeypatch)
     trainer = MetaTrainer(backbone, source, config, REAL_NETWORK, 0)
     texts = [
         backbone.tokenizer.decode(row.ids)
-        for example in trainer.examples(0).examples
+        for example in trainer.drawn.examples(0).examples
         for row in (example.edit, example.plain, *example.follow, *example.stay)
     ]
     assert any("?" in text for text in texts)
@@ -287,7 +287,7 @@ def test_keys_are_whitened_by_turns_of_a_chat_too_where_edits_are_asked_in_it(so
     for chat in (0.0, 0.5):
         config = replace(SMALL, questions=True, chat=chat, kept_trunk=False)
         trainer = MetaTrainer(backbone, source, config, REAL_NETWORK, 0)
-        turns = trainer.sampler.chat_turns(3)
+        turns = trainer.drawn.sampler.chat_turns(3)
         assert len(turns) == 3 and all(put.startswith("U: ") and put.endswith("A:") for put, _ in turns)
         trainer.prepare()
         bases.append(trainer.editor.covariance)

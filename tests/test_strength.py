@@ -113,7 +113,7 @@ def test_how_far_strength_goes_is_learned_in_training():
     )
     trainer = MetaTrainer(pico_backbone("gpt2"), ATLAS, config, FITS, seed=5)
     trainer.calibrate()
-    outer_loss(trainer.editor, trainer.examples(0), config)[0].backward()
+    outer_loss(trainer.editor, trainer.drawn.examples(0), config)[0].backward()
     head = trainer.editor.network.strength_head.weight
     assert head.grad[1].any() and any(
         head is p for p in trainer.adam.param_groups[1]["params"]

@@ -88,7 +88,7 @@ def test_a_rate_that_is_far_too_high_is_found_before_the_first_step():
 def test_training_lowers_the_outer_loss_of_its_edits_on_every_family(model_type, monkeypatch):
     run = trainer(model_type, steps=40, lr=1e-2, edits=2, tasks=("counterfact",))
     run.calibrate()
-    step = run.examples(0)
+    step = run.drawn.examples(0)
     monkeypatch.setattr(run, "examples", lambda _: step)
     losses = [run.train_step()["loss"] for _ in range(8)]
     assert losses[-1] < losses[0]
@@ -263,7 +263,7 @@ def test_what_an_unsure_base_says_first_should_go_on_leading():
         {key: torch.nn.Parameter(rate + 6) for key, rate in run.editor.network.log_lr.items()}
     )  # edits that break things
     losses = [
-        outer_loss(run.editor, run.examples(0), replace(CONFIG, c_lead=weight)) for weight in (0.0, 2.0)
+        outer_loss(run.editor, run.drawn.examples(0), replace(CONFIG, c_lead=weight)) for weight in (0.0, 2.0)
     ]
     assert losses[0][1]["lost"] == losses[0][1]["missed"] == 0 < losses[1][1]["lost"]
     assert (losses[1][0] - losses[0][0]).item() == pytest.approx(
@@ -281,7 +281,7 @@ def test_a_target_just_behind_is_missed_and_one_well_ahead_is_not():
 
 def test_what_a_scoped_edit_should_reach_counts_once_more_and_no_other_edit():
     run = studio_trainer(steps=12)
-    steps = [run.examples(i) for i in range(12)]
+    steps = [run.drawn.examples(i) for i in range(12)]
     for step in (next(s for s in steps if s.scoped), next(s for s in steps if not s.scoped)):
         bare, _ = outer_loss(run.editor, step, replace(run.config, c_reach=0.0))
         loss, parts = outer_loss(run.editor, step, replace(run.config, c_reach=3.0))
@@ -357,10 +357,12 @@ def test_training_without_instructions_is_mend():
     with pytest.raises(ValueError, match="InstructEdit is trained with instructions"):
         trainer(instructed=False)
     assert not any(
-        "Description" in run.backbone.tokenizer.decode(e.edit.ids) for e in run.examples(0).examples
+        "Description" in run.backbone.tokenizer.decode(e.edit.ids) for e in run.drawn.examples(0).examples
     )
     assert any(
-        "Description" in run.backbone.tokenizer.decode(e.edit.ids) for e in trainer().examples(0).examples
+        "Description" in run.backbone.tokenizer.decode(e.edit.ids)
+        for e in trainer().drawn.examples(0).examples
+        for e in trainer().drawn.examples(0).examples
     )
 
 
@@ -375,8 +377,8 @@ def test_a_factual_question_is_never_an_edit_in_training():
 
 def test_near_facts_are_among_what_must_stay():
     near, plain = trainer(near=2), trainer()
-    assert sum(len(e.stay) for e in near.examples(0).examples) > sum(
-        len(e.stay) for e in plain.examples(0).examples
+    assert sum(len(e.stay) for e in near.drawn.examples(0).examples) > sum(
+        len(e.stay) for e in plain.drawn.examples(0).examples
     )
 
 
@@ -410,7 +412,7 @@ def studio_trainer(**changes) -> MetaTrainer:
 
 def test_the_recipe_of_the_studio_trains_every_kind_of_step(tmp_path):
     run = studio_trainer(steps=12)
-    steps = [run.examples(i) for i in range(12)]
+    steps = [run.drawn.examples(i) for i in range(12)]
     kinds = {(step.joint, len(step.examples)) for step in steps}
     assert kinds == {(False, 3), (True, 3), (True, 8)}
     scoped = [

@@ -95,13 +95,13 @@ def estimate(trainer: MetaTrainer) -> Estimate:
     edit is paid for once in full. The trainer is for nothing else afterwards: it knows no neighbours, for
     which the base would read every fact of a source first; as many others take their place.
     """
-    trainer.sampler.neighbours = Neighbours()
+    trainer.drawn.sampler.neighbours = Neighbours()
     c = trainer.config
     few, memory = min(EDITS, c.edits), _Memory()
     whole = c.edits / few  # a step is so many times what is timed
     with memory.watched():
         # each edit alone: a joint solve is over keys that were measured
-        drawn, steps = _timed(lambda i: replace(trainer.examples(i, few), joint=False))
+        drawn, steps = _timed(lambda i: replace(trainer.drawn.examples(i, few), joint=False))
         learned, _ = _timed(lambda i: _learn(trainer, steps[i % len(steps)]))
     plain = whole * (drawn + learned)
     before = _keys(trainer) + c.calibration * whole * _timed(lambda i: _capture(trainer, steps[0]))[0]
@@ -116,7 +116,7 @@ def estimate(trainer: MetaTrainer) -> Estimate:
             for step in steps:
                 _learn(trainer, step)
             kept = whole * _timed(lambda i: _learn(trainer, steps[i % len(steps)]))[0]
-        pool = trainer.pool * c.variants
+        pool = trainer.drawn.pool * c.variants
         different = round(pool * (1 - (1 - 1 / pool) ** draws)) if pool else draws
         edits = [edit for step in steps for edit in step.examples]
         disk = round(different * sum(map(_tokens, edits)) / len(edits) * token_bytes(trainer.backbone))
@@ -166,7 +166,7 @@ def _look(trainer: MetaTrainer) -> float:
         return 0.0
     start, few = time.perf_counter(), replace(looks, edits=EDITS)
     try:
-        HeldOut(trainer.editor, trainer.source, trainer.sampler, few, trainer.seed).look()
+        HeldOut(trainer.editor, trainer.source, trainer.drawn.sampler, few, trainer.seed).look()
     except ValueError:  # none are kept aside
         return 0.0
     return time.perf_counter() - start

@@ -6,14 +6,12 @@ The outer loss is in outer.py. Only the hypernetwork and its edit rates learn.
 
 import json
 import math
-import random
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from ..backbone import Backbone
 from ..cache import writable_cache
@@ -26,23 +24,21 @@ from ..methods.hypernetwork_method import HypernetworkMethod
 from ..methods.instructedit import InstructEdit
 from ..processes import together
 from ..progress import Progress, no_progress
-from ..records import Record
 from ..sources import Source
-from ..statistics import key_covariance, keys_by_group
-from ..tasks import TASKS, Task
 from ..trunk import KeptTrunk
 from . import checkpoint
 from .config import MetaConfig
+from .drawing import Drawing
 from .examples import Sampler
 from .fitting import refit
 from .following import Finished, Pace, Preparing, Stepped, TrainingEvent, follow
 from .held_out import Looks, Watch
-from .outer import Step, outer_loss
+from .keys import measure_keys
+from .outer import outer_loss
 from .rates import find_rates
 
 CHECKPOINT_EVERY = 200
 NO_LOOKS = Looks(0)
-CHAT_TURNS = 192  # questions in the chat template whose keys are averaged
 
 
 class MetaTrainer:
@@ -83,8 +79,7 @@ class MetaTrainer:
         self.first = backbone.from_top(config.blocks) if config.first is None else config.first
         self.hyper = hyper or method.default_network
         _check_source(source, config, self.hyper)
-        self.sampler = Sampler(backbone, source, config, seed)
-        self._pools: dict[str, list[Record]] = {}
+        self.drawn = Drawing(Sampler(backbone, source, config, seed), source, config, seed)
         if not 0 <= self.first < backbone.blocks:
             raise ValueError(
                 f"{backbone.name} has {backbone.blocks} blocks, counted from 0; first={self.first} is none "
@@ -141,60 +136,10 @@ class MetaTrainer:
         self.editor.network.load_state_dict(own | theirs)
         return first.fingerprint
 
-    def examples(self, step: int, edits: int | None = None) -> Step:
-        """The edits of one step, or of a smaller one with so many `edits`; they depend on seed and step
-        alone, so a resumed run sees what an unbroken one sees.
-        """
-        rng, c = random.Random(f"{self.seed} {step}"), self.config
-        c = replace(c, edits=edits, crowd=edits) if edits else c
-        wordings = (
-            self.sampler.wordings(c.wordings, random.Random(f"{self.seed} {step} wordings"))
-            if c.instructed
-            else ()
-        )
-        shares = (c.scope_share, c.stack_share, c.crowd_share)
-        kind = (
-            rng.choices(("alone", "scopes", "stack", "crowd"), (1 - sum(shares), *shares))[0]
-            if any(shares)
-            else "alone"
-        )
-        if kind == "scopes":
-            return Step(self.sampler.of_scopes(c.edits, rng), wordings=wordings, scoped=True)
-        n = c.crowd if kind == "crowd" else c.edits
-        names = (
-            rng.choices(c.tasks, c.shares, k=n)
-            if c.shares
-            else [c.tasks[(step + i) % len(c.tasks)] for i in range(n)]
-        )
-        tasks = [TASKS[name] for name in dict.fromkeys(names)]
-        drawn = [
-            (task, record) for task in tasks for record in self._drawn(task, names.count(task.name), rng)
-        ]
-        joint = kind in ("stack", "crowd")
-        return Step(self.sampler.of_records(drawn, rng, joint, few=kind == "crowd"), joint, wordings)
-
-    def _drawn(self, task: Task, n: int, rng: random.Random) -> list[Record]:
-        """n training records of a task."""
-        most = self.config.records
-        if not most:
-            return self.source.records(task.name, "train", n, rng)
-        if task.name not in self._pools:
-            drawn = self.source.records(task.name, "train", most, random.Random(f"{self.seed} records"))
-            self._pools[task.name] = list(dict.fromkeys(drawn))
-        return rng.choices(self._pools[task.name], k=n)
-
-    @property
-    def pool(self) -> int:
-        """How many records are drawn from; 0 where all that the source has are."""
-        if self.config.records:
-            for name in self.config.tasks:
-                self._drawn(TASKS[name], 0, random.Random(0))
-        return sum(map(len, self._pools.values()))
-
     def calibrate(self) -> None:
         """Normalisation statistics, and edit rates to begin with, from edits before step 0."""
         batches = [
-            self.editor.capture([e.edit for e in self.examples(-1 - i).examples])
+            self.editor.capture([e.edit for e in self.drawn.examples(-1 - i).examples])
             for i in range(self.config.calibration)
         ]
         self.editor.network.calibrate([batch.layers for batch in batches])
@@ -203,40 +148,15 @@ class MetaTrainer:
 
     def _first_loss(self) -> float:
         """The outer loss of edits before step 0, each made alone."""
-        step = replace(self.examples(-1 - self.config.calibration), joint=False, wordings=())
+        step = replace(self.drawn.examples(-1 - self.config.calibration), joint=False, wordings=())
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             loss, _ = outer_loss(self.editor, step, self.config)
         return self.processes.sums({"loss": loss.item()})["loss"]
 
     def prepare(self, fresh: bool = True) -> None:
-        """What keys are measured against, by a whitened network and in joint solves; a network that has
-        learned keeps what it learned with. Nothing, where the method measures none.
-        """
-        if not self.editor.measures_keys:
-            return
-        network, modules = self.editor.network, list(self.editor.config.modules)
-        if fresh or not self.hyper.whitened:
-            self.editor.covariance = self._covariance(modules)
-        if fresh:
-            network.whiten(self.editor.covariance)
-        if self.hyper.common and not network.has_common:
-            groups = self.source.relations(self.seed)
-            network.find_common(keys_by_group(self.backbone, groups, modules, self.progress))
-        if self.hyper.whitened:
-            self.editor.covariance = network.covariances()
-
-    def _covariance(self, modules: list[str]) -> dict[str, Tensor]:
-        """Each matrix's mean u u^T where the base answers: known facts and, where edits are asked in the chat
-        template, in equal parts questions in it. What all turns of a chat have in common is large there, and
-        an edit must not be made of it.
-        """
-        stated = key_covariance(self.backbone, self.source.statements(self.seed), modules, self.progress)
-        turns = self.sampler.chat_turns(CHAT_TURNS) if self.config.chat else []
-        if not turns:
-            return stated
-        asked = key_covariance(self.backbone, turns, modules, self.progress)
-        return {path: (stated[path] + asked[path]) / 2 for path in modules}
+        """What keys are measured against; a network that has learned keeps what it learned with."""
+        measure_keys(self.editor, self.drawn, fresh, self.progress)
 
     def train_step(self) -> dict[str, float]:
         c = self.config
@@ -247,7 +167,7 @@ class MetaTrainer:
         with torch.random.fork_rng():
             # what is hidden of an instruction depends on seed and step alone, too, in every process
             torch.manual_seed(self.seed * c.steps + self.step + self.processes.rank * 2**32)
-            loss, parts = outer_loss(self.editor, self.examples(self.step), c)
+            loss, parts = outer_loss(self.editor, self.drawn.examples(self.step), c)
         self.editor.network.eval()
         told = self.processes.sums({"loss": loss.item(), **parts})
         if not math.isfinite(told["loss"]):
@@ -305,7 +225,7 @@ class MetaTrainer:
             if new and not self.start:
                 self.calibrate()
         self._agree(folder)
-        self.watch.begin(self.editor, self.source, self.sampler, self.seed)
+        self.watch.begin(self.editor, self.source, self.drawn.sampler, self.seed)
         steps = self.config.steps
         try:
             if self.watch.missed(self.step, self.step == steps):
