@@ -10,9 +10,11 @@ from model_zoo.cli import app
 from model_zoo.experiments.effects_page import TRACING, tracing_figure
 from model_zoo.experiments.effects_page import document as effects_page
 from model_zoo.experiments.methods_page import document as methods_page
-from model_zoo.experiments.methods_page import read as read_tables
+from model_zoo.experiments.methods_page import measured
 from model_zoo.experiments.render import as_csv
 from model_zoo.experiments.results import document, read
+from model_zoo.experiments.tables import read as read_tables
+from model_zoo.experiments.together_section import FIGURE, figure
 from model_zoo.families import FAMILIES
 
 ROOT = Path(__file__).parent.parent
@@ -29,8 +31,10 @@ def test_results_are_generated_never_typed(folder: str, page: str):
 
 
 def test_the_page_of_methods_is_generated_too():
-    tables = read_tables(ROOT / "docs" / "results" / "smollm2")
+    results = ROOT / "docs" / "results" / "smollm2"
+    tables = read_tables(results)
     assert (ROOT / "docs" / "METHODS.md").read_text(encoding="utf-8") == methods_page(tables)
+    assert (results / FIGURE).read_text(encoding="utf-8") == figure(measured(tables))
 
 
 def test_the_page_of_side_effects_is_generated_too():
@@ -90,6 +94,9 @@ def test_a_method_is_told_with_its_figures_alone_and_in_company():
         "retrieval.csv": [found | {"asked": "own prompt", "found": "first"}],
     }
     page = methods_page(tables)
+    drawn = figure(measured(tables))
+    assert ">GRACE<" in drawn and drawn.count("<polyline") == 1  # of one metric two numbers were measured
+    assert "![How the share that holds falls with the number of edits](results/smollm2/together.svg)" in page
     assert "| IKE (in context) | 90 | 90% [50%, 100%] |  |  |  |" in page
     assert "unseen edits of recent, prompts plain, seed 0" in page
     assert "| GRACE (codebook) | 20 | 95% [50%, 100%] | 0% [50%, 100%] |  |  |  |  |" in page

@@ -40,8 +40,8 @@ def side_effects(
     """
     from ..evaluation.ability import read_folder
     from ..experiments.effects_page import document
-    from ..experiments.methods_page import read
     from ..experiments.render import as_csv
+    from ..experiments.tables import read
     from ..inspecting import Inspector
     from ..inspecting.study import BASE, MOST, Measured, drawn, requests, single_edits, stack
     from ..loading import LoadOptions

@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 
 from ..methods import EditMethod
+from ..methods.calinet import CaliNet
+from ..methods.grace import GRACE
 from ..methods.ke import KE
+from ..methods.memit import MEMIT
 from ..methods.rome import ROME
 from ..methods.serac import SERAC
 from .base import Experiment
 from .lab import Lab
 from .training import spread
 
-COMPARED: tuple[type[EditMethod], ...] = (SERAC, ROME)
+COMPARED: tuple[type[EditMethod], ...] = (CaliNet, SERAC, GRACE, ROME, MEMIT)
 
 
 def baselines(lab: Lab) -> list[dict]:

@@ -2,18 +2,17 @@
 `trace`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ..methods import METHODS
 from ..palette import BLUE, LIGHT, WHITE
 from .languages_section import PREFIX, languages_section
+from .tables import Rows, in_order, methods_of, titled
 
 FEW = 5  # cases: below, a figure says of how many it is, and answers no question
 FOLDER = "results/side_effects"  # from docs/
 # the table of `trace`; languages*.csv are of `languages`, all others of `side-effects`
 TRACING = "tracing.csv"
-Rows = Sequence[Mapping[str, str]]
 
 _HEAD = """# Side effects
 
@@ -74,15 +73,6 @@ def _made(row: Mapping[str, str]) -> str:
     )
 
 
-def _title(name: str) -> str:
-    return METHODS[name].pretty_name if name in METHODS else "no edit"
-
-
-def _in_order(names: Iterable[str]) -> list[str]:
-    known = list(METHODS)
-    return sorted(set(names), key=lambda name: known.index(name) if name in known else -1)
-
-
 def _cell(row: Mapping[str, str] | None, number: str) -> str:
     if row is None:
         return ""
@@ -98,11 +88,11 @@ def _table(
     shown = {name: look for name, look in columns.items() if any(row["measure"] == name for row in rows)}
     lines = [f"| {' | '.join([*head, *(title for title, _ in shown.values())])} |"]
     lines.append("|---" * (len(head) + len(shown)) + "|")
-    for name in _in_order(row["method"] for row in rows):
+    for name in methods_of(rows):
         for cells in dict.fromkeys(key(row) for row in rows if row["method"] == name):
             own = {row["measure"]: row for row in rows if row["method"] == name and key(row) == cells}
             told = [_cell(own.get(measure), number) for measure, (_, number) in shown.items()]
-            lines.append(f"| {' | '.join([_title(name), *cells, *told])} |")
+            lines.append(f"| {' | '.join([titled(name), *cells, *told])} |")
     return lines
 
 
@@ -128,7 +118,7 @@ def _answers(rows: Rows) -> str:
         number, worst = _SINGLE[measure][1], min if best is max else max
         good, bad = (pick(found.values()) for pick in (best, worst))
         first, last = (
-            ", ".join(_title(name) for name in _in_order(found) if found[name] == value)
+            ", ".join(titled(name) for name in in_order(found) if found[name] == value)
             for value in (good, bad)
         )
         told = f"{first} ({number.format(good)})"

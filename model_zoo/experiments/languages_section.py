@@ -1,24 +1,21 @@
 """The section of docs/SIDE_EFFECTS.md about languages, of tables of `languages`."""
 
-from collections.abc import Mapping, Sequence
-
-from ..methods import METHODS
+from .tables import Rows, methods_of, percent, titled
 
 PREFIX = "languages"  # of the tables' names
 METRICS = ("reliability", "generality", "locality", "portability")
-Rows = Sequence[Mapping[str, str]]
 
 
 def languages_section(rows: Rows) -> str:
     """Edits in one language, asked in another: every pair, and whether edits cross over."""
     first, lines = rows[0], [f"| method | edited | asked | n | {' | '.join(METRICS)} |"]
     lines.append("|---" * (4 + len(METRICS)) + "|")
-    methods = [name for name in METHODS if any(row["method"] == name for row in rows)]
+    methods = methods_of(rows)
     for name in methods:
         own = [row for row in rows if row["method"] == name]
         for edited, asked in dict.fromkeys((row["edited"], row["asked"]) for row in own):
             pair = {row["metric"]: row for row in own if (row["edited"], row["asked"]) == (edited, asked)}
-            told = [_cell(pair[metric]) if metric in pair else "" for metric in METRICS]
+            told = [percent(pair.get(metric)) for metric in METRICS]
             n = max(int(row["n"]) for row in pair.values())
             lines.append(f"| {_title(name, own)} | {edited} | {asked} | {n} | {' | '.join(told)} |")
     return (
@@ -34,12 +31,7 @@ def languages_section(rows: Rows) -> str:
 
 def _title(name: str, own: Rows) -> str:
     editor = own[0].get("editor")
-    return METHODS[name].pretty_name + (f" ({editor})" if editor else "")
-
-
-def _cell(row: Mapping[str, str]) -> str:
-    mean, low, high = (f"{float(row[key]):.0%}" for key in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]"
+    return titled(name) + (f" ({editor})" if editor else "")
 
 
 def _crossing(name: str, rows: Rows) -> str:
@@ -52,6 +44,6 @@ def _crossing(name: str, rows: Rows) -> str:
         if row["edited"] != row["asked"]
     ]
     return (
-        f"- **{METHODS[name].pretty_name}**: edits hold in their own language ({', '.join(there)}), and "
+        f"- **{titled(name)}**: edits hold in their own language ({', '.join(there)}), and "
         f"cross over in {', '.join(over)}."
     )

@@ -1,19 +1,19 @@
 """docs/METHODS.md: what each method is, by its own declarations, and what was measured of it on SmolLM2."""
 
-import csv
 import inspect
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 from ..methods import METHODS, EditMethod
 from .render import METRICS
+from .tables import Rows, in_order, methods_of, percent, titled
+from .together_section import section
 
 # the tables of `compare` and of `retrieve`; every other file is a table of `evaluate`
 ONE_EDIT, FOUND = "one_edit.csv", "retrieval.csv"
+FOLDER = "results/smollm2"  # from docs/
 RELIABLE = 0.8  # of the targets a method should say
-Rows = Sequence[Mapping[str, str]]
 
 _HEAD = """# Methods
 
@@ -48,30 +48,26 @@ _CHOICE = """## What to choose when
 """
 
 
-def read(folder: Path) -> dict[str, Rows]:
-    """{file name: rows} of the tables in a folder."""
-    found: dict[str, Rows] = {}
-    for path in sorted(folder.glob("*.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            found[path.name] = list(csv.DictReader(file))
-    return found
-
-
 def document(tables: Mapping[str, Rows]) -> str:
     """METHODS.md."""
     declared = "\n".join(map(_declared, METHODS.values()))
-    measured = [row for name, rows in tables.items() if name not in (ONE_EDIT, FOUND) for row in rows]
+    rows = measured(tables)
     parts = [_HEAD + declared, _CHOICE]
-    if any(row["together"] == "1" for row in measured):
-        alone = [row for row in measured if row["together"] == "1"]
-        parts += [_figures(measured), *filter(None, [_misses(alone)])]
-    if several := [row for row in measured if row["together"] != "1"]:
-        parts.append(_together(several))
+    if any(row["together"] == "1" for row in rows):
+        alone = [row for row in rows if row["together"] == "1"]
+        parts += [_figures(rows), *filter(None, [_misses(alone)])]
+    if any(row["together"] != "1" for row in rows):
+        parts.append(section(rows, FOLDER))
     if found := tables.get(FOUND):
         parts.append(_found(found))
     if one := tables.get(ONE_EDIT):
         parts.append(_one_edit(one))
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def measured(tables: Mapping[str, Rows]) -> Rows:
+    """What `evaluate` measured, of all tables."""
+    return [row for name, rows in tables.items() if name not in (ONE_EDIT, FOUND) for row in rows]
 
 
 def _declared(method: type[EditMethod]) -> str:
@@ -87,23 +83,6 @@ def _declared(method: type[EditMethod]) -> str:
     told = re.sub(r" \([^()]*(arXiv|\.py)[^()]*\)", "", rest or head).rstrip(".")  # the title links there
     title = f"[{method.pretty_name}]({method.reference_url})"
     return f"| {title} | `{method.name}` | {method.kind.title} | {needed} | {told} |"
-
-
-def _titled(name: str) -> str:
-    return METHODS[name].pretty_name if name in METHODS else "no edit"
-
-
-def _in_order(rows: Rows) -> list[str]:
-    """The methods that rows are of, as they are registered; the others first."""
-    names, known = {row["method"] for row in rows}, list(METHODS)
-    return sorted(names, key=lambda name: known.index(name) if name in known else -1)
-
-
-def _percent(row: Mapping[str, str] | None) -> str:
-    if row is None:
-        return ""
-    mean, low, high = (float(row[key]) for key in ("mean", "low", "high"))
-    return f"{mean:.0%} [{low:.0%}, {high:.0%}]"
 
 
 def _figures(rows: Rows) -> str:
@@ -126,16 +105,16 @@ def _figures(rows: Rows) -> str:
         )
         head = ["method", "edits", *METRICS, "known stays", "forced reliability", "repeats itself"]
         lines, editors = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"], list[str]()
-        for name in _in_order(own):
+        for name in methods_of(own):
             cells = {(r["metric"], r["score"]): r for r in own if r["method"] == name}
             wanted = [(metric, "generated") for metric in METRICS]
             wanted += [("locality_known", "generated")]
             wanted += [("reliability", "teacher_forced"), ("degenerate", "generated")]
             said = cells[wanted[0]]
-            shown = [_percent(cells.get(key)) for key in wanted]
-            lines.append(f"| {' | '.join([_titled(name), said['n'], *shown])} |")
+            shown = [percent(cells.get(key)) for key in wanted]
+            lines.append(f"| {' | '.join([titled(name), said['n'], *shown])} |")
             if said.get("editor"):
-                editors.append(f"- {_titled(name)}: {said['editor']}.")
+                editors.append(f"- {titled(name)}: {said['editor']}.")
         parts.append("\n".join(lines))
         if editors:
             parts.append(
@@ -149,46 +128,19 @@ def _misses(rows: Rows) -> str:
     """Methods that say too few of their targets, each with how its editor was trained, or with what its
     hyperparameters' docstring tells.
     """
-    few = {
-        row["method"]: row
-        for row in rows
-        if (row["metric"], row["score"]) == ("reliability", "generated") and float(row["mean"]) < RELIABLE
-    }
+    few: dict[str, dict[str, Mapping[str, str]]] = {}  # by method and task
+    for row in rows:
+        said = (row["metric"], row["score"]) == ("reliability", "generated")
+        if said and float(row["mean"]) < RELIABLE:
+            few.setdefault(row["method"], {})[row["task"]] = row
     lines = []
-    for name in (name for name in METHODS if name in few):
+    for name in in_order(few.keys() & METHODS.keys()):
         tried = " ".join((inspect.getdoc(METHODS[name].Hyperparameters) or "").split())
-        if editor := few[name].get("editor"):
+        if editor := next(iter(few[name].values())).get("editor"):
             tried = f"Its editor was {editor}."
-        lines.append(f"- **{_titled(name)}** says {float(few[name]['mean']):.0%} of its targets. {tried}")
+        shares = ", ".join(f"{float(row['mean']):.0%} of {task}'s" for task, row in few[name].items())
+        lines.append(f"- **{titled(name)}** says {shares} targets. {tried}")
     return f"Below {RELIABLE:.0%} reliability, and what was tried:\n\n" + "\n".join(lines) if lines else ""
-
-
-def _together(rows: Rows) -> str:
-    """What holds of edits that live together in one model, by how many and how they were made."""
-    columns = sorted({(int(row["together"]), row["one_after_another"] == "True") for row in rows})
-    head = [
-        "method",
-        *(f"{n or 'all'} {'one after another' if order else 'at once'}" for n, order in columns),
-    ]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for name in _in_order(rows):
-        own = {
-            (int(r["together"]), r["one_after_another"] == "True", r["metric"]): float(r["mean"])
-            for r in rows
-            if r["method"] == name and r["score"] == "generated"
-        }
-        cells = [" / ".join(_share(own.get((*column, metric))) for metric in METRICS) for column in columns]
-        cells = [cell if cell.strip(" /") else "" for cell in cells]
-        lines.append(f"| {' | '.join([_titled(name), *cells])} |")
-    return (
-        "## Many edits in one model\n\nReliability / generality / locality, generated, of edits that live "
-        "together: the command above with `--together N`, and with `--one-after-another`.\n\n"
-        + "\n".join(lines)
-    )
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.0%}"
 
 
 def _found(rows: Rows) -> str:
@@ -198,11 +150,11 @@ def _found(rows: Rows) -> str:
     columns.append(("neighbour", "none"))
     head = ["method", "stored", "own prompt", "another wording", "among those told", "neighbour finds none"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for name in _in_order(rows):
+    for name in methods_of(rows):
         own = [row for row in rows if row["method"] == name]
         cells = {(row["asked"], row["found"]): row for row in own}
-        shown = [_percent(cells.get(column)) for column in columns]
-        lines.append(f"| {' | '.join([_titled(name), own[0]['stored'], *shown])} |")
+        shown = [percent(cells.get(column)) for column in columns]
+        lines.append(f"| {' | '.join([titled(name), own[0]['stored'], *shown])} |")
     return (
         "## Finding one edit among many\n\nMethods that keep edits as text look up those that a prompt is "
         "about. So many were stored at once; how often the nearest is the edit's own, by its own prompt and "
