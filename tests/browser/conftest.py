@@ -41,9 +41,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def serve(*options: str, module: str = "app", port: int | None = None, **environment: str) -> Iterator[str]:
+def served(
+    *options: str, module: str = "app", port: int | None = None, **environment: str
+) -> Iterator[tuple[str, subprocess.Popen]]:
     """Run a module, app.py or one like it, with these options on a port, a free one where none is given;
-    yields its address.
+    yields its address and its process.
     """
     port = port or free_port()
     process = subprocess.Popen(
@@ -62,10 +64,17 @@ def serve(*options: str, module: str = "app", port: int | None = None, **environ
                 time.sleep(0.3)
         else:
             raise RuntimeError("The page did not come up.")
-        yield url
+        yield url, process
     finally:
         process.terminate()
         process.wait(20)
+
+
+@contextmanager
+def serve(*options: str, module: str = "app", port: int | None = None, **environment: str) -> Iterator[str]:
+    """The same; yields the address."""
+    with served(*options, module=module, port=port, **environment) as (url, _):
+        yield url
 
 
 @pytest.hookimpl(wrapper=True)
