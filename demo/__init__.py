@@ -31,8 +31,9 @@ from .door import DOOR, MOST_OF_A_FILE, MOST_WAITING, Page, logins
 from .first_edit import make_first_edit
 from .handlers import MOST_THREADS, QUIET
 from .picker import listed
-from .runtime import Runtime, Settings
+from .runtime import Runtime
 from .sessions import MOST_SESSIONS
+from .settings import Settings
 from .tab import PageParts
 from .theme import ANSWERS, STYLE, build_theme, colour_variables
 from .visitor import ModelChoice, VisitorState

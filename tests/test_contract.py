@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import demo
-from demo.runtime import Settings
+from demo.settings import Settings
 from model_zoo.changes import Change, Patch
 from model_zoo.cli import main
 from model_zoo.evaluation import Plan

@@ -14,8 +14,10 @@ from demo.api import EDIT
 from demo.handlers import ASK, COMPUTE, LONG, MAPS
 from demo.kept_edits import MOST, as_text
 from demo.kept_edits import read as read_kept
-from demo.runtime import MOST_LOADING, Question, Runtime, Settings
+from demo.runtime import Question, Runtime
+from demo.settings import Settings
 from demo.sharing import MOST_PADDED, MOST_TOGETHER, Gone
+from demo.studios import MOST_LOADING
 from demo.turns import Slot, Works, gpu_work, shared_gpu_work
 from demo.visitor import ModelChoice, VisitorState
 from model_zoo.benchmarks import read

@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from demo.handlers import errors_as_messages
-from demo.runtime import Runtime, Settings
+from demo.runtime import Runtime
+from demo.settings import Settings
 from demo.visitor import ModelChoice, VisitorState
 from model_zoo.cache import LEFT_SECONDS, made_whole
 from model_zoo.export import read_export

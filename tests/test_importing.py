@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from demo.api import Endpoints
-from demo.runtime import Runtime, Settings
+from demo.runtime import Runtime
+from demo.settings import Settings
 from demo.visitor import VisitorState
 from model_zoo.backbone import Backbone
 from model_zoo.changes import Delta, live, patch_of

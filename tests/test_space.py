@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.runtime import Runtime, Settings
+from demo.runtime import Runtime
+from demo.settings import Settings
 from demo.space import assemble, problems
 from demo.visitor import ModelChoice, VisitorState
 from model_zoo.session import EditSession
@@ -109,7 +110,8 @@ client.schedule = lambda **kwargs: given
 client.allow = client.release = lambda *args, **kwargs: None
 client.get_duration_seconds = lambda *args: 60
 
-from demo.runtime import Question, Runtime, Settings
+from demo.runtime import Question, Runtime
+from demo.settings import Settings
 from demo.visitor import ModelChoice, VisitorState
 from model_zoo.events import TextSoFar
 from model_zoo.session import EditSession

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from demo import build
-from demo.runtime import Runtime, Settings
+from demo.runtime import Runtime
+from demo.settings import Settings
 from demo.trainings import Wanted, folder_for, together_for
 from demo.visitor import ModelChoice
 from model_zoo.methods.editor_folder import CONFIG_FILE

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from demo.runtime import Runtime, Settings
+from demo.runtime import Runtime
+from demo.settings import Settings
 from demo.visitor import ModelChoice
 
 from .conftest import ROOT, says, serve
