@@ -28,6 +28,8 @@ _SINGLE = {
     "answer stays": ("facts with the new answer stay", "{:.0%}"),
     "world stays": ("other facts stay", "{:.0%}"),
     "as at first": ("as at first after editing back", "{:.0%}"),
+    "later wins": ("the later of two contrary edits is said", "{:.0%}"),
+    "earlier stays": ("the earlier one is", "{:.0%}"),
 }
 _STACK = {
     "holds": ("edits hold", "{:.0%}"),
@@ -44,6 +46,7 @@ _QUESTIONS: tuple[tuple[str, str, Callable], ...] = (
     ("Which edit leaves the same fact of others alone?", "category stays", max),
     ("Which leaves the subject's other facts alone?", "subject stays", max),
     ("Which can be taken back by another edit?", "as at first", max),
+    ("With which does a later, contrary edit of the same fact win?", "later wins", max),
     ("Which moves running text least?", "divergence", min),
 )
 
@@ -101,8 +104,9 @@ def _of_one(rows: Rows) -> str:
     told = (
         f"## One edit\n\n{_made(rows[0])}: up to {most} edits of listed facts that the model knows, each "
         "alone in it. Facts are those around each edit that the base model says; after an edit and another "
-        "one back to the old answer, prompts are answered as at first or not. In brackets bootstrap 95% "
-        "intervals over edits.\n\n"
+        "one back to the old answer, prompts are answered as at first or not; beside a second edit of the "
+        "same fact, in another wording and to another answer, the fact's wordings say the later answer, the "
+        "earlier one, or neither. In brackets bootstrap 95% intervals over edits.\n\n"
     )
     return told + "\n".join(_table(["method"], rows, _SINGLE, lambda row: ()))
 

@@ -11,6 +11,7 @@ from typing import Any
 from ..changes import patch_of
 from ..evaluation import mean_of
 from ..evaluation.ability import Question, ability
+from ..evaluation.text import agree
 from ..methods import check_requests
 from ..records import Record
 from ..request import EditRequest
@@ -18,6 +19,7 @@ from ..session import Edit, EditSession
 from ..studio import Studio
 from . import Inspector
 from .findings import Traced
+from .trying import contradicted
 
 MOST = 10  # listed facts of a kind that each edit is asked about
 TASK = "counterfact"
@@ -53,13 +55,18 @@ def single_edits(
     found = defaultdict[str, list[float]](list)
     for done, request in enumerate(wanted, 1):
         edit, _ = inspector.studio.propose(request, method)
-        session = EditSession((edit,))
-        for measure, value in _of_one(inspector, edit, session):
+        for measure, value in _of_one(inspector, edit, _rival(wanted, request)):
             found[measure].append(value)
         yield done, [Measured(method, 1, name, *mean_of(values)) for name, values in found.items()]
 
 
-def _of_one(inspector: Inspector, edit: Edit, session: EditSession) -> Iterator[tuple[str, float]]:
+def _rival(wanted: Sequence[EditRequest], request: EditRequest) -> str:
+    """Another edit's target, which this one's fact could be given instead; empty where all are the same."""
+    return next((other.target for other in wanted if not agree(other.target, request.target)), "")
+
+
+def _of_one(inspector: Inspector, edit: Edit, rival: str) -> Iterator[tuple[str, float]]:
+    session = EditSession((edit,))
     patch = inspector.studio.patch(session)
     text = inspector.neutral(patch)
     yield "divergence", text.divergence
@@ -72,6 +79,8 @@ def _of_one(inspector: Inspector, edit: Edit, session: EditSession) -> Iterator[
     back = inspector.edited_back(edit, session, inspector.old_answer(edit))
     if back.prompts:
         yield "as at first", back.same / len(back.prompts)
+    if rival and (shares := contradicted(inspector.studio, edit, rival)):
+        yield from zip(("later wins", "earlier stays"), shares, strict=True)
 
 
 def stack(

@@ -1,7 +1,8 @@
-"""The edit made otherwise: at other strengths, and back to the old answer."""
+"""The edit made otherwise: at other strengths, back to the old answer, and against another of its fact."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean
 
 from ..changes import Patch
 from ..evaluation.text import protected, typed_small, unchanged
@@ -60,6 +61,24 @@ def edited_back(
     said = generate(studio.backbone, [*put, *put], [*[before] * len(put), *[after] * len(put)], ROOM)
     answers = zip(probes, put, said[: len(put)], said[len(put) :], strict=True)
     return EditedBack(old, tuple(returned(studio, *answer) for answer in answers))
+
+
+def contradicted(studio: Studio, edit: Edit, rival: str) -> tuple[float, float] | None:
+    """The edit, then one of the same fact in another wording, to a `rival` answer, both on: the shares of the
+    fact's wordings, the edit's own prompt among them, that say the later answer, and the earlier one. None
+    where no other wording is at hand.
+    """
+    own = edit.request
+    wordings = [text for text in studio.source.evidence(own.prompt).generality if studio.fits(text)]
+    if not wordings:
+        return None
+    request = studio.request(own.task, wordings[0], rival, own.instruction)
+    later, _ = studio.propose(request, edit.method, edit.strength, edit.hyperparameters)
+    put = [studio.put(prompt, own) for prompt in (own.prompt, *wordings)]
+    both = studio.patch(EditSession((edit, later)))
+    texts = generate(studio.backbone, put, [both] * len(put), ROOM)
+    share = lambda wanted: fmean(studio.holds(wanted, text) for text in texts)  # noqa: E731
+    return share(request), share(own)
 
 
 def returned(studio: Studio, probe: Probe, put: str, before: str, after: str) -> Returned:
