@@ -17,6 +17,7 @@ class Outputs:
     """The components, in the order that their update is declared in."""
 
     pair: gr.HTML
+    language: gr.Radio
     verdicts: gr.HTML
     changes: gr.HTML
     stack: gr.CheckboxGroup
@@ -64,6 +65,7 @@ def lay_out_outputs(parts: PageParts) -> tuple[Outputs, Question, Callable]:
     """
     first = parts.first
     pair = gr.HTML(first.pair, elem_id="pair")
+    language = gr.Radio([], label="Asked in", visible=False, elem_id="language")
     verdicts = gr.HTML(first.verdicts, elem_id="verdicts")
     parts.looks_around = gr.Button("All side effects of this edit", size="sm", elem_id="looks-around")
     question = _lay_out_question(parts.runtime.studio(first.state.choice).source.question)
@@ -78,7 +80,11 @@ def lay_out_outputs(parts: PageParts) -> tuple[Outputs, Question, Callable]:
         )
     redo.interactive = False
     home = take_home.build(parts.runtime, parts.state)
-    return Outputs(pair, verdicts, changes, stack, undo, redo, clear, home.download), question, home.opened
+    return (
+        Outputs(pair, language, verdicts, changes, stack, undo, redo, clear, home.download),
+        question,
+        home.opened,
+    )
 
 
 def _lay_out_question(question: str) -> Question:

@@ -87,9 +87,10 @@ class Runtime(Studios, Works):
         session: EditSession,
         judged: bool,
         record: Record | None,
+        language: str = "",
     ) -> Iterator[Event]:
         """An edit's own prompt under a session: text so far, probabilities and, if `judged`, verdicts."""
-        yield from self.studio(choice).show(request, session, judged, record)
+        yield from self.studio(choice).show(request, session, judged, record, language=language)
 
     @shared_gpu_work(size=lambda question: len(question.prompt))
     def ask(self, choice: ModelChoice, questions: list[Question]) -> Iterator[list[tuple[str, str]]]:

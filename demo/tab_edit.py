@@ -90,7 +90,8 @@ class EditTab:
         judged = state.shown is not None
         status = JUDGING if judged else THIS_IS_OFF if state.session.active else NO_EDIT
         yield {self.out.verdicts: html.waiting(status)}
-        events = self.runtime.show_edit(state.choice, state.request, state.session, judged, state.record)
+        shown = (state.request, state.session, judged, state.record, state.language)
+        events = self.runtime.show_edit(state.choice, *shown)
         yield from self._drawn(state.request, events)
 
     def _drawn(self, request: EditRequest, events: Iterator[Event]) -> Iterator[dict]:
@@ -111,8 +112,8 @@ class EditTab:
 
     def _frame(self, state: VisitorState, seconds: float | None = None) -> dict:
         """The visitor's state, the list of edits, and what the edit on show changed."""
-        changes = self._changes(state, seconds)
-        return {self.state: state, **self._stack(state.session), self.out.changes: changes}
+        parts = {self.out.changes: self._changes(state, seconds), self.out.language: _languages(state)}
+        return {self.state: state, **self._stack(state.session), **parts}
 
     def _changes(self, state: VisitorState, seconds: float | None) -> str:
         """What the edit on show changed, if it is on."""
@@ -150,6 +151,10 @@ class EditTab:
         if event.value in listed:
             session = session.toggle(listed.index(event.value))
         yield from self.show(state.with_session(session).showing_an_own_edit())
+
+    def ask_in(self, state: VisitorState, language: str) -> Iterator[dict]:
+        """Judge the edit on show by the prompts that its record has in a language."""
+        yield from self.show(state._replace(language=language))
 
     def arrive(self, state: VisitorState, model: str, editor: str) -> Iterator[dict]:
         """What was chosen is loaded: bring back the edits that the visitor made with it."""
@@ -202,7 +207,15 @@ def _typed(state: VisitorState, request: EditRequest) -> VisitorState:
         request.target,
     ):
         record = None
-    return state._replace(request=request, record=record)
+    return state._replace(request=request, record=record, language="")
+
+
+def _languages(state: VisitorState) -> dict:
+    """The update of the choice of languages, which only an edit of a record in several has."""
+    record = state.record
+    own = record is not None and state.request is not None and record.request.prompt == state.request.prompt
+    names = record.languages if record is not None and own else ()
+    return gr.update(choices=list(names), value=state.language or (names or [None])[0], visible=bool(names))
 
 
 # ---- layout ------------------------------------------------------------------------------------------------
@@ -260,6 +273,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     arrives = {**shows, "outputs": [*shows["outputs"], *examples.values(), inputs.chat]}
     parts.opens_model = picker.wire(state, tab.arrive, arrives, look)
     _wire_stack(tab, shows)
+    outputs.language.input(errors_as_messages(tab.ask_in), [state, outputs.language], **shows)
     for trigger in (question.button.click, question.box.submit):
         trigger(
             errors_as_messages(tab.ask),

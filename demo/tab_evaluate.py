@@ -9,7 +9,7 @@ from typing import Any, cast
 import gradio as gr
 import plotly.graph_objects as go
 
-from model_zoo.benchmarks import FILE_TYPES, TEMPLATE_CSV
+from model_zoo.benchmarks import FILE_TYPES, TEMPLATE_CSV, read
 from model_zoo.evaluation import Plan, Results, report
 from model_zoo.evaluation.metrics import METRICS, SCORES
 from model_zoo.evaluation.run import UNEDITED
@@ -135,18 +135,30 @@ class EvaluateTab:
         }
 
     def open_case(
-        self, state: VisitorState, missed: tuple[dict, ...], event: gr.SelectData
+        self, state: VisitorState, missed: tuple[dict, ...], records: str | None, event: gr.SelectData
     ) -> Iterator[dict]:
-        """Open the clicked case in the Edit tab. A case from an own file may have no task of ours."""
+        """Open the clicked case in the Edit tab, with what its file of `records` has in other languages. A
+        case from an own file may have no task of ours.
+        """
         case, inputs = missed[event.index[0]], self.parts.inputs
         prompt, target = case["prompt"], case["target"]
         request = EditRequest(prompt, target, case["task"])
-        record = Record(request, case["subject"], "", *_probes(case))
+        record = _with_translations(Record(request, case["subject"], "", *_probes(case)), records)
         if case["task"] in TASKS:
             filled = inputs.filled(case["task"], case["instruction"], prompt, target)
         else:
             filled = {inputs.prompt: prompt, inputs.target: target}
         yield self.parts.open_edit(state._replace(record=record), filled)
+
+
+def _with_translations(record: Record, file: str | None) -> Record:
+    """The record with the languages that its row has in a file, if it is there still."""
+    if not file or not Path(file).is_file():
+        return record
+    for own in read(file, most=MOST_ROWS).records:
+        if own.translations and own.request.prompt == record.request.prompt:
+            return replace(record, language=own.language, translations=own.translations)
+    return record
 
 
 def _probes(case: dict) -> tuple[tuple, tuple]:
@@ -262,7 +274,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
         measure, [parts.state, *components(inputs), *hyper.components], outputs.all, **QUIET, **LONG
     )
     stops(stop, [measuring], lambda: "Stopped.", [outputs.words])
-    outputs.cases.select(open_case, [parts.state, outputs.missed], parts.opened, **QUIET)
+    outputs.cases.select(open_case, [parts.state, outputs.missed, inputs.records], parts.opened, **QUIET)
 
 
 TAB = Tab("Evaluate", build)

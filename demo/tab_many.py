@@ -107,7 +107,8 @@ class ManyTab:
         name = method or self.runtime.studio(state.choice).default_method()
         yield {self.out.words: f"Making {len(kept)} edits…"}
         for event in self.runtime.apply_all(state.choice, kept, name, state.session, order):
-            done = state.with_session(event.session).showing_an_own_edit()
+            done = state._replace(record=kept[-1].record, language="").with_session(event.session)
+            done = done.showing_an_own_edit()
             yield {self.parts.state: done, **self._drawn(event)}
 
     def _planned(self, state: VisitorState, file: str, n: int, chat: bool) -> FilePlan:

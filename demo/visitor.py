@@ -25,7 +25,8 @@ class VisitorState(NamedTuple):
     """One visitor's state. It lives in a gr.State, which cannot start from a dataclass that holds tensors.
 
     `sessions` holds the edits made with each choice. `request` is the edit on show. `record` is the reference
-    edit that the edit on show came from, if it came from one. `met`: whether the page was loaded in
+    edit that the edit on show came from, if it came from one; `language` that in which its verdicts are asked
+    for, of those that it has. `met`: whether the page was loaded in
     this session; where it was not, the edits that the page shows are gone.
     """
 
@@ -33,6 +34,7 @@ class VisitorState(NamedTuple):
     sessions: Mapping[ModelChoice, EditSession] = {}
     request: EditRequest | None = None
     record: Record | None = None
+    language: str = ""
     met: bool = False
 
     @property

@@ -4,7 +4,7 @@ business.
 
 import random
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from .request import EditRequest
@@ -35,7 +35,8 @@ class Record:
     `portability` should yield what the edit implies. `subject` is the cluster for bootstrap intervals.
     `slots` fill the wording of an instruction. `replies`: the known replies by sentiment, where the edit is
     about one; or the `sentiment` that any words may voice. Edits of one `group` are made together: what
-    should follow, follows from all of them.
+    should follow, follows from all of them. `translations`: the same row in other languages than its own
+    `language`, where a file has it in several.
     """
 
     request: EditRequest
@@ -48,6 +49,17 @@ class Record:
     replies: tuple[tuple[str, tuple[str, ...]], ...] = ()
     sentiment: str = ""
     group: str = ""
+    language: str = field(default="", repr=False)
+    translations: tuple["Record", ...] = field(default=(), repr=False)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Its own language, then the others; nothing where there are no others."""
+        return (self.language, *(other.language for other in self.translations)) if self.translations else ()
+
+    def asked_in(self, language: str) -> "Record":
+        """The record in a language; as it is where it has no such translation."""
+        return next((other for other in self.translations if other.language == language), self)
 
     def first(self, most: int | None) -> "Record":
         """The record with at most so many prompts of each kind; None keeps all."""

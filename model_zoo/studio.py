@@ -218,9 +218,10 @@ class Studio:
         record: Record | None = None,
         prefixed: bool = False,
         streaming: bool = True,
+        language: str = "",
     ) -> Iterator[Event]:
         """An edit's own prompt under the session's stack: the text as it grows, probabilities and, if
-        `judged`, verdicts.
+        `judged`, verdicts, of a record that has other languages in this one.
 
         Without `streaming` the text comes whole, and no thread is started.
         """
@@ -232,7 +233,7 @@ class Studio:
         likely = self.target_probability(put, request.target, patch)
         yield replace(likely, known=self.holds(request, before, prefixed))
         if judged:
-            yield self.check(request, session, patch, record, prefixed)
+            yield self.check(request, session, patch, record, prefixed, language)
 
     def edit(
         self,
@@ -314,16 +315,17 @@ class Studio:
         patch: Patch | None,
         record: Record | None = None,
         prefixed: bool = False,
+        language: str = "",
     ) -> Verdicts:
         """Verdicts on paraphrases and neighbours under the session's edits."""
-        evidence = self.source.evidence(
-            request.prompt, record, [edit.request.prompt for edit in session.active]
-        )
+        edited = [edit.request.prompt for edit in session.active]
+        evidence = self.source.evidence(request.prompt, record, edited, language)
         fitting = tuple(p for p in evidence.generality if self.fits(self.put(p, request, prefixed)))
         around = tuple(p for p in evidence.locality if self.fits(self.put(p.prompt, request, prefixed)))
         evidence = replace(evidence, generality=fitting, locality=around)
+        target = evidence.target or request.target
         return self.judge.verdicts(
-            evidence, request.target, lambda prompt: self.put(prompt, request, prefixed), patch
+            evidence, target, lambda prompt: self.put(prompt, request, prefixed), patch
         )
 
     def measure(self, plan: Plan, out: Path | None = None) -> Iterator[tuple[int, int, Results | None]]:

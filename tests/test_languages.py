@@ -5,8 +5,10 @@ import json
 
 import pytest
 
+from model_zoo.benchmarks import read
 from model_zoo.benchmarks.languages import in_languages
 from model_zoo.cli import main
+from model_zoo.sources import Source
 
 SAME = {"alt": "Rome", "loc": "The capital of Spain is", "loc_ans": "Madrid", "subject": "France"}
 ROW = {
@@ -37,6 +39,19 @@ def test_only_rows_that_can_be_read_in_every_language_are_taken(file, tmp_path):
     plain.write_text(json.dumps([{"prompt": "a", "target": "b"}]))
     with pytest.raises(ValueError, match="Row 1 of plain.json is not by language"):
         in_languages(plain)
+
+
+def test_a_records_evidence_is_at_hand_in_its_other_languages(file):
+    own, other, *_ = read(file).records
+    assert own.languages == ("en", "fr") and other.languages == ("fr", "en")
+    source = Source()
+    prompt = own.request.prompt
+    assert source.evidence(prompt, own).generality == own.paraphrases
+    asked = source.evidence(prompt, own, language="fr")
+    assert asked.generality == (ROW["fr"]["src"], ROW["fr"]["rephrase"])  # the edit's own prompt among them
+    assert asked.target == "Rome" and [probe.prompt for probe in asked.locality] == [SAME["loc"]]
+    assert source.evidence(prompt, own, language="en") == source.evidence(prompt, own)
+    assert not read(file).records[-1].languages  # its row has an answer in one language only
 
 
 def test_an_edit_is_made_in_each_language_and_asked_in_all(file, tmp_path, capsys):

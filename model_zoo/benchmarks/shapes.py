@@ -5,7 +5,7 @@ row holds beyond what its shape reads is listed.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..records import Record
@@ -41,10 +41,16 @@ def _languages(row: Row) -> bool:
 
 
 def by_language(row: Row, task: str) -> Iterator[Record]:
-    """A row under each language."""
+    """A row under each language; where each reads as one record, each with the others as translations."""
+    found: dict[str, list[Record]] = {}
     for language, part in row.data.items():
         row.read.add(language)
-        yield from read_row(part, f"{row.where} ({language})", task, row.problems).records
+        read = read_row(part, f"{row.where} ({language})", task, row.problems).records
+        found[language] = [replace(record, language=language) for record in read]
+    parallel = all(len(own) == 1 for own in found.values())
+    for language, records in found.items():
+        others = tuple(own[0] for name, own in found.items() if name != language) if parallel else ()
+        yield from (replace(record, translations=others) for record in records)
 
 
 SHAPES: tuple[Shape, ...] = (

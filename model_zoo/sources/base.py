@@ -24,13 +24,23 @@ Pair = tuple[str, str]  # a prompt and the answer behind it
 @dataclass(frozen=True)
 class Evidence:
     """Prompts that should follow an edit and probes that should not change, each with the name of where they
-    come from.
+    come from. `target`: what should be said where the prompts are in another language than the edit.
     """
 
     generality: tuple[str, ...]
     generality_source: str
     locality: tuple[Probe, ...]
     locality_source: str
+    target: str = ""
+
+
+def _of_record(record: Record, language: str) -> Evidence:
+    """A record's own evidence; in another language the edit's prompt is the first of the wordings."""
+    asked = record.asked_in(language)
+    other = asked is not record
+    wordings = (asked.request.prompt, *asked.paraphrases) if other else asked.paraphrases
+    target = asked.request.target if other else ""
+    return Evidence(wordings[:PARAPHRASES], OF_RECORD, asked.locality[:NEIGHBOURS], OF_RECORD, target)
 
 
 class Neighbours:
@@ -102,16 +112,16 @@ class Source:
 
     # ---- probes --------------------------------------------------------------------------------------------
 
-    def evidence(self, prompt: str, record: Record | None = None, edited: Sequence[str] = ()) -> Evidence:
+    def evidence(
+        self, prompt: str, record: Record | None = None, edited: Sequence[str] = (), language: str = ""
+    ) -> Evidence:
         """The best evidence at hand for an edit's prompt; the same prompt always gives the same evidence.
 
         Probes of facts that other edits change (their prompts are `edited`) are left out: those are meant to
-        move.
+        move. Of a record that has it, the evidence in another `language`.
         """
         if record is not None and record.request.prompt == prompt:
-            found = Evidence(
-                record.paraphrases[:PARAPHRASES], OF_RECORD, record.locality[:NEIGHBOURS], OF_RECORD
-            )
+            found = _of_record(record, language)
         else:
             found = self._evidence(prompt)
         changed = {self.fact_key(text) for text in (prompt, *edited)}

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 from model_zoo.cli import main
 from model_zoo.session_files import load_session
 
+from ..test_languages import ROW
 from .conftest import settled
 from .test_page import SECOND, apply_edit
 
@@ -40,6 +41,22 @@ def test_a_good_file_is_read_made_and_kept(page: Page, tmp_path):
     expect(page.locator("#stack input[type=checkbox]")).to_have_count(6)  # one was there already
     page.locator("#undo").click()
     expect(page.locator("#stack input[type=checkbox]")).to_have_count(1, timeout=20 * SECOND)
+
+
+def test_an_edit_of_a_row_in_two_languages_is_judged_in_either(page: Page, tmp_path):
+    drop(page, tmp_path, [ROW])  # the last of its edits is on show
+    expect(page.locator("#many-read")).to_contain_text("2 edits of 1 row", timeout=20 * SECOND)
+    page.locator("#many-make").click()
+    expect(page.locator("#many-words")).to_contain_text("of 2 edits hold after all", timeout=60 * SECOND)
+    page.get_by_role("tab", name="Edit", exact=True).click()
+    language, verdicts = page.locator("#language"), page.locator("#verdicts")
+    expect(language.get_by_label("fr")).to_be_checked(timeout=20 * SECOND)
+    expect(verdicts).to_contain_text(ROW["fr"]["rephrase"], timeout=30 * SECOND)
+    language.get_by_label("en").check()
+    expect(verdicts).to_contain_text(ROW["en"]["rephrase"], timeout=30 * SECOND)
+    expect(verdicts).not_to_contain_text(ROW["fr"]["rephrase"])
+    apply_edit(page, "The capital of Peru is", "Kiel")
+    expect(language).to_be_hidden()
 
 
 def test_a_half_bad_file_tells_what_is_wrong_and_conflicts_are_settled(page: Page, tmp_path):
