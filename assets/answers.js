@@ -12,7 +12,7 @@
     const sessions = new Map();
 
     // names: of events that were begun and are not answered yet; early: answered before their name was known;
-    // stopped: cancelled by the page, and not ended yet
+    // stopped: cancelled by the page
     const session = name => {
         if (!sessions.has(name)) {
             const [names, early, stopped, joining] = Array.from({length: 4}, () => new Set());
@@ -109,11 +109,8 @@
         for await (const text of messages(response, left)) {
             const {msg, event_id} = JSON.parse(text.slice('data:'.length));
             if (msg === END) return true;
-            const stopped = own.stopped.has(event_id);
-            if (msg === 'process_completed' && !own.stopped.delete(event_id) && !own.names.delete(event_id)) {
-                own.early.add(event_id);
-            }
-            if (stopped) continue;
+            if (own.stopped.has(event_id)) continue; // its end, too, of which there may be two
+            if (msg === 'process_completed' && !own.names.delete(event_id)) own.early.add(event_id);
             send(text);
             if (msg === 'process_generating') await drawn();
         }
@@ -125,7 +122,7 @@
     const drawn = () => new Promise(done => {
         if (document.hidden) return done();
         requestAnimationFrame(() => requestAnimationFrame(done));
-        setTimeout(done, 1000);
+        setTimeout(done, 250);
     });
 
     async function* messages(response, left) {

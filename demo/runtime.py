@@ -1,4 +1,4 @@
-"""What all visitors share: settings, loaded models, work on the GPU, files to download."""
+"""What all visitors share: loaded models, work on the GPU, files to download."""
 
 import shutil
 import tempfile

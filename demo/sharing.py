@@ -147,10 +147,20 @@ class Stop:
                 for rider, result in zip(aboard, results, strict=True):
                     rider.tell(result)
         except BaseException as error:  # noqa: BLE001 - handed to who waits for the results
-            self._failed(aboard or self._take(all_of_them=True), error)
+            if isinstance(error, Gone) and not aboard:
+                self._go_on()
+            else:
+                self._failed(aboard or self._take(all_of_them=True), error)
             return
         for rider in aboard:
             rider.tell(end=True)
+
+    def _go_on(self) -> None:
+        """Everybody had left before the batch began: the next is for who has come since."""
+        with self._lock:
+            self._waiting = [rider for rider in self._waiting if rider.wanted]
+            if self._waiting:
+                self._send_a_batch()
 
     def _take(self, all_of_them: bool = False) -> list[Rider]:
         """Who comes along: the first in line, and those behind as far as there is room."""

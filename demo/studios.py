@@ -5,9 +5,10 @@ import queue
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from model_zoo import editors
 from model_zoo.catalog import CATALOG, entry_for
@@ -20,6 +21,7 @@ from model_zoo.studio import Studio
 from .settings import Settings
 from .visitor import ModelChoice
 
+T = TypeVar("T")
 KEPT_STUDIOS = 3  # models that stay loaded
 MOST_LOADING = 16  # loadings at once: each holds one of the page's threads, maybe for a long download
 HASHED_SECONDS = 60.0  # between two looks at the weights
@@ -165,16 +167,19 @@ class Studios:
 
     def directions(self, choice: ModelChoice) -> DirectionSpace:
         """The reference edits on the map of a choice."""
-        studio = self.studio(choice)
-        with self._lock:
-            if choice not in self._spaces:
-                self._spaces[choice] = studio.directions()
-            return self._spaces[choice]
+        return self._kept(self._spaces, choice, lambda studio: studio.directions())
 
     def inspector(self, choice: ModelChoice) -> Inspector:
         """What looks around the edits of a choice; it keeps what the base model says."""
+        return self._kept(self._inspectors, choice, Inspector)
+
+    def _kept(self, kept: dict[ModelChoice, T], choice: ModelChoice, make: Callable[[Studio], T]) -> T:
+        """What is made of a studio once; it goes when the studio does."""
         studio = self.studio(choice)
         with self._lock:
-            if choice not in self._inspectors:
-                self._inspectors[choice] = Inspector(studio)
-            return self._inspectors[choice]
+            if choice in kept:
+                return kept[choice]
+            made = make(studio)
+            if self._studios.get(choice) is studio:  # else it was dropped meanwhile
+                kept[choice] = made
+            return made

@@ -32,13 +32,13 @@ GIVE_WAY = ("life", "show_edit", "inspect", "compare")
 
 
 class Slot:
-    """A turn is one step of a piece of work: who has begun a short one goes before the others, who does a
-    long one takes turns with them.
+    """A turn is one step of a piece of work: those who have begun a short one go before the others, in the
+    order of asking, who does a long one takes turns with them.
     """
 
     def __init__(self) -> None:
         self._change = threading.Condition()
-        self._line: deque[object] = deque()
+        self._line: deque[tuple[bool, object]] = deque()  # whether it was begun, and a ticket
         self._busy = False
 
     @property
@@ -48,9 +48,9 @@ class Slot:
     @contextmanager
     def turn(self, begun: bool = False, wanted: Callable[[], bool] = lambda: True) -> Iterator[None]:
         """Wait for a turn and take it. Gone where nobody wants the result any more."""
-        ticket = object()
+        ticket = (begun, object())
         with self._change:
-            self._line.insert(0 if begun else len(self._line), ticket)
+            self._line.insert(sum(own for own, _ in self._line) if begun else len(self._line), ticket)
             try:
                 while self._busy or self._line[0] is not ticket:
                     self._change.wait(LOOKED)

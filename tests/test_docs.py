@@ -91,12 +91,13 @@ def test_a_method_is_told_with_its_figures_alone_and_in_company():
     tables = {
         "grace.csv": rows,
         "one_edit.csv": [{"method": "GRACE", "after": "a | b"}],
+        "convsent.csv": [rows[0] | {"task": "convsent"}],  # another task, which the figure leaves out
         "retrieval.csv": [found | {"asked": "own prompt", "found": "first"}],
     }
     page = methods_page(tables)
     drawn = figure(measured(tables))
     assert ">GRACE<" in drawn and drawn.count("<polyline") == 1  # of one metric two numbers were measured
-    assert "![How the share that holds falls with the number of edits](results/smollm2/together.svg)" in page
+    assert "![The shares over the number of edits](results/smollm2/together.svg)" in page
     assert "| IKE (in context) | 90 | 90% [50%, 100%] |  |  |  |" in page
     assert "unseen edits of recent, prompts plain, seed 0" in page
     assert "| GRACE (codebook) | 20 | 95% [50%, 100%] | 0% [50%, 100%] |  |  |  |  |" in page

@@ -52,7 +52,7 @@ def test_every_step_is_an_event_and_looks_change_nothing_of_what_is_learned(tmp_
 
 def test_held_out_edits_are_of_test_subjects_and_the_same_at_every_look():
     run = trainer(Looks(1, edits=6))
-    held = [HeldOut(run.editor, ATLAS, run.sampler, Looks(1, edits=6), 5) for _ in range(2)]
+    held = [HeldOut(run.editor, ATLAS, run.drawn.sampler, Looks(1, edits=6), 5) for _ in range(2)]
     assert held[0].look() == held[0].look() == held[1].look()
     records = [case.record for case in held[0]._cases if case.task == "counterfact"]
     trained = {r.subject for r in ATLAS.records("counterfact", "train", 1000, random.Random(0))}

@@ -24,7 +24,7 @@ from model_zoo.inspecting.known import BaseFacts, knowledge
 from model_zoo.inspecting.nearest import nearest_edits
 from model_zoo.inspecting.neutral import neutral_text
 from model_zoo.inspecting.study import ROLES, averaged, roles
-from model_zoo.inspecting.trying import contradicted
+from model_zoo.inspecting.trying import against
 from model_zoo.records import Probe
 from model_zoo.session import EditSession
 from model_zoo.sources import get_source
@@ -220,7 +220,7 @@ def test_only_a_short_answer_can_be_edited_back_to():
 def test_of_two_contrary_edits_each_answer_is_counted_where_it_is_said(studio):
     wordings = studio.source.evidence(PROMPT).generality
     edit, _ = studio.propose(studio.request("counterfact", PROMPT, "Rome"), "grace")
-    later, earlier = contradicted(studio, edit, "Oslo")
+    later, earlier = against(studio, edit, "Oslo")
     own = 1 / (1 + len(wordings))  # a codebook answers at the very prompts of its edits, and hardly elsewhere
     assert later >= own and earlier >= own and later + earlier <= 1
 

@@ -89,7 +89,7 @@ def test_training_lowers_the_outer_loss_of_its_edits_on_every_family(model_type,
     run = trainer(model_type, steps=40, lr=1e-2, edits=2, tasks=("counterfact",))
     run.calibrate()
     step = run.drawn.examples(0)
-    monkeypatch.setattr(run, "examples", lambda _: step)
+    monkeypatch.setattr(run.drawn, "examples", lambda _: step)
     losses = [run.train_step()["loss"] for _ in range(8)]
     assert losses[-1] < losses[0]
 
@@ -362,7 +362,6 @@ def test_training_without_instructions_is_mend():
     assert any(
         "Description" in run.backbone.tokenizer.decode(e.edit.ids)
         for e in trainer().drawn.examples(0).examples
-        for e in trainer().drawn.examples(0).examples
     )
 
 
@@ -467,7 +466,7 @@ def test_remarks_lengthen_some_instructions_and_only_where_they_are_asked_for():
 
 
 def test_an_edit_is_asked_as_often_however_far_its_scope_reaches():
-    sampler = trainer().sampler
+    sampler = trainer().drawn.sampler
     cases = ATLAS.scope_cases("train", 6, random.Random(0))
     for scope in SCOPES.values():
         examples = [sampler.of_scope(case, scope, random.Random(0)) for case in cases[:3]]
@@ -495,8 +494,9 @@ def test_edits_made_jointly_are_not_asked_to_undo_each_other():
     drawn = [(task, record) for record in each_other]
     assert [
         len(example.stay)
-        for example in run.sampler.of_records(drawn, random.Random(0), joint=False, few=True)
+        for example in run.drawn.sampler.of_records(drawn, random.Random(0), joint=False, few=True)
     ] == [1, 1]
     assert [
-        len(example.stay) for example in run.sampler.of_records(drawn, random.Random(0), joint=True, few=True)
+        len(example.stay)
+        for example in run.drawn.sampler.of_records(drawn, random.Random(0), joint=True, few=True)
     ] == [0, 0]

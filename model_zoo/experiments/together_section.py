@@ -3,6 +3,7 @@ their number.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ..evaluation.metrics import RISE
@@ -11,13 +12,17 @@ from .render import METRICS
 from .tables import Rows, methods_of, titled
 
 FIGURE = "together.svg"
+RISES = ", and in brackets how far the perplexity of running text rises (`--prose FILE`)"
 LINES = dict(zip(METRICS, (BLUE, VERMILION, GREEN), strict=True))  # the figure's lines, by metric
 WIDTH, HEIGHT, GAP, ACROSS = 190, 110, 56, 3  # of a method's small chart; so many beside each other
 
 
 def section(rows: Rows, folder: str) -> str:
-    """The table, and the figure in `folder` where something falls or rises with the number of edits."""
+    """The table, and the figure in `folder` where several numbers of edits were measured; of one task."""
+    rows = _of_one_task(rows)
     several = [row for row in rows if row["together"] != "1"]
+    task = several[0]["task"]
+    rises = any(row["metric"] == RISE for row in several)
     columns = sorted({_column(row) for row in several})
     head = [
         "method",
@@ -31,13 +36,11 @@ def section(rows: Rows, folder: str) -> str:
             held = " / ".join(f"{own[m]:.0%}" if m in own else "" for m in METRICS) if own else ""
             cells.append(f"{held} ({own[RISE]:+.0%})" if RISE in own else held)
         lines.append(f"| {' | '.join([titled(name), *cells])} |")
-    picture = f"\n\n![How the share that holds falls with the number of edits]({folder}/{FIGURE})"
+    picture = f"\n\n![The shares over the number of edits]({folder}/{FIGURE})"
     return (
-        "## Many edits in one model\n\nReliability / generality / locality, generated, of edits that live "
-        "together, and in brackets how far the perplexity of running text rises: the command above with "
-        "`--together N --prose FILE`, and with `--one-after-another`.\n\n"
-        + "\n".join(lines)
-        + (picture if _curves(rows) else "")
+        f"## Many edits in one model\n\nReliability / generality / locality, generated, of edits of {task} "
+        f"that live together{RISES if rises else ''}: the command above with `--together N` and "
+        "`--one-after-another`.\n\n" + "\n".join(lines) + (picture if _curves(rows) else "")
     )
 
 
@@ -45,7 +48,7 @@ def figure(rows: Rows) -> str:
     """One small chart per method (SVG): each metric's share over the number of edits that live together;
     nothing where no method was measured with several numbers.
     """
-    curves = _curves(rows)
+    curves = _curves(_of_one_task(rows))
     if not curves:
         return ""
     sizes = sorted({size for own in curves.values() for points in own.values() for size, _ in points})
@@ -87,12 +90,12 @@ def _chart(left: int, top: int, title: str, own: Mapping[str, list], sizes: Sequ
 
 
 def _text(x: float, y: float, words: str, colour: str, look: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" {look}>{words}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}"{look and f" {look}"}>{words}</text>'
 
 
 def _curves(rows: Rows) -> dict[str, dict[str, list[tuple[int, float]]]]:
-    """By method and metric: (edits made at once, share), for methods of which several numbers were measured,
-    of the task that most rows are of.
+    """By method and metric: (edits made at once, share), for methods of which several numbers were
+    measured.
     """
     found: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for name in methods_of(rows):
@@ -102,9 +105,15 @@ def _curves(rows: Rows) -> dict[str, dict[str, list[tuple[int, float]]]]:
             for row in _generated(rows, name, (size, order)):
                 if row["metric"] in METRICS and size and not order:
                     own.setdefault(row["metric"], []).append((size, float(row["mean"])))
-        if any(len(points) > 1 for points in own.values()):
+        if any(len(dict(points)) > 1 for points in own.values()):
             found[name] = {metric: own[metric] for metric in METRICS if metric in own}
     return found
+
+
+def _of_one_task(rows: Rows) -> Rows:
+    """The rows of the task of which most were measured together."""
+    counted = Counter(row["task"] for row in rows if row["together"] != "1")
+    return [row for row in rows if row["task"] == counted.most_common(1)[0][0]] if counted else []
 
 
 def _column(row: Mapping[str, str]) -> tuple[int, bool]:

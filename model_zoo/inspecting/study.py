@@ -19,7 +19,7 @@ from ..session import Edit, EditSession
 from ..studio import Studio
 from . import Inspector
 from .findings import Traced
-from .trying import contradicted
+from .trying import against
 
 MOST = 10  # listed facts of a kind that each edit is asked about
 TASK = "counterfact"
@@ -55,17 +55,14 @@ def single_edits(
     found = defaultdict[str, list[float]](list)
     for done, request in enumerate(wanted, 1):
         edit, _ = inspector.studio.propose(request, method)
-        for measure, value in _of_one(inspector, edit, _rival(wanted, request)):
+        behind = [*wanted[done:], *wanted[: done - 1]]
+        for measure, value in _of_one(inspector, edit, behind):
             found[measure].append(value)
         yield done, [Measured(method, 1, name, *mean_of(values)) for name, values in found.items()]
 
 
-def _rival(wanted: Sequence[EditRequest], request: EditRequest) -> str:
-    """Another edit's target, which this one's fact could be given instead; empty where all are the same."""
-    return next((other.target for other in wanted if not agree(other.target, request.target)), "")
-
-
-def _of_one(inspector: Inspector, edit: Edit, rival: str) -> Iterator[tuple[str, float]]:
+def _of_one(inspector: Inspector, edit: Edit, others: Sequence[EditRequest]) -> Iterator[tuple[str, float]]:
+    """(measure, value) of an edit; `others` give it another target for one that contradicts it."""
     session = EditSession((edit,))
     patch = inspector.studio.patch(session)
     text = inspector.neutral(patch)
@@ -76,10 +73,13 @@ def _of_one(inspector: Inspector, edit: Edit, rival: str) -> Iterator[tuple[str,
         yield f"{kind} stays", stay / n
     if steps := inspector.consequences(edit, patch).steps:
         yield "follows", fmean(step.follows for step in steps)
-    back = inspector.edited_back(edit, session, inspector.old_answer(edit))
+    old = inspector.old_answer(edit)
+    back = inspector.edited_back(edit, session, old)
     if back.prompts:
         yield "as at first", back.same / len(back.prompts)
-    if rival and (shares := contradicted(inspector.studio, edit, rival)):
+    taken = (edit.request.target, old)
+    rival = next((o.target for o in others if not any(agree(o.target, answer) for answer in taken)), None)
+    if rival and (shares := against(inspector.studio, edit, rival)):
         yield from zip(("later wins", "earlier stays"), shares, strict=True)
 
 

@@ -63,17 +63,20 @@ def edited_back(
     return EditedBack(old, tuple(returned(studio, *answer) for answer in answers))
 
 
-def contradicted(studio: Studio, edit: Edit, rival: str) -> tuple[float, float] | None:
+def against(studio: Studio, edit: Edit, rival: str) -> tuple[float, float] | None:
     """The edit, then one of the same fact in another wording, to a `rival` answer, both on: the shares of the
     fact's wordings, the edit's own prompt among them, that say the later answer, and the earlier one. None
-    where no other wording is at hand.
+    where no other wording is at hand that the method can edit.
     """
     own = edit.request
     wordings = [text for text in studio.source.evidence(own.prompt).generality if studio.fits(text)]
     if not wordings:
         return None
-    request = studio.request(own.task, wordings[0], rival, own.instruction)
-    later, _ = studio.propose(request, edit.method, edit.strength, edit.hyperparameters)
+    request = replace(own, prompt=wordings[0], target=rival, subject=studio.subject_of(wordings[0]))
+    try:
+        later, _ = studio.propose(request, edit.method, edit.strength, edit.hyperparameters)
+    except ValueError:
+        return None
     put = [studio.put(prompt, own) for prompt in (own.prompt, *wordings)]
     both = studio.patch(EditSession((edit, later)))
     texts = generate(studio.backbone, put, [both] * len(put), ROOM)

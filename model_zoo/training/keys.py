@@ -1,6 +1,6 @@
 """What an editor's keys are measured against before it is trained."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -34,8 +34,8 @@ def measure_keys(editor: HypernetworkMethod, drawn: Drawing, fresh: bool, progre
 
 def _covariance(
     editor: HypernetworkMethod,
-    statements: Iterable[Pair],
-    turns: Iterable[Pair],
+    statements: Sequence[Pair],
+    turns: Sequence[Pair],
     modules: list[str],
     progress: Progress,
 ) -> dict[str, Tensor]:

@@ -72,7 +72,7 @@ def served(
 
 @contextmanager
 def serve(*options: str, module: str = "app", port: int | None = None, **environment: str) -> Iterator[str]:
-    """The same; yields the address."""
+    """The address of a module that runs, as `served` runs it."""
     with served(*options, module=module, port=port, **environment) as (url, _):
         yield url
 
@@ -140,7 +140,7 @@ def answer(page: Page, side: str) -> str:
 
 
 def says(page: Page, side: str, words: str | re.Pattern) -> None:
-    """Wait until a side's whole answer is this; text that still streams is not it."""
+    """Wait until a side's answer is this: the whole of it, or what a pattern finds in it."""
     expect(page.locator(f"#pair .side-{side} .answer")).to_have_text(words, timeout=20_000)
 
 

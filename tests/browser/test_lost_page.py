@@ -47,6 +47,8 @@ def test_after_a_restart_the_visitor_is_told_and_has_the_edits_back(browser: Bro
             with suppress(PlaywrightTimeout):
                 busy.wait_for_function("document.querySelector('#verdicts .waiting')", timeout=4 * SECOND)
                 break
+        else:
+            pytest.fail("The page was never seen waiting for a verdict.")
         server.kill()  # while the edit is judged
     expect(busy.locator("#verdicts")).to_contain_text("The server has gone", timeout=30 * SECOND)
     with serve(port=port):

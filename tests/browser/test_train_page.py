@@ -47,10 +47,10 @@ def test_an_editor_is_trained_stopped_gone_on_with_published_and_used(train_page
     expect(page.locator("#train-counterfact")).to_contain_text("rows", timeout=20 * SECOND)
     page.locator("#train-estimate").click()
     expect(page.locator("#train-takes")).to_contain_text("300,000 different", timeout=60 * SECOND)
-    order(page, 100)
+    order(page, 150)
     words = page.locator("#train-words")
     page.locator("#train").click()
-    expect(words).to_contain_text("of 100", timeout=60 * SECOND)
+    expect(words).to_contain_text("of 150", timeout=60 * SECOND)
     expect(page.locator("#train-curve .js-plotly-plot")).to_be_visible(timeout=20 * SECOND)
     page.evaluate("window.held = true")  # a browser that falls behind
     page.wait_for_timeout(1.5 * SECOND)
@@ -62,8 +62,8 @@ def test_an_editor_is_trained_stopped_gone_on_with_published_and_used(train_page
         page.wait_for_timeout(SECOND)  # and what had come before is not drawn over that
     assert (tmp_path / "tiny" / "checkpoint.safetensors").exists()
     page.locator("#train").click()
-    expect(words).to_contain_text("Trained: 100 steps", timeout=60 * SECOND)
-    expect(page.locator("#train-table")).to_contain_text("100")
+    expect(words).to_contain_text("Trained: 150 steps", timeout=60 * SECOND)
+    expect(page.locator("#train-table")).to_contain_text("150")
     assert (tmp_path / "tiny" / "editor.safetensors").exists()
     expect(page.locator("#train-done")).to_contain_text("model_zoo push")
     page.locator("#train").click()
