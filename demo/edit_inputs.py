@@ -133,6 +133,30 @@ def _strength_and_method() -> tuple[gr.Slider, gr.Dropdown]:
     return strength, gr.Dropdown(choices, value="", label="Method", elem_id="method")
 
 
+def labelled(studio: Studio, task: str) -> dict[str, Any]:
+    """What a task's example button says; it is hidden where there is no example."""
+    found = studio.source.examples.get(task)
+    return {"value": found[0].label if found else "", "visible": bool(found)}
+
+
+def lay_out_examples(studio: Studio) -> tuple[dict[str, gr.Button], gr.Button]:
+    """The button of each task's example, and the one that opens the Scope tab."""
+    examples = {}
+    gr.HTML('<p class="try">Try one</p>')
+    with gr.Row(elem_id="examples"):
+        for task in TASKS.values():
+            look = ["example", task.name]
+            examples[task.name] = gr.Button(size="sm", elem_classes=look, **labelled(studio, task.name))
+        scope_example = gr.Button(
+            "France → Rome: how far?",
+            size="sm",
+            elem_classes=["example"],
+            elem_id="try-dial",
+            visible=studio.reads_scopes,
+        )
+    return examples, scope_example
+
+
 def wire_inputs(runtime: Runtime, inputs: EditInputs) -> None:
     """Another task has other instructions; when a person chose it, its first one is taken. What is found as
     the prompt's subject is shown, where the model is there to ask.

@@ -88,9 +88,11 @@ class Runtime(Studios, Works):
         judged: bool,
         record: Record | None,
         language: str = "",
+        streaming: bool = True,
     ) -> Iterator[Event]:
         """An edit's own prompt under a session: text so far, probabilities and, if `judged`, verdicts."""
-        yield from self.studio(choice).show(request, session, judged, record, language=language)
+        shown = (request, session, judged, record)
+        yield from self.studio(choice).show(*shown, language=language, streaming=streaming)
 
     @shared_gpu_work(size=lambda question: len(question.prompt))
     def ask(self, choice: ModelChoice, questions: list[Question]) -> Iterator[list[tuple[str, str]]]:

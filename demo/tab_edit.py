@@ -11,11 +11,10 @@ from model_zoo.methods import METHODS
 from model_zoo.request import EditRequest
 from model_zoo.session import EditSession
 from model_zoo.sources import Source, Suggestion
-from model_zoo.studio import Studio
 from model_zoo.tasks import TASKS
 
 from . import api, html
-from .edit_inputs import EditInputs, components, lay_out_inputs, wire_inputs
+from .edit_inputs import EditInputs, components, labelled, lay_out_examples, lay_out_inputs, wire_inputs
 from .edit_outputs import Outputs, boxes, lay_out_outputs, stack_choices
 from .handlers import ANEW, ASK, COMPUTE, PRIVATE, QUIET, errors_as_messages
 from .hyper_controls import HyperControls
@@ -82,7 +81,11 @@ class EditTab:
         yield {self.out.verdicts: html.waiting(JUDGING)}
         yield from self._drawn(request, life)
 
-    def show(self, state: VisitorState) -> Iterator[dict]:
+    def redraw(self, state: VisitorState) -> Iterator[dict]:
+        """The same again: the text is not seen growing a second time."""
+        yield from self.show(state, streaming=False)
+
+    def show(self, state: VisitorState, streaming: bool = True) -> Iterator[dict]:
         """The list of edits, then the edit on show under them: text, probabilities and verdicts."""
         yield self._frame(state)
         if state.request is None:
@@ -91,7 +94,7 @@ class EditTab:
         status = JUDGING if judged else THIS_IS_OFF if state.session.active else NO_EDIT
         yield {self.out.verdicts: html.waiting(status)}
         shown = (state.request, state.session, judged, state.record, state.language)
-        events = self.runtime.show_edit(state.choice, *shown)
+        events = self.runtime.show_edit(state.choice, *shown, streaming)
         yield from self._drawn(state.request, events)
 
     def _drawn(self, request: EditRequest, events: Iterator[Event]) -> Iterator[dict]:
@@ -164,7 +167,7 @@ class EditTab:
             return
         state = state.with_choice(choice)
         studio = self.runtime.studio(choice)
-        labels = {button: gr.update(**_labelled(studio, task)) for task, button in self.examples.items()}
+        labels = {button: gr.update(**labelled(studio, task)) for task, button in self.examples.items()}
         yield {**labels, self.chat: gr.update(visible=studio.backbone.chats)}
         yield from self.show(state)
         if not state.session.edits:
@@ -218,33 +221,6 @@ def _languages(state: VisitorState) -> dict:
     return gr.update(choices=list(names), value=state.language or (names or [None])[0], visible=bool(names))
 
 
-# ---- layout ------------------------------------------------------------------------------------------------
-
-
-def _labelled(studio: Studio, task: str) -> dict[str, Any]:
-    """What a task's example button says; it is hidden where there is no example."""
-    found = studio.source.examples.get(task)
-    return {"value": found[0].label if found else "", "visible": bool(found)}
-
-
-def _lay_out_examples(studio: Studio) -> tuple[dict[str, gr.Button], gr.Button]:
-    """The button of each task's example, and the one that opens the Scope tab."""
-    examples = {}
-    gr.HTML('<p class="try">Try one</p>')
-    with gr.Row(elem_id="examples"):
-        for task in TASKS.values():
-            look = ["example", task.name]
-            examples[task.name] = gr.Button(size="sm", elem_classes=look, **_labelled(studio, task.name))
-        scope_example = gr.Button(
-            "France → Rome: how far?",
-            size="sm",
-            elem_classes=["example"],
-            elem_id="try-dial",
-            visible=studio.reads_scopes,
-        )
-    return examples, scope_example
-
-
 # ---- wiring ------------------------------------------------------------------------------------------------
 
 
@@ -256,7 +232,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
             inputs, model, hyper, look = lay_out_inputs(runtime, parts.first.request)
             apply_button = gr.Button("Apply edit", variant="primary", elem_id="apply")
             studio = runtime.studio(parts.first.state.choice)
-            examples, parts.scope_example = _lay_out_examples(studio)
+            examples, parts.scope_example = lay_out_examples(studio)
         with gr.Column(scale=7, min_width=320, elem_id="results"):
             outputs, question, opened = lay_out_outputs(parts)
     parts.inputs, parts.hyper = inputs, hyper
@@ -265,7 +241,7 @@ def build(parts: PageParts, frame: gr.Tab) -> None:
     # first, so that no private listener takes the endpoints' names
     api.build(runtime, state, components(inputs), question.box, inputs.chat)
     shows: dict[str, Any] = {"outputs": [state, *components(outputs)], **ANEW, **QUIET, **COMPUTE}
-    parts.redraws = lambda event: event(errors_as_messages(tab.show), [state], **shows)
+    parts.redraws = lambda event: event(errors_as_messages(tab.redraw), [state], **shows)
     parts.redraws(opened)
     _wire_edits(parts, tab, picker, inputs, apply_button, shows)
     wire_inputs(runtime, inputs)
