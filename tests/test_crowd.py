@@ -16,7 +16,7 @@ from demo.kept_edits import MOST, as_text
 from demo.kept_edits import read as read_kept
 from demo.runtime import Question, Runtime
 from demo.settings import Settings
-from demo.sharing import MOST_PADDED, MOST_TOGETHER, Gone
+from demo.sharing import MOST_PADDED, MOST_TOGETHER, Gone, Rider, Stop
 from demo.studios import MOST_LOADING
 from demo.turns import Slot, Works, gpu_work, shared_gpu_work
 from demo.visitor import ModelChoice, VisitorState
@@ -93,10 +93,11 @@ def in_line(slot: Slot, name: str, order: list, begun: bool = False) -> threadin
 def test_turns_come_in_the_order_of_asking_and_who_has_begun_goes_on_first():
     slot, order = Slot(), []
     with slot.turn():
-        threads = [in_line(slot, "a", order), in_line(slot, "b", order), in_line(slot, "begun", order, True)]
+        names = {"a": False, "b": False, "begun": True, "begun later": True}
+        threads = [in_line(slot, name, order, begun) for name, begun in names.items()]
     for thread in threads:
         thread.join()
-    assert order == ["begun", "a", "b"] and slot.waiting == 0
+    assert order == ["begun", "begun later", "a", "b"] and slot.waiting == 0
 
 
 def test_who_has_gone_loses_the_turn_and_the_next_has_it():
@@ -106,6 +107,29 @@ def test_who_has_gone_loses_the_turn_and_the_next_has_it():
             pass
     with slot.turn():
         pass
+
+
+def test_who_comes_as_everybody_leaves_is_served(monkeypatch):
+    stop = Stop(lambda steps, wanted: steps, lambda items: iter([items]), lambda n: None)
+    left, come = Rider("left", 4), Rider("come", 4)
+    left._left = True
+
+    def nobody(steps, wanted):
+        stop._waiting.append(come)  # between the last look and the end
+        raise Gone
+        yield
+
+    monkeypatch.setattr(stop, "_run", nobody)
+    stop._waiting = [left]
+    batch = threading.Thread(target=stop._batch)
+    with monkeypatch.context() as after:
+        after.setattr(stop, "_send_a_batch", lambda: None)
+        batch.start()
+        batch.join()
+    assert stop._waiting == [come]
+    monkeypatch.setattr(stop, "_run", lambda steps, wanted: steps)
+    stop._batch()
+    assert list(come.results()) == ["come"]
 
 
 class Counting(Works):

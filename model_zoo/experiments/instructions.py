@@ -9,7 +9,7 @@ from ..tasks import TASKS
 from .base import Experiment
 from .lab import Lab
 from .render import overall
-from .training import MEAN, PLACES
+from .training import PLACES, sentence
 
 Wording = Callable[[Case, random.Random], str | None]
 
@@ -86,8 +86,7 @@ def _finding(rows: Sequence[dict]) -> str:
                 f"over {where} {base:.1%} under the held-out wording, {own[far]:.1%} under the one that "
                 f"moves it most ({far}), {without:.1%} under none"
             )
-    text = f"{'; '.join(parts)} {MEAN}."
-    return text[:1].upper() + text[1:]
+    return sentence(parts)
 
 
 WORDINGS = Experiment(

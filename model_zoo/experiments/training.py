@@ -119,6 +119,11 @@ def spread(rows: Sequence[dict]) -> str:
         for own, where in found
         if own
     ]
+    return sentence(parts)
+
+
+def sentence(parts: Sequence[str]) -> str:
+    """What was found at each place, as one sentence."""
     text = f"{'; '.join(parts)} {MEAN}."
     return text[:1].upper() + text[1:]
 
