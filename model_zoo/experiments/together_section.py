@@ -40,7 +40,9 @@ def section(rows: Rows, folder: str) -> str:
     return (
         f"## Many edits in one model\n\nReliability / generality / locality, generated, of edits of {task} "
         f"that live together{RISES if rises else ''}: the command above with `--together N` and "
-        "`--one-after-another`.\n\n" + "\n".join(lines) + (picture if _curves(rows) else "")
+        f"`--one-after-another`, on {_measured(several)}.\n\n"
+        + "\n".join(lines)
+        + (picture if _curves(rows) else "")
     )
 
 
@@ -108,6 +110,15 @@ def _curves(rows: Rows) -> dict[str, dict[str, list[tuple[int, float]]]]:
         if any(len(dict(points)) > 1 for points in own.values()):
             found[name] = {metric: own[metric] for metric in METRICS if metric in own}
     return found
+
+
+def _measured(rows: Rows) -> str:
+    """How many edits were measured in stacks of which size."""
+    most: dict[int, int] = {}
+    for row in rows:
+        if row["metric"] == "reliability":
+            most[_column(row)[0]] = max(int(row["n"]), most.get(_column(row)[0], 0))
+    return ", ".join(f"{n} edits in stacks of {size or n}" for size, n in sorted(most.items()))
 
 
 def _of_one_task(rows: Rows) -> Rows:
