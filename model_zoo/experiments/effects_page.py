@@ -42,6 +42,10 @@ _STACK = {
     "gsm8k": ("GSM8K", "{:.0%}"),
 }
 ABILITIES = ("boolq", "rte", "sst2", "nq_open", "gsm8k")
+_CONTRARY = (
+    "; beside a second edit of the same fact, in another wording and to another answer, the fact's wordings "
+    "say the later answer, the earlier one, or neither"
+)
 _QUESTIONS: tuple[tuple[str, str, Callable], ...] = (
     ("Which edit leaves the same fact of others alone?", "category stays", max),
     ("Which leaves the subject's other facts alone?", "subject stays", max),
@@ -101,12 +105,12 @@ def _table(
 
 def _of_one(rows: Rows) -> str:
     most = max(int(row["n"]) for row in rows)
+    contrary = any(row["measure"] == "later wins" for row in rows)
     told = (
         f"## One edit\n\n{_made(rows[0])}: up to {most} edits of listed facts that the model knows, each "
         "alone in it. Facts are those around each edit that the base model says; after an edit and another "
-        "one back to the old answer, prompts are answered as at first or not; beside a second edit of the "
-        "same fact, in another wording and to another answer, the fact's wordings say the later answer, the "
-        "earlier one, or neither. In brackets bootstrap 95% intervals over edits.\n\n"
+        "one back to the old answer, prompts are answered as at first or "
+        f"not{_CONTRARY if contrary else ''}. In brackets bootstrap 95% intervals over edits.\n\n"
     )
     return told + "\n".join(_table(["method"], rows, _SINGLE, lambda row: ()))
 
