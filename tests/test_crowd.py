@@ -180,7 +180,7 @@ class Answering(Works):
 
 
 def crowd_of(works: Answering, words: list[str]) -> list:
-    """What each of a crowd is told: all ask while the model is taken."""
+    """What each of a crowd is told: all ask while the model is taken, one behind the other."""
 
     def ask(word: str):
         try:
@@ -190,9 +190,11 @@ def crowd_of(works: Answering, words: list[str]) -> list:
 
     with ThreadPoolExecutor(len(words)) as pool:
         with works.slot.turn():
-            futures = [pool.submit(ask, word) for word in words]
-            while len(works._stop("ask", "atlas")._waiting) < len(words):
-                time.sleep(0.01)
+            futures = []
+            for word in words:
+                futures.append(pool.submit(ask, word))
+                while len(works._stop("ask", "atlas")._waiting) < len(futures):
+                    time.sleep(0.01)
         return [future.result() for future in futures]
 
 
