@@ -117,8 +117,8 @@
         return false;
     }
 
-    // Until the page has drawn. What is passed on behind a timer may overtake what is passed on within one (Gradio
-    // hands each update to a timer, and the browser holds nested ones back for 4 ms): a whole frame lies between.
+    // Wait until the page has drawn. For two frames, not one: Gradio gives each update to a timer of its own, and
+    // the browser delays a timer that was set within another, so a quick next update would come before this one.
     const drawn = () => new Promise(done => {
         if (document.hidden) return done();
         requestAnimationFrame(() => requestAnimationFrame(done));

@@ -80,11 +80,8 @@ def lay_out_outputs(parts: PageParts) -> tuple[Outputs, Question, Callable]:
         )
     redo.interactive = False
     home = take_home.build(parts.runtime, parts.state)
-    return (
-        Outputs(pair, language, verdicts, changes, stack, undo, redo, clear, home.download),
-        question,
-        home.opened,
-    )
+    outputs = Outputs(pair, language, verdicts, changes, stack, undo, redo, clear, home.download)
+    return outputs, question, home.opened
 
 
 def _lay_out_question(question: str) -> Question:

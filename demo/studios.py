@@ -167,13 +167,13 @@ class Studios:
 
     def directions(self, choice: ModelChoice) -> DirectionSpace:
         """The reference edits on the map of a choice."""
-        return self._kept(self._spaces, choice, lambda studio: studio.directions())
+        return self._made_once(self._spaces, choice, lambda studio: studio.directions())
 
     def inspector(self, choice: ModelChoice) -> Inspector:
         """What looks around the edits of a choice; it keeps what the base model says."""
-        return self._kept(self._inspectors, choice, Inspector)
+        return self._made_once(self._inspectors, choice, Inspector)
 
-    def _kept(self, kept: dict[ModelChoice, T], choice: ModelChoice, make: Callable[[Studio], T]) -> T:
+    def _made_once(self, kept: dict[ModelChoice, T], choice: ModelChoice, make: Callable[[Studio], T]) -> T:
         """What is made of a studio once; it goes when the studio does."""
         studio = self.studio(choice)
         with self._lock:

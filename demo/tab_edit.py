@@ -82,7 +82,7 @@ class EditTab:
         yield from self._drawn(request, life)
 
     def redraw(self, state: VisitorState) -> Iterator[dict]:
-        """The same again: the text is not seen growing a second time."""
+        """What `show` shows, the text whole: nobody needs to see it grow a second time."""
         yield from self.show(state, streaming=False)
 
     def show(self, state: VisitorState, streaming: bool = True) -> Iterator[dict]:
@@ -157,7 +157,7 @@ class EditTab:
 
     def ask_in(self, state: VisitorState, language: str) -> Iterator[dict]:
         """Judge the edit on show by the prompts that its record has in a language."""
-        yield from self.show(state._replace(language=language))
+        yield from self.redraw(state._replace(language=language))
 
     def arrive(self, state: VisitorState, model: str, editor: str) -> Iterator[dict]:
         """What was chosen is loaded: bring back the edits that the visitor made with it."""
@@ -216,9 +216,10 @@ def _typed(state: VisitorState, request: EditRequest) -> VisitorState:
 def _languages(state: VisitorState) -> dict:
     """The update of the choice of languages, which only an edit of a record in several has."""
     record = state.record
-    own = record is not None and state.request is not None and record.request.prompt == state.request.prompt
-    names = record.languages if record is not None and own else ()
-    return gr.update(choices=list(names), value=state.language or (names or [None])[0], visible=bool(names))
+    if record is None or state.request is None or record.request.prompt != state.request.prompt:
+        return gr.update(visible=False)
+    names, asked = list(record.languages), record.asked_in(state.language).language
+    return gr.update(choices=names, value=asked if names else None, visible=bool(names))
 
 
 # ---- wiring ------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import gradio as gr
 import plotly.graph_objects as go
 
 from model_zoo.benchmarks import FILE_TYPES, TEMPLATE_CSV, read
+from model_zoo.benchmarks.languages import with_translations
 from model_zoo.evaluation import Plan, Results, report
 from model_zoo.evaluation.metrics import METRICS, SCORES
 from model_zoo.evaluation.run import UNEDITED
@@ -143,22 +144,14 @@ class EvaluateTab:
         case, inputs = missed[event.index[0]], self.parts.inputs
         prompt, target = case["prompt"], case["target"]
         request = EditRequest(prompt, target, case["task"])
-        record = _with_translations(Record(request, case["subject"], "", *_probes(case)), records)
+        record = Record(request, case["subject"], "", *_probes(case))
+        if records and Path(records).is_file():  # still there
+            record = with_translations(record, read(records, most=MOST_ROWS).records)
         if case["task"] in TASKS:
             filled = inputs.filled(case["task"], case["instruction"], prompt, target)
         else:
             filled = {inputs.prompt: prompt, inputs.target: target}
         yield self.parts.open_edit(state._replace(record=record), filled)
-
-
-def _with_translations(record: Record, file: str | None) -> Record:
-    """The record with the languages that its row has in a file, if it is there still."""
-    if not file or not Path(file).is_file():
-        return record
-    for own in read(file, most=MOST_ROWS).records:
-        if own.translations and own.request.prompt == record.request.prompt:
-            return replace(record, language=own.language, translations=own.translations)
-    return record
 
 
 def _probes(case: dict) -> tuple[tuple, tuple]:

@@ -2,11 +2,12 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 
 from model_zoo.benchmarks import read
-from model_zoo.benchmarks.languages import in_languages
+from model_zoo.benchmarks.languages import in_languages, with_translations
 from model_zoo.cli import main
 from model_zoo.sources import Source
 
@@ -51,6 +52,10 @@ def test_a_records_evidence_is_at_hand_in_its_other_languages(file):
     assert asked.generality == (ROW["fr"]["src"], ROW["fr"]["rephrase"])  # the edit's own prompt among them
     assert asked.target == "Rome" and [probe.prompt for probe in asked.locality] == [SAME["loc"]]
     assert source.evidence(prompt, own, language="en") == source.evidence(prompt, own)
+    bare = replace(own, language="", translations=())
+    assert with_translations(bare, read(file).records) == own and not bare.languages
+    edited = replace(own.request, target="Oslo")  # no row of the file is that edit
+    assert not with_translations(replace(bare, request=edited), read(file).records).languages
     assert not read(file).records[-1].languages  # its row has an answer in one language only
 
 

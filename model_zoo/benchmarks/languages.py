@@ -1,6 +1,7 @@
 """Rows that say the same in several languages (Bi-ZsRE, arXiv 2309.08952; BMIKE-53, arXiv 2406.17764)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -28,3 +29,13 @@ def in_languages(path: Path, task: str = "counterfact") -> list[Mapping[str, Rec
     if not found:
         raise ValueError(f"{path.name} holds no row that can be read in every language.")
     return found
+
+
+def with_translations(record: Record, others: Iterable[Record]) -> Record:
+    """The record with the language and the translations of the one among `others` that is the same edit; as
+    it is where none has any.
+    """
+    edit = (record.request.prompt, record.request.target)
+    same = (other for other in others if (other.request.prompt, other.request.target) == edit)
+    found = next((other for other in same if other.translations), record)
+    return replace(record, language=found.language, translations=found.translations)

@@ -1,25 +1,21 @@
 """Which edits each step of a meta-training is made of, by seed and step alone."""
 
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from ..records import Record
-from ..sources import Source
 from ..tasks import TASKS, Task
-from .config import MetaConfig
 from .examples import Sampler
 from .outer import Step
 
 
-@dataclass
 class Drawing:
-    """Draws a training's edits from a source, by its settings; the sampler turns them into tokens."""
+    """Draws a training's edits by the settings of a sampler, which turns them into tokens."""
 
-    sampler: Sampler
-    source: Source
-    config: MetaConfig
-    seed: int
-    _pools: dict[str, list[Record]] = field(default_factory=dict)
+    def __init__(self, sampler: Sampler):
+        self.sampler, self.source = sampler, sampler.source
+        self.config, self.seed = sampler.config, sampler.seed
+        self._pools: dict[str, list[Record]] = {}
 
     def examples(self, step: int, edits: int | None = None) -> Step:
         """The edits of one step, or of a smaller one with so many `edits`; they depend on seed and step

@@ -79,7 +79,7 @@ class MetaTrainer:
         self.first = backbone.from_top(config.blocks) if config.first is None else config.first
         self.hyper = hyper or method.default_network
         _check_source(source, config, self.hyper)
-        self.drawn = Drawing(Sampler(backbone, source, config, seed), source, config, seed)
+        self.drawn = Drawing(Sampler(backbone, source, config, seed))
         if not 0 <= self.first < backbone.blocks:
             raise ValueError(
                 f"{backbone.name} has {backbone.blocks} blocks, counted from 0; first={self.first} is none "

@@ -1,7 +1,11 @@
 """Whatever a visitor asks of the page is answered, also at a moment that suits it badly."""
 
+import time
+from contextlib import suppress
+
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from .conftest import open_page
 from .test_page import SECOND
@@ -26,22 +30,10 @@ AT_THE_END = """(() => {
 })()"""
 A_BAD_LINE = AT_THE_END.replace("COMES", "await later(1500); output.enqueue(text.slice(end))")
 A_BREAK = AT_THE_END.replace("COMES", "await later(300); output.error(new TypeError('broken'))")
-
-# what comes of it while the page is told nothing comes all at once
-HELD = """(() => {
-    const plain = window.fetch;
-    window.fetch = async (...request) => {
-        const response = await plain(...request);
-        if (!(request[0].url ?? String(request[0])).includes('/queue/data')) return response;
-        const body = response.body.pipeThrough(new TransformStream({
-            transform: async (part, output) => {
-                while (window.held) await new Promise(goes_on => setTimeout(goes_on, 20));
-                output.enqueue(part);
-            },
-        }));
-        return new Response(body, {status: response.status, headers: response.headers});
-    };
-})()"""
+IN_LINE = """() => {
+    const line = document.querySelector('#verdicts .progress-text')
+    return /queue: \\d\\/\\d/.test(line?.textContent) && line.checkVisibility({opacityProperty: true})
+}"""
 
 
 def ask(page: Page, country: str) -> None:
@@ -119,3 +111,22 @@ def test_a_box_that_is_unticked_while_an_edit_is_made_is_that_of_the_list_on_sho
     boxes.first.press("Space")
     expect(page.locator("#verdicts")).to_contain_text("This edit is off", timeout=20 * SECOND)
     expect(boxes.first).to_be_checked()
+
+
+def test_who_waits_sees_the_place_in_the_queue(browser: Browser, address: str):
+    pages = [open_page(browser, address) for _ in range(4)]
+    for _ in range(4):  # a slow browser may look only when its turn has come
+        now = time.time() * 1000
+        for page in pages:  # all at once, the last one behind the others
+            page.evaluate(
+                "when => { setTimeout(() => document.querySelector('#apply').click(), when - Date.now()) }",
+                now + (1200 if page is pages[-1] else 1000),
+            )
+        with suppress(PlaywrightTimeout):
+            pages[-1].wait_for_function(IN_LINE, timeout=6 * SECOND)
+            break
+    else:
+        pytest.fail("Nobody saw a place in the queue.")
+    for page in pages:
+        expect(page.locator("#verdicts .score").first).to_be_visible(timeout=30 * SECOND)
+        page.close()

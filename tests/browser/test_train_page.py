@@ -7,12 +7,27 @@ from playwright.sync_api import Browser, Page, expect
 
 from ..hub_server import Hub
 from .conftest import open_page, serve, settled
-from .test_answers import HELD
 from .test_page import SECOND
 
 pytestmark = pytest.mark.browser
 TINY = "edits=3\ncalibration=1\nrephrased=1\nlocal=1\nnear=0\nblocks=1\nrank=2"
 ROWS = [f"The capital of Land{i} is,Rome,Land{i},The capital of Spain is => Madrid\n" for i in range(30)]
+
+# while window.held is true the page hears nothing of the server's stream; then everything at once
+HELD = """(() => {
+    const plain = window.fetch;
+    window.fetch = async (...request) => {
+        const response = await plain(...request);
+        if (!(request[0].url ?? String(request[0])).includes('/queue/data')) return response;
+        const body = response.body.pipeThrough(new TransformStream({
+            transform: async (part, output) => {
+                while (window.held) await new Promise(goes_on => setTimeout(goes_on, 20));
+                output.enqueue(part);
+            },
+        }));
+        return new Response(body, {status: response.status, headers: response.headers});
+    };
+})()"""
 
 
 @pytest.fixture
