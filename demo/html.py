@@ -12,6 +12,7 @@ from model_zoo.request import EditRequest
 from model_zoo.scopes import Kind
 
 _WORDS = re.compile(r"\s+|[^\s]+")
+NOTHING = "<i>says nothing</i>"
 _SOURCES = {
     "record": "from the edit's own record",
     "atlas": "from the atlas, the world this model was taught",
@@ -79,7 +80,8 @@ def changed_words(before: str, after: str) -> str:
 
 
 def _before_to_after(before: str, after: str) -> str:
-    return f'<span class="was">{escape(before)}</span> → {changed_words(before, after)}'
+    said = changed_words(before, after) if after.strip() else NOTHING
+    return f'<span class="was">{escape(before)}</span> → {said}'
 
 
 # ---- before and after --------------------------------------------------------------------------------------
@@ -105,7 +107,7 @@ def before_after(request: EditRequest, text: TextSoFar, likely: Probabilities | 
 
 
 def _column(kind: str, title: str, prompt: str, text: str, target: str, probability: float | None) -> str:
-    empty = '<span class="caret"></span>' if probability is None else "<i>says nothing</i>"
+    empty = '<span class="caret"></span>' if probability is None else NOTHING
     return (
         f'<section class="side side-{kind}"><h3>{title}</h3>'
         f'<p class="said"><span class="prompt">{escape(prompt)}</span> '

@@ -11,11 +11,16 @@ def refused(reason: str) -> str:
     return f'<div class="read"><p class="no">{escape(reason)}</p></div>'
 
 
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
 def what_was_read(plan: FilePlan) -> str:
     """What is read of a file, what is not and why, and which of its edits conflict."""
     loaded = plan.loaded
     parts = [
-        f"<p><b>{len(plan.cases)} edits</b> of {loaded.rows} rows ({escape(loaded.format)}; "
+        f"<p><b>{_counted(len(plan.cases), 'edit')}</b> of {_counted(loaded.rows, 'row')} "
+        f"({escape(loaded.format)}; "
         f"{escape(', '.join(loaded.shapes))}). Read: {escape(', '.join(loaded.fields))}.</p>"
     ]
     if loaded.unread:

@@ -1,6 +1,6 @@
 """The Many edits tab: a file of edits into one model; what was read is shown before anything is made."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from model_zoo.benchmarks import FILE_TYPES, read
 from model_zoo.evaluation.scoring import Case
 from model_zoo.many import AfterAll, EditAfterAll, FilePlan, Keep, Order, SoFar, curve, planned
 from model_zoo.methods import METHODS
+from model_zoo.session import EditSession
 
 from . import html
 from .handlers import LONG, QUIET, errors_as_messages, stops
@@ -107,9 +108,7 @@ class ManyTab:
         name = method or self.runtime.studio(state.choice).default_method()
         yield {self.out.words: f"Making {len(kept)} edits…"}
         for event in self.runtime.apply_all(state.choice, kept, name, state.session, order):
-            done = state._replace(record=kept[-1].record, language="").with_session(event.session)
-            done = done.showing_an_own_edit()
-            yield {self.parts.state: done, **self._drawn(event)}
+            yield {self.parts.state: _showing_the_last(state, event.session, kept), **self._drawn(event)}
 
     def _planned(self, state: VisitorState, file: str, n: int, chat: bool) -> FilePlan:
         studio = self.runtime.studio(state.choice)
@@ -141,6 +140,13 @@ class ManyTab:
                 self.out.curve: gr.update(value=go.Figure(held_figure(curve(edits))), visible=True),
             }
         return drawn
+
+
+def _showing_the_last(state: VisitorState, session: EditSession, cases: Sequence[Case]) -> VisitorState:
+    """The state with a session that edits of a file have joined, the last of them on show with its record."""
+    request = session.edits[-1].request
+    record = next((case.record for case in cases if case.record.request.prompt == request.prompt), None)
+    return state.with_session(session)._replace(request=request, record=record, language="")
 
 
 def _named(case: Case) -> str:

@@ -44,17 +44,21 @@ def test_a_good_file_is_read_made_and_kept(page: Page, tmp_path):
 
 
 def test_an_edit_of_a_row_in_two_languages_is_judged_in_either(page: Page, tmp_path):
-    drop(page, tmp_path, [ROW])  # the last of its edits is on show
-    expect(page.locator("#many-read")).to_contain_text("2 edits of 1 row", timeout=20 * SECOND)
+    row = json.loads(json.dumps(ROW).replace("France", "Kenya"))  # the page's first edit stays in the list
+    drop(page, tmp_path, [row])
+    expect(page.locator("#many-read")).to_contain_text(
+        "2 edits of 1 row (JSON; rows by language)", timeout=20 * SECOND
+    )
     page.locator("#many-make").click()
     expect(page.locator("#many-words")).to_contain_text("of 2 edits hold after all", timeout=60 * SECOND)
     page.get_by_role("tab", name="Edit", exact=True).click()
     language, verdicts = page.locator("#language"), page.locator("#verdicts")
     expect(language.get_by_label("fr")).to_be_checked(timeout=20 * SECOND)
-    expect(verdicts).to_contain_text(ROW["fr"]["rephrase"], timeout=30 * SECOND)
+    expect(page.locator("#pair .side-after .prompt")).to_have_text(row["fr"]["src"], timeout=20 * SECOND)
+    expect(verdicts).to_contain_text(row["fr"]["rephrase"], timeout=30 * SECOND)
     language.get_by_label("en").check()
-    expect(verdicts).to_contain_text(ROW["en"]["rephrase"], timeout=30 * SECOND)
-    expect(verdicts).not_to_contain_text(ROW["fr"]["rephrase"])
+    expect(verdicts).to_contain_text(row["en"]["rephrase"], timeout=30 * SECOND)
+    expect(verdicts).not_to_contain_text(row["fr"]["rephrase"])
     apply_edit(page, "The capital of Peru is", "Kiel")
     expect(language).to_be_hidden()
 
